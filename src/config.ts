@@ -1,0 +1,199 @@
+import { join, resolve } from "node:path"
+import { Config, ConfigError, Context, Duration, Effect, Either, LogLevel, Redacted } from "effect"
+
+/** Bounds that are not settings: each wait, queue, body and buffer of the service has one, and its name is here. */
+export const limits = {
+  /** Characters of path and query that are read; longer is 414. */
+  urlChars: 16_384,
+  /** Bytes of a request body; an export's parameters need a few hundred. */
+  bodyBytes: 65_536,
+  /** Bytes of a request's head that the runtime takes in, so that a long URL gets a problem document. */
+  headBytes: 2_097_152,
+  /** Characters of an API key. */
+  apiKeyChars: 256,
+  /** Requests remembered by the rate limiter, over all keys. Past it the key that was quiet longest is forgotten. */
+  rateLimitEntries: 65_536,
+  /** Server-Sent Event streams at once. */
+  eventStreams: 256,
+  eventKeepAliveMs: 5_000,
+  /** Cancellations told to this instance and not yet acted on. */
+  cancelBacklog: 1_024,
+  /** Shortest time between two events of one stream: at most 5 a second. */
+  eventGapMs: 200,
+  /** A client that takes no byte for this long is broken off. Socket buffers hold megabytes, so it is generous. */
+  clientStallMs: 600_000,
+  /** Wait of a direct stream for a free source connection before 503. */
+  streamAdmissionMs: 5_000,
+  sourceConnectMs: 10_000,
+  /** Wait of a source query for a table lock. */
+  sourceLockMs: 30_000,
+  /** The server looks this often whether its client is still there. */
+  sourceCheckMs: 500,
+  /** Bytes of rows that one cursor fetch aims for; wide rows are fetched fewer at a time. */
+  fetchBytes: 262_144,
+  controlConnections: 4,
+  queueConnections: 3,
+  controlConnectSeconds: 5,
+  controlStatementMs: 15_000,
+  /** Retries of a job whose source failed, and the longest wait before one. */
+  jobRetries: 3,
+  jobRetryDelaySeconds: 1,
+  jobRetryDelayMaxSeconds: 30,
+  /** A worker that is silent this long is taken for dead and its job is handed out again (10 is the queue's least). */
+  jobHeartbeatSeconds: 10,
+  queueSuperviseSeconds: 3,
+  /** Deliveries of one job, crashes and restarts included. */
+  jobDeliveries: 50,
+  jobMaxSeconds: 24 * 3600,
+  progressGapMs: 250,
+  /** How long, and at most how far apart, the write that ends a job is tried while the database is away. */
+  persistMs: 60_000,
+  persistGapMs: 2_000,
+  /** Bytes between two looks at the free space, and what must stay free. */
+  spaceCheckBytes: 16 * 1024 * 1024,
+  spaceReserveBytes: 64 * 1024 * 1024,
+  /** Bytes per read of a stored file. */
+  readBytes: 262_144,
+  sweepMs: 30_000,
+  /** Finished exports stay listed this long after their file is gone. */
+  historyDays: 7,
+  pageDefault: 50,
+  pageMax: 200,
+  /** Time that requests and jobs in flight get on SIGTERM. Container runtimes kill after 10 s. */
+  drainMs: 8_000,
+  readyCheckMs: 3_000,
+  /** How long a database may be away at start. */
+  startMs: 30_000,
+  seedBatchRows: 250_000
+} as const
+
+/** Reads `name`; an empty variable counts as unset, since compose files pass empty ones on. */
+const text = (name: string) =>
+  Config.option(Config.string(name)).pipe(
+    Config.map((value) => (value._tag === "Some" && value.value !== "" ? value.value : undefined))
+  )
+
+const setting = <A>(name: string, fallback: A, allowed: string, parse: (value: string) => A | undefined): Config.Config<A> =>
+  text(name).pipe(
+    Config.mapOrFail((value) => {
+      const parsed = value === undefined ? fallback : parse(value)
+      return parsed === undefined
+        ? Either.left(ConfigError.InvalidData([name], `${name}=${JSON.stringify(value)} is not allowed: ${allowed}`))
+        : Either.right(parsed)
+    })
+  )
+
+const integer = (name: string, fallback: number, min: number, max: number) =>
+  setting(name, fallback, `a whole number from ${min} to ${max}`, (value) => {
+    const number = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN
+    return number >= min && number <= max ? number : undefined
+  })
+
+const oneOf = <A extends string>(name: string, fallback: A, choices: ReadonlyArray<A>) =>
+  setting(name, fallback, `one of ${choices.join(", ")}`, (value) => choices.find((choice) => choice === value.toLowerCase()))
+
+const duration = (name: string, fallback: string, min: Duration.DurationInput, max: Duration.DurationInput) => {
+  const parse = (value: string) => {
+    const parsed = Duration.decodeUnknown(/^\d+$/.test(value) ? `${value} seconds` : value)
+    return parsed._tag === "Some" && Duration.between(parsed.value, { minimum: min, maximum: max }) ? parsed.value : undefined
+  }
+  return setting(
+    name,
+    parse(fallback)!,
+    `a time such as "${fallback}", from ${Duration.format(min)} to ${Duration.format(max)}`,
+    parse
+  )
+}
+
+/** A URL holds a password: a wrong one is refused without being shown. */
+const databaseUrl = (name: string) =>
+  text(name).pipe(
+    Config.mapOrFail((value) => {
+      if (value === undefined) return Either.right(undefined)
+      const url = URL.canParse(value) ? new URL(value) : undefined
+      return url && /^postgres(ql)?:$/.test(url.protocol) && url.pathname.length > 1
+        ? Either.right(Redacted.make(value))
+        : Either.left(
+            ConfigError.InvalidData(
+              [name],
+              `${name} (value not shown) is not allowed: a URL such as postgres://user:password@host:5432/database`
+            )
+          )
+    })
+  )
+
+/** DATABASE_URL wins; DB_HOST (with DB_PORT, DB_USER, DB_PASSWORD, DB_NAME) is the long form of it. */
+const database = Config.all({
+  url: databaseUrl("DATABASE_URL"),
+  host: text("DB_HOST"),
+  port: integer("DB_PORT", 5432, 1, 65_535),
+  user: text("DB_USER"),
+  password: text("DB_PASSWORD"),
+  name: text("DB_NAME")
+}).pipe(
+  Config.mapOrFail(({ url, host, port, user = "postgres", password = "", name = "postgres" }) => {
+    if (url || host === undefined) return Either.right(url)
+    if (!/^[\w.:-]+$/.test(host)) {
+      return Either.left(
+        ConfigError.InvalidData(["DB_HOST"], `DB_HOST=${JSON.stringify(host)} is not allowed: a host name or an address`)
+      )
+    }
+    const address = host.includes(":") ? `[${host}]` : host
+    const secret = [user, password].map(encodeURIComponent).join(":")
+    return Either.right(Redacted.make(`postgres://${secret}@${address}:${port}/${encodeURIComponent(name)}`))
+  })
+)
+
+const settings = Config.all({
+  host: setting("HOST", "127.0.0.1", "a host name or an address", (value) => (/^[\w.:-]+$/.test(value) ? value : undefined)),
+  apiPort: integer("API_PORT", 8080, 0, 65_535),
+  explicitPort: integer("PORT", -1, 0, 65_535),
+  dataDir: setting("DATA_DIR", ".data", "a directory", (value) => (value.includes("\0") ? undefined : value)),
+  database,
+  source: databaseUrl("SOURCE_DATABASE_URL"),
+  seedRows: integer("SEED_ROWS", -1, 0, 1_000_000_000),
+  storagePath: text("EXPORT_STORAGE_PATH"),
+  batchSize: integer("BATCH_SIZE", 1_000, 1, 100_000),
+  chunkSize: integer("CHUNK_SIZE", 65_536, 1_024, 16_777_216),
+  maxConcurrentExports: integer("MAX_CONCURRENT_EXPORTS", 3, 1, 64),
+  exportParallelism: integer("EXPORT_PARALLELISM", 2, 1, 16),
+  maxSourceConnections: integer("MAX_SOURCE_CONNECTIONS", 64, 1, 1_000),
+  exportTtl: duration("EXPORT_TTL", "24 hours", "1 second", "365 days"),
+  rateLimitMax: integer("RATE_LIMIT_MAX", 60, 1, 10_000),
+  rateLimitWindow: duration("RATE_LIMIT_WINDOW", "1 minute", "1 second", "1 day"),
+  gzipLevel: integer("GZIP_LEVEL", 2, 1, 9),
+  logLevel: oneOf("LOG_LEVEL", "info", ["debug", "info", "warning", "error", "none"]),
+  logFormat: oneOf("LOG_FORMAT", process.stdout.isTTY ? "pretty" : "json", ["json", "pretty"])
+}).pipe(
+  Config.map(({ apiPort, explicitPort, seedRows, dataDir, storagePath, logLevel, ...rest }) => ({
+    ...rest,
+    port: explicitPort === -1 ? apiPort : explicitPort,
+    /** -1: not set, and the database decides: 1,000,000 in the embedded one, else none. */
+    seedRows: seedRows === -1 ? (rest.database ? 0 : 1_000_000) : seedRows,
+    dataDir: resolve(dataDir),
+    storagePath: resolve(storagePath ?? join(dataDir, "exports")),
+    logLevel: LogLevel.fromLiteral(
+      ({ debug: "Debug", info: "Info", warning: "Warning", error: "Error", none: "None" } as const)[logLevel]
+    )
+  }))
+)
+
+/** Every setting of the service, read and validated once. Fails with one line that names each wrong variable. */
+export class AppConfig extends Effect.Service<AppConfig>()("AppConfig", { effect: settings }) {}
+
+/** The databases in use, once it is known whether one is embedded. */
+export class Databases extends Context.Tag("Databases")<
+  Databases,
+  { readonly control: Redacted.Redacted; readonly source: Redacted.Redacted }
+>() {}
+
+/** The wrong variables of a ConfigError, in one line for the operator. */
+export const describeConfigError = (error: ConfigError.ConfigError): string => {
+  switch (error._op) {
+    case "And":
+    case "Or":
+      return `${describeConfigError(error.left)}; ${describeConfigError(error.right)}`
+    default:
+      return error.message
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * The lifecycle of an export job. The table is the one source of what may follow what: the store's
+ * SQL takes its `where status in (…)` from here, so a write that the table forbids changes no row.
+ */
+export type ExportStatus = "pending" | "processing" | "completed" | "failed" | "cancelled" | "expired"
+
+export const transitions = {
+  /** A worker takes the job; also again, when the worker before it died. */
+  claim: { from: ["pending", "processing"], to: "processing" },
+  /** The worker gives it back: a failure that is tried again, or a shutdown. */
+  release: { from: ["processing"], to: "pending" },
+  complete: { from: ["processing"], to: "completed" },
+  fail: { from: ["pending", "processing"], to: "failed" },
+  cancel: { from: ["pending", "processing"], to: "cancelled" },
+  /** The file is removed: by age, or by DELETE. */
+  expire: { from: ["completed"], to: "expired" }
+} as const satisfies Record<string, { from: ReadonlyArray<ExportStatus>; to: ExportStatus }>
+
+export type Transition = keyof typeof transitions
+
+/** The status after `transition`, or undefined when it is not allowed from `status`. */
+export const next = (status: ExportStatus, transition: Transition): ExportStatus | undefined => {
+  const { from, to } = transitions[transition]
+  return (from as ReadonlyArray<ExportStatus>).includes(status) ? to : undefined
+}
+
+export const isFinished = (status: ExportStatus): boolean => status !== "pending" && status !== "processing"
+
+/** An export as people see it. Times are UTC. */
+export interface ExportJob {
+  readonly id: string
+  readonly dataset: string
+  readonly status: ExportStatus
+  readonly epoch: number
+  readonly totalRows: number | null
+  readonly totalRowsExact: boolean
+  readonly processedRows: number
+  readonly percentage: number
+  readonly error: string | null
+  readonly bytes: number | null
+  readonly crc32: string | null
+  /** Base64, once somebody asked for it. */
+  readonly sha256: string | null
+  readonly createdAt: Date
+  readonly startedAt: Date | null
+  readonly completedAt: Date | null
+  readonly expiresAt: Date | null
+}

@@ -1,0 +1,82 @@
+import { Effect, Runtime } from "effect"
+import { Hono, type Handler, type MiddlewareHandler } from "hono"
+import { limits } from "../config.ts"
+import { makeBridge, pathOf } from "./bridge.ts"
+import { DownloadRoute } from "./download.ts"
+import { EventsRoute } from "./events.ts"
+import { ExportRoutes } from "./exports.ts"
+import { HealthRoutes } from "./health.ts"
+import { InvalidRequest, MethodNotAllowed, NotFound, problemResponse } from "./problem.ts"
+import { StreamRoute } from "./stream.ts"
+
+/** Per request, what the server knows beside the Request. */
+export interface RequestEnv {
+  /** The client's address. */
+  readonly address: string
+}
+
+const urlLimit: MiddlewareHandler = async function urlLimit(c, next) {
+  if (c.req.raw.url.length <= limits.urlChars) return next()
+  return problemResponse(
+    new InvalidRequest({ status: 414, detail: `The URL is longer than ${limits.urlChars} characters` }),
+    pathOf(c).slice(0, 200)
+  )
+}
+
+/** The routes, and nothing but: each path with its methods; other methods of it are 405, other paths 404. */
+export const makeApp = Effect.gen(function* () {
+  const runtime = yield* Effect.runtime()
+  const handle = makeBridge(runtime)
+  const log = Runtime.runFork(runtime)
+  const exports = yield* ExportRoutes
+  const { download } = yield* DownloadRoute
+  const { events } = yield* EventsRoute
+  const { stream, rateLimitHeaders } = yield* StreamRoute
+  const { health, ready } = yield* HealthRoutes
+
+  const app = new Hono<{ Bindings: RequestEnv }>()
+
+  const requestLog: MiddlewareHandler = async function requestLog(c, next) {
+    const begun = performance.now()
+    await next()
+    const path = pathOf(c)
+    const line = path === "/health" || path === "/ready" ? Effect.logDebug("request") : Effect.logInfo("request")
+    // The path alone: queries hold API keys. A body may still be under way.
+    log(
+      line.pipe(
+        Effect.annotateLogs({
+          method: c.req.method,
+          path: path.slice(0, 200),
+          status: c.res.status,
+          ms: Math.round(performance.now() - begun)
+        })
+      )
+    )
+  }
+  app.use(requestLog, urlLimit)
+
+  const route = (path: string, methods: Partial<Record<"GET" | "POST" | "DELETE", Handler>>) => {
+    const allowed = Object.keys(methods).flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method]))
+    // HEAD reaches the GET handlers, which answer it without a body.
+    for (const [method, handler] of Object.entries(methods)) app.on(method, path, handler)
+    app.all(path, (c) => problemResponse(new MethodNotAllowed({ method: c.req.method, allow: allowed.join(", ") }), pathOf(c)))
+  }
+
+  route("/health", { GET: handle(health) })
+  route("/ready", { GET: handle(ready) })
+  for (const base of ["/exports", "/api/v1/exports"]) {
+    route(base, { GET: handle(exports.list) })
+    route(`${base}/csv`, { GET: handle(stream, rateLimitHeaders), POST: handle(exports.create) })
+    route(`${base}/:id`, { GET: handle(exports.status), DELETE: handle(exports.remove) })
+    route(`${base}/:id/status`, { GET: handle(exports.status) })
+    route(`${base}/:id/download`, { GET: handle(download) })
+    route(`${base}/:id/events`, { GET: handle(events) })
+  }
+  app.notFound((c) =>
+    problemResponse(
+      new NotFound({ detail: `There is nothing at ${JSON.stringify(pathOf(c).slice(0, 200))}` }),
+      pathOf(c).slice(0, 200)
+    )
+  )
+  return app
+})

@@ -1,0 +1,44 @@
+interface Validators {
+  /** Strong, with its quotes. */
+  readonly etag: string
+  readonly lastModified: Date
+}
+
+/** What preconditions make of a GET or HEAD, in the order of RFC 9110 §13.2.2. */
+export const evaluatePreconditions = (
+  headers: Headers,
+  { etag, lastModified }: Validators
+): "go on" | "not modified" | "failed" => {
+  const ifMatch = headers.get("If-Match")
+  const ifUnmodifiedSince = seconds(headers.get("If-Unmodified-Since"))
+  const ifNoneMatch = headers.get("If-None-Match")
+  const ifModifiedSince = seconds(headers.get("If-Modified-Since"))
+  const modified = Math.floor(lastModified.getTime() / 1000)
+
+  if (ifMatch !== null) {
+    if (!matches(ifMatch, etag, "strong")) return "failed"
+  } else if (ifUnmodifiedSince !== undefined && modified > ifUnmodifiedSince) return "failed"
+
+  if (ifNoneMatch !== null) return matches(ifNoneMatch, etag, "weak") ? "not modified" : "go on"
+  return ifModifiedSince !== undefined && modified <= ifModifiedSince ? "not modified" : "go on"
+}
+
+/** Whether a Range may be honoured (RFC 9110 §13.1.5): If-Range compares strongly, a date exactly. */
+export const rangeStillValid = (headers: Headers, { etag, lastModified }: Validators): boolean => {
+  const ifRange = headers.get("If-Range")
+  if (ifRange === null) return true
+  if (ifRange.trim().endsWith('"')) return ifRange.trim() === etag
+  return seconds(ifRange) === Math.floor(lastModified.getTime() / 1000)
+}
+
+/** Entity tags of a list: `*`, or `"…"` and `W/"…"`, split outside their quotes. */
+const matches = (list: string, etag: string, comparison: "strong" | "weak"): boolean => {
+  if (list.trim() === "*") return true
+  const tags = list.match(/(?:W\/)?"[^"]*"/g) ?? []
+  return tags.some((tag) => (comparison === "weak" ? tag.replace(/^W\//, "") : tag) === etag)
+}
+
+const seconds = (date: string | null): number | undefined => {
+  const time = date === null ? Number.NaN : Date.parse(date)
+  return Number.isNaN(time) ? undefined : Math.floor(time / 1000)
+}

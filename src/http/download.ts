@@ -1,0 +1,117 @@
+import { Effect } from "effect"
+import type { Context } from "hono"
+import { AppConfig, limits } from "../config.ts"
+import type { ExportJob } from "../exports/export-job.ts"
+import { ExportStore } from "../jobs/export-store.ts"
+import { ExportStorage, StorageError } from "../storage/export-storage.ts"
+import { compress, headResponse, negotiateCoding, streamBody, type ContentCoding } from "./body.ts"
+import { evaluatePreconditions, rangeStillValid } from "./conditionals.ts"
+import { ExportRoutes } from "./exports.ts"
+import { queryValues } from "./parameters.ts"
+import { NotDownloadable, PreconditionFailed, RangeNotSatisfiable } from "./problem.ts"
+import { parseRange } from "./ranges.ts"
+
+export const CSV_TYPE = "text/csv; charset=utf-8; header=present"
+
+/** A blob's bytes, a chunk at a time. */
+const blobChunks = (blob: Blob) => {
+  let offset = 0
+  return {
+    next: async (): Promise<Uint8Array | undefined> => {
+      if (offset >= blob.size) return undefined
+      const chunk = new Uint8Array(await blob.slice(offset, offset + limits.readBytes).arrayBuffer())
+      if (chunk.length === 0) throw new Error(`the file ended at ${offset} of ${blob.size} bytes`)
+      offset += chunk.length
+      return chunk
+    }
+  }
+}
+
+const unreadable = (cause: unknown) => new StorageError({ message: `Cannot read the export: ${(cause as Error).message}`, cause })
+
+const fileName = ({ id, dataset, completedAt }: ExportJob) =>
+  `${dataset}-${(completedAt ?? new Date()).toISOString().slice(0, 10).replaceAll("-", "")}-${id.slice(0, 8)}.csv`
+
+/** Strong: the bytes of one export never change, and each coding has its own. */
+const entityTag = ({ id, crc32 }: ExportJob, coding: ContentCoding) =>
+  `"${id}-${crc32}${coding === "identity" ? "" : `-${coding}`}"`
+
+/** The file of a finished export (RFC 9110 §8, §13 and §14). */
+export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRoute", {
+  effect: Effect.gen(function* () {
+    const { gzipLevel } = yield* AppConfig
+    const store = yield* ExportStore
+    const storage = yield* ExportStorage
+    const routes = yield* ExportRoutes
+    const digesting = yield* Effect.makeSemaphore(1)
+
+    /** SHA-256 in base64. Computed when first asked for and kept; one at a time, since it takes a core. */
+    const sha256 = (job: ExportJob, file: Blob) =>
+      digesting.withPermits(1)(
+        Effect.gen(function* () {
+          const known = (yield* store.find(job.id))?.sha256
+          if (known) return known
+          const hasher = new Bun.CryptoHasher("sha256")
+          const chunks = blobChunks(file)
+          yield* Effect.tryPromise({
+            try: async () => {
+              for (let chunk = await chunks.next(); chunk !== undefined; chunk = await chunks.next()) hasher.update(chunk)
+            },
+            catch: unreadable
+          })
+          const digest = hasher.digest("base64")
+          yield* store.keepSha256(job.id, digest)
+          return digest
+        })
+      )
+
+    const download = (c: Context) =>
+      Effect.gen(function* () {
+        yield* queryValues(c, [])
+        const job = yield* routes.find(c)
+        if (job.status !== "completed") return yield* new NotDownloadable({ id: job.id, status: job.status, error: job.error })
+        const request = c.req.raw.headers
+        const size = job.bytes ?? 0
+        const rangeHeader = c.req.method === "GET" ? request.get("Range") : null
+        // A digest is of the representation: asked for one, we choose the representation whose digest is known.
+        const wantsDigest = /\bsha-256\b/i.test(request.get("Want-Repr-Digest") ?? "")
+        const coding = rangeHeader !== null || wantsDigest ? "identity" : negotiateCoding(request)
+        const validators = { etag: entityTag(job, coding), lastModified: job.completedAt ?? job.createdAt }
+        const headers: Record<string, string> = {
+          ETag: validators.etag,
+          "Last-Modified": validators.lastModified.toUTCString(),
+          "Cache-Control": "private, no-transform",
+          Vary: "Accept-Encoding",
+          "Accept-Ranges": "bytes"
+        }
+        const precondition = evaluatePreconditions(request, validators)
+        if (precondition === "failed") return yield* new PreconditionFailed({ detail: `The file's ETag is ${validators.etag}` })
+        if (precondition === "not modified") return new Response(null, { status: 304, headers })
+
+        const file = yield* storage.read(job, size)
+        headers["Content-Type"] = CSV_TYPE
+        headers["Content-Disposition"] = `attachment; filename="${fileName(job)}"`
+        if (coding !== "identity") {
+          headers["Content-Encoding"] = coding
+          if (c.req.method === "HEAD") return headResponse(headers)
+          const body = yield* streamBody(
+            Effect.sync(() => blobChunks(file)),
+            unreadable,
+            { signal: c.req.raw.signal }
+          )
+          return new Response(compress(body, coding, gzipLevel), { headers })
+        }
+        if (wantsDigest) headers["Repr-Digest"] = `sha-256=:${yield* sha256(job, file)}:`
+        const range = rangeHeader !== null && rangeStillValid(request, validators) ? parseRange(rangeHeader, size) : undefined
+        if (range === "unsatisfiable") return yield* new RangeNotSatisfiable({ bytes: size })
+        const { start, end } = range ?? { start: 0, end: size - 1 }
+        headers["Content-Length"] = String(end - start + 1)
+        if (c.req.method === "HEAD") return new Response(null, { headers })
+        if (range) headers["Content-Range"] = `bytes ${start}-${end}/${size}`
+        // A file's slice goes from disk to socket in the kernel, and alone keeps Content-Length on Bun.
+        return new Response(file.slice(start, end + 1), { status: range ? 206 : 200, headers })
+      })
+
+    return { download } as const
+  })
+}) {}

@@ -1,0 +1,83 @@
+import { Effect, Queue } from "effect"
+import type { Context } from "hono"
+import { limits } from "../config.ts"
+import { isFinished, type ExportJob } from "../exports/export-job.ts"
+import { ExportChanges } from "../jobs/export-changes.ts"
+import { ExportStore } from "../jobs/export-store.ts"
+import { DatabaseError } from "../postgres/control.ts"
+import { effectChunks, headResponse, streamBody } from "./body.ts"
+import { basePath, exportDocument, ExportRoutes } from "./exports.ts"
+import { queryValues } from "./parameters.ts"
+import { TooManyStreams } from "./problem.ts"
+
+/** The id of an export's last event: a browser that comes back with it is told to stop by 204. */
+const FINAL_ID = "final"
+
+/**
+ * Progress as Server-Sent Events: the status at once, then after each change, at most one per `eventGapMs`, until
+ * the export is finished. In between a comment keeps proxies from closing the connection.
+ * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
+ */
+export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
+  effect: Effect.gen(function* () {
+    const store = yield* ExportStore
+    const changes = yield* ExportChanges
+    const routes = yield* ExportRoutes
+    let streams = 0
+
+    const events = (c: Context) =>
+      Effect.gen(function* () {
+        yield* queryValues(c, [])
+        const { id } = yield* routes.find(c)
+        if (c.req.header("Last-Event-ID") === FINAL_ID) return new Response(null, { status: 204 })
+        const headers = { "Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no" }
+        if (c.req.method === "HEAD") return headResponse(headers)
+        const body = yield* streamBody(open(id, basePath(c)), unreadable, { signal: c.req.raw.signal })
+        return new Response(body, { headers })
+      })
+
+    const open = (id: string, base: string) =>
+      Effect.gen(function* () {
+        if (streams >= limits.eventStreams) {
+          return yield* new TooManyStreams({ detail: `All ${limits.eventStreams} event streams are in use` })
+        }
+        yield* Effect.acquireRelease(
+          Effect.sync(() => streams++),
+          () => Effect.sync(() => streams--)
+        )
+        // Watched before the first look, so that no change falls in between.
+        const watch = yield* changes.watch(id)
+        return yield* effectChunks(eventSource(id, base, watch))
+      })
+
+    const eventSource = (id: string, base: string, watch: Queue.Dequeue<void>) => {
+      let last: string | undefined
+      let finished = false
+      const look = Effect.gen(function* () {
+        const job = yield* store.find(id)
+        finished = job === undefined || isFinished(job.status)
+        const event = job === undefined ? "" : encode(job, base)
+        if (event === last) return ": still here\n\n"
+        last = event
+        return event
+      })
+      const changed = Queue.take(watch).pipe(
+        Effect.timeoutOption(limits.eventKeepAliveMs),
+        Effect.zipLeft(Effect.sleep(limits.eventGapMs))
+      )
+      return Effect.gen(function* () {
+        if (finished) return undefined
+        if (last !== undefined) yield* changed
+        return new TextEncoder().encode(yield* look)
+      })
+    }
+
+    return { events } as const
+  })
+}) {}
+
+const unreadable = (cause: unknown): DatabaseError | TooManyStreams =>
+  new DatabaseError({ message: "Cannot read the export's status", unavailable: true, cause })
+
+const encode = (job: ExportJob, base: string) =>
+  `${isFinished(job.status) ? `id: ${FINAL_ID}\n` : ""}event: status\ndata: ${JSON.stringify(exportDocument(job, base))}\n\n`

@@ -1,0 +1,131 @@
+import { Effect, Schema } from "effect"
+import type { Context } from "hono"
+import { limits } from "../config.ts"
+import { isFinished, type ExportJob } from "../exports/export-job.ts"
+import { ExportQueue } from "../jobs/queue.ts"
+import { ExportStore } from "../jobs/export-store.ts"
+import { ExportStorage } from "../storage/export-storage.ts"
+import { decode, exportRequest, queryValues } from "./parameters.ts"
+import { NotFound } from "./problem.ts"
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
+/** An export as JSON. `base` is the prefix that the request came by. */
+export const exportDocument = (job: ExportJob, base: string) => ({
+  exportId: job.id,
+  status: job.status,
+  progress: {
+    totalRows: job.totalRows,
+    totalRowsExact: job.totalRowsExact,
+    processedRows: job.processedRows,
+    percentage: job.percentage
+  },
+  error: job.error,
+  createdAt: job.createdAt,
+  startedAt: job.startedAt,
+  completedAt: job.completedAt,
+  expiresAt: job.expiresAt,
+  bytes: job.bytes,
+  crc32: job.crc32,
+  links: {
+    self: `${base}/${job.id}/status`,
+    events: `${base}/${job.id}/events`,
+    ...(job.status === "completed" && { download: `${base}/${job.id}/download` })
+  }
+})
+
+/** `/exports` or `/api/v1/exports`, whichever the request used. */
+export const basePath = (c: Context): string => (c.req.path.startsWith("/api/v1/") ? "/api/v1/exports" : "/exports")
+
+const PageQuery = Schema.Struct({
+  limit: Schema.optionalWith(
+    Schema.String.pipe(
+      Schema.filter(
+        (value) =>
+          (/^[1-9]\d{0,3}$/.test(value) && Number(value) <= limits.pageMax) ||
+          `must be a whole number from 1 to ${limits.pageMax}`
+      )
+    ),
+    { exact: true }
+  ),
+  cursor: Schema.optionalWith(
+    Schema.String.pipe(Schema.filter((value) => cursorSequence(value) !== undefined || "is not a cursor of this list")),
+    {
+      exact: true
+    }
+  )
+})
+
+/** Cursors are opaque to clients: the sequence of the last export seen. */
+const toCursor = (sequence: number) => Buffer.from(`s${sequence}`).toString("base64url")
+const cursorSequence = (cursor: string): number | undefined => {
+  const [, digits] = /^s(\d{1,15})$/.exec(Buffer.from(cursor, "base64url").toString("latin1")) ?? []
+  return digits === undefined ? undefined : Number(digits)
+}
+
+/** The routes of export jobs, but for the bytes. */
+export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes", {
+  effect: Effect.gen(function* () {
+    const store = yield* ExportStore
+    const queue = yield* ExportQueue
+    const storage = yield* ExportStorage
+
+    /** The export that the path names. */
+    const find = (c: Context) => {
+      const id = c.req.param("id") ?? ""
+      const missing = new NotFound({ detail: `There is no export ${JSON.stringify(id.slice(0, 60))}` })
+      return UUID.test(id)
+        ? Effect.filterOrFail(
+            store.find(id.toLowerCase()),
+            (job) => job !== undefined,
+            () => missing
+          )
+        : Effect.fail(missing)
+    }
+
+    const create = (c: Context) =>
+      Effect.gen(function* () {
+        const spec = yield* exportRequest(c)
+        const job = yield* store.create(spec, queue.enqueue)
+        const headers = { Location: `${basePath(c)}/${job.id}/status`, "Retry-After": "1", "Cache-Control": "no-store" }
+        return Response.json({ exportId: job.id, status: job.status }, { status: 202, headers })
+      })
+
+    const status = (c: Context) =>
+      Effect.gen(function* () {
+        yield* queryValues(c, [])
+        const job = yield* find(c)
+        const headers = { "Cache-Control": "no-store", ...(!isFinished(job.status) && { "Retry-After": "1" }) }
+        return Response.json(exportDocument(job, basePath(c)), { headers })
+      })
+
+    const list = (c: Context) =>
+      Effect.gen(function* () {
+        const query = yield* Effect.flatMap(queryValues(c, ["limit", "cursor"]), decode(PageQuery))
+        const limit = Number(query.limit ?? limits.pageDefault)
+        const found = yield* store.list(limit, query.cursor === undefined ? undefined : cursorSequence(query.cursor))
+        const page = found.slice(0, limit)
+        const nextCursor = found.length > limit ? toCursor(page[page.length - 1]!.sequence) : null
+        const next = nextCursor === null ? {} : { links: { next: `${basePath(c)}?limit=${limit}&cursor=${nextCursor}` } }
+        return Response.json(
+          { exports: page.map((job) => exportDocument(job, basePath(c))), nextCursor, ...next },
+          { headers: { "Cache-Control": "no-store" } }
+        )
+      })
+
+    const remove = (c: Context) =>
+      Effect.gen(function* () {
+        yield* queryValues(c, [])
+        const job = yield* find(c)
+        // Between the look and the write the job may have finished: then the second verb applies.
+        const cancelled = !isFinished(job.status) && (yield* store.cancel(job.id))
+        if (!cancelled && (yield* store.expire(job.id))) {
+          const { epoch } = yield* find(c)
+          yield* storage.remove({ id: job.id, epoch })
+        }
+        return new Response(null, { status: 204 })
+      })
+
+    return { find, create, status, list, remove } as const
+  })
+}) {}

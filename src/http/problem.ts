@@ -1,0 +1,139 @@
+import { Data } from "effect"
+import { STATUS_CODES } from "node:http"
+import type { ExportStatus } from "../exports/export-job.ts"
+import type { DatabaseError } from "../postgres/control.ts"
+import type { SourceBusy } from "../rows/row-source.ts"
+import type { SourceError } from "../rows/source-connection.ts"
+import type { StorageError } from "../storage/export-storage.ts"
+
+export interface FieldProblem {
+  readonly field: string
+  readonly detail: string
+}
+
+/** The request itself is wrong. `status` is 400 unless its kind has one of its own. */
+export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{
+  readonly detail: string
+  readonly errors?: ReadonlyArray<FieldProblem>
+  readonly status?: 400 | 413 | 414 | 415
+}> {}
+export class NotFound extends Data.TaggedError("NotFound")<{ readonly detail: string }> {}
+export class MethodNotAllowed extends Data.TaggedError("MethodNotAllowed")<{ readonly method: string; readonly allow: string }> {}
+/** The file of an export cannot be had in its present status. */
+export class NotDownloadable extends Data.TaggedError("NotDownloadable")<{
+  readonly id: string
+  readonly status: ExportStatus
+  readonly error: string | null
+}> {}
+export class RangeNotSatisfiable extends Data.TaggedError("RangeNotSatisfiable")<{ readonly bytes: number }> {}
+export class PreconditionFailed extends Data.TaggedError("PreconditionFailed")<{ readonly detail: string }> {}
+export class RateLimited extends Data.TaggedError("RateLimited")<{ readonly retryAfterSeconds: number }> {}
+export class TooManyStreams extends Data.TaggedError("TooManyStreams")<{ readonly detail: string }> {}
+export class NotReady extends Data.TaggedError("NotReady")<{ readonly errors: ReadonlyArray<FieldProblem> }> {}
+
+/** Every failure that a handler may end in. */
+export type HttpFailure =
+  | InvalidRequest
+  | NotFound
+  | MethodNotAllowed
+  | NotDownloadable
+  | RangeNotSatisfiable
+  | PreconditionFailed
+  | RateLimited
+  | TooManyStreams
+  | NotReady
+  | SourceError
+  | SourceBusy
+  | StorageError
+  | DatabaseError
+
+interface Problem {
+  readonly status: number
+  readonly detail: string
+  readonly errors?: ReadonlyArray<FieldProblem>
+  /** For clients of the older API; else `detail`. */
+  readonly error?: string
+  readonly headers?: Record<string, string>
+}
+
+const RETRY_SECONDS = "1"
+
+const downloadProblem = ({ id, status, error }: NotDownloadable): Problem => {
+  switch (status) {
+    case "failed":
+      return { status: 409, detail: `Export ${id} failed: ${error ?? "for an unknown reason"}` }
+    case "cancelled":
+    case "expired":
+      return { status: 410, detail: `Export ${id} is ${status}: its file is gone` }
+    default:
+      // RFC 8470 names 425 for replayed early data; the contract uses it for "not finished yet".
+      return {
+        status: 425,
+        detail: `Export ${id} is ${status}: try again when it is completed`,
+        headers: { "Retry-After": RETRY_SECONDS }
+      }
+  }
+}
+
+const problemOf = (failure: HttpFailure): Problem => {
+  switch (failure._tag) {
+    case "InvalidRequest":
+      return { status: failure.status ?? 400, detail: failure.detail, errors: failure.errors ?? [] }
+    case "NotFound":
+      return { status: 404, detail: failure.detail }
+    case "MethodNotAllowed":
+      // RFC 9110 §15.5.6: Allow is required.
+      return {
+        status: 405,
+        detail: `${failure.method} is not allowed here; allowed: ${failure.allow}`,
+        headers: { Allow: failure.allow }
+      }
+    case "NotDownloadable":
+      return downloadProblem(failure)
+    case "RangeNotSatisfiable":
+      // RFC 9110 §15.5.17: the actual length, so that the client can ask again.
+      return {
+        status: 416,
+        detail: `The range lies outside the file of ${failure.bytes} bytes`,
+        headers: { "Content-Range": `bytes */${failure.bytes}`, "Accept-Ranges": "bytes" }
+      }
+    case "PreconditionFailed":
+      return { status: 412, detail: failure.detail }
+    case "RateLimited":
+      return {
+        status: 429,
+        detail: `Too many requests with this key; try again in ${failure.retryAfterSeconds} s`,
+        error: "Too many requests - rate limit exceeded",
+        headers: { "Retry-After": String(failure.retryAfterSeconds) }
+      }
+    case "TooManyStreams":
+      return { status: 503, detail: failure.detail, headers: { "Retry-After": RETRY_SECONDS } }
+    case "NotReady":
+      return { status: 503, detail: "Not ready", errors: failure.errors, headers: { "Retry-After": RETRY_SECONDS } }
+    case "SourceBusy":
+      return { status: 503, detail: failure.message, headers: { "Retry-After": RETRY_SECONDS } }
+    case "SourceError":
+      return failure.retryable
+        ? { status: 503, detail: failure.message, headers: { "Retry-After": RETRY_SECONDS } }
+        : { status: 500, detail: failure.message }
+    case "DatabaseError":
+      return failure.unavailable
+        ? { status: 503, detail: "Sluice's own database cannot be reached just now", headers: { "Retry-After": RETRY_SECONDS } }
+        : { status: 500, detail: "An internal error happened; the log says more" }
+    case "StorageError":
+      return { status: 500, detail: failure.message }
+  }
+}
+
+/** The problem document (RFC 9457) of a failure; `instance` is the path of the request. */
+export const problemResponse = (failure: HttpFailure, instance: string): Response => toResponse(problemOf(failure), instance)
+
+/** The document of what nobody foresaw; the log has the rest. */
+export const defectResponse = (instance: string): Response =>
+  toResponse({ status: 500, detail: "An internal error happened; the log says more" }, instance)
+
+const toResponse = ({ status, detail, errors = [], error = detail, headers = {} }: Problem, instance: string): Response =>
+  Response.json(
+    { type: "about:blank", title: STATUS_CODES[status] ?? "Error", status, detail, instance, errors, error },
+    { status, headers: { "Content-Type": "application/problem+json", "Cache-Control": "no-store", ...headers } }
+  )

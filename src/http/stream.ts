@@ -1,0 +1,79 @@
+import { Effect } from "effect"
+import type { Context } from "hono"
+import { AppConfig, limits } from "../config.ts"
+import { RateLimiter, type RateDecision } from "../limits/rate-limiter.ts"
+import { RowSource } from "../rows/row-source.ts"
+import { toSourceError } from "../rows/source-connection.ts"
+import { compress, headResponse, negotiateCoding, streamBody } from "./body.ts"
+import { CSV_TYPE } from "./download.ts"
+import { exportQuery } from "./parameters.ts"
+import { InvalidRequest, RateLimited } from "./problem.ts"
+
+const LF = 10
+/** The end of a failed body, for clients that cannot see a broken connection; on a line of its own. */
+const errorRow = (lastByte: number | undefined) =>
+  new TextEncoder().encode(`${lastByte === undefined || lastByte === LF ? "" : "\n"}"__ERROR__","internal_server_error"\n`)
+
+/** Whose requests are counted together: a key that the client gives, else its address. */
+const rateKey = (c: Context): string => {
+  const key = new URL(c.req.url).searchParams.get("apiKey") ?? c.req.header("X-API-Key")
+  return key ? `key ${key.slice(0, limits.apiKeyChars)}` : `address ${(c.env as { address?: string }).address ?? ""}`
+}
+
+/** Rows straight from the source to the client's socket. */
+export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
+  effect: Effect.gen(function* () {
+    const { gzipLevel } = yield* AppConfig
+    const source = yield* RowSource
+    const limiter = yield* RateLimiter
+
+    const stream = (c: Context) =>
+      Effect.gen(function* () {
+        const { spec, values } = yield* exportQuery(c, ["apiKey", "errorRow"])
+        const wrong = checkOwn(values)
+        if (wrong) return yield* wrong
+        const decision = yield* limiter.take(rateKey(c))
+        c.set("rate", decision)
+        if (!decision.allowed) return yield* new RateLimited({ retryAfterSeconds: decision.resetSeconds })
+
+        const coding = negotiateCoding(c.req.raw.headers)
+        const headers = {
+          "Content-Type": CSV_TYPE,
+          "Content-Disposition": 'attachment; filename="export.csv"',
+          "Cache-Control": "no-store",
+          Vary: "Accept-Encoding",
+          "X-Accel-Buffering": "no",
+          ...(coding !== "identity" && { "Content-Encoding": coding })
+        }
+        if (c.req.method === "HEAD") return headResponse(headers)
+        const body = yield* streamBody(source.openNow(spec), toSourceError, {
+          signal: c.req.raw.signal,
+          ...(values.errorRow === "true" && { onError: errorRow })
+        })
+        return new Response(compress(body, coding, gzipLevel), { headers })
+      })
+
+    /** Adds the window's state to every answer (draft-ietf-httpapi-ratelimit-headers), refused or wrong ones too. */
+    const rateLimitHeaders = (c: Context, { headers }: Response) =>
+      Effect.gen(function* () {
+        const taken = c.get("rate") as RateDecision | undefined
+        const { remaining, resetSeconds } = taken ?? (yield* limiter.peek(rateKey(c)))
+        headers.set("RateLimit-Policy", `"stream";q=${limiter.limit};w=${limiter.windowSeconds}`)
+        headers.set("RateLimit", `"stream";r=${remaining};t=${resetSeconds}`)
+      })
+
+    return { stream, rateLimitHeaders } as const
+  })
+}) {}
+
+const checkOwn = ({ apiKey = "", errorRow: row = "false" }: Readonly<Record<string, string>>): InvalidRequest | undefined => {
+  const errors = [
+    ...(apiKey.length > limits.apiKeyChars
+      ? [{ field: "apiKey", detail: `must have at most ${limits.apiKeyChars} characters` }]
+      : []),
+    ...(row !== "true" && row !== "false" ? [{ field: "errorRow", detail: "must be true or false" }] : [])
+  ]
+  return errors.length > 0
+    ? new InvalidRequest({ detail: errors.map(({ field, detail }) => `${field} ${detail}`).join("; "), errors })
+    : undefined
+}

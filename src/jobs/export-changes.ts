@@ -1,0 +1,45 @@
+import { Effect, PubSub, Queue, type Scope } from "effect"
+import { limits } from "../config.ts"
+import { attempt, Control } from "../postgres/control.ts"
+import { channels } from "./export-store.ts"
+
+/**
+ * What happens to exports, as told by LISTEN/NOTIFY to every instance. Notifications are hints: one that is lost
+ * while the connection is down costs time, never truth, which stays in the row. Their source is one connection.
+ */
+export class ExportChanges extends Effect.Service<ExportChanges>()("ExportChanges", {
+  scoped: Effect.gen(function* () {
+    const { sql } = yield* Control
+    /** Ids that waiters look at, each waiter with a queue of one: many changes at once are one. */
+    const watchers = new Map<string, Set<Queue.Queue<void>>>()
+    const cancelled = yield* PubSub.sliding<string>(limits.cancelBacklog)
+
+    const changed = (id: string) => {
+      for (const watcher of watchers.get(id) ?? []) watcher.unsafeOffer(undefined)
+    }
+    /** After a gap nobody knows what was missed: everyone looks again. */
+    const resync = () => {
+      for (const id of watchers.keys()) changed(id)
+    }
+    yield* attempt("listen for changes", async () => {
+      await sql.listen(channels.changed, changed, resync)
+      await sql.listen(channels.cancelled, (id) => void cancelled.unsafeOffer(id))
+    })
+
+    /** A queue that gets an item after each change of the export, as long as the scope is open. */
+    const watch = (id: string): Effect.Effect<Queue.Dequeue<void>, never, Scope.Scope> =>
+      Effect.acquireRelease(
+        Effect.map(Queue.sliding<void>(1), (queue) => {
+          watchers.set(id, (watchers.get(id) ?? new Set()).add(queue))
+          return queue
+        }),
+        (queue) =>
+          Effect.sync(() => {
+            const set = watchers.get(id)
+            if (set?.delete(queue) && set.size === 0) watchers.delete(id)
+          }).pipe(Effect.zipRight(Queue.shutdown(queue)))
+      )
+
+    return { watch, cancelled } as const
+  })
+}) {}

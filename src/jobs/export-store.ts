@@ -1,0 +1,249 @@
+import { and, desc, eq, lt } from "drizzle-orm"
+import { Data, Duration, Effect, Schedule } from "effect"
+import { limits, AppConfig } from "../config.ts"
+import { transitions, type ExportJob, type Transition } from "../exports/export-job.ts"
+import { fingerprint, type ExportSpec } from "../exports/export-spec.ts"
+import { attempt, Control, DatabaseError, type Transaction } from "../postgres/control.ts"
+import { exports } from "../postgres/schema.ts"
+import type { Attempt, StoredAttempt, StoredFile } from "../storage/export-storage.ts"
+
+/** Another attempt owns the job, or it was cancelled: this one must stop and leave the row alone. */
+class LeaseLost extends Data.TaggedError("LeaseLost")<{ readonly id: string; readonly epoch: number }> {}
+
+/** A job as its worker holds it. Every write names its epoch. */
+export interface ClaimedJob extends Attempt {
+  readonly failures: number
+  readonly spec: ExportSpec
+}
+
+interface Progress {
+  readonly processedRows: number
+  /** The planner's guess. */
+  readonly totalRows: number
+}
+
+/** Repeats a write that ends a job while the database is away, since hours of work may hang on it. */
+export const persist = <A, E>(write: Effect.Effect<A, E | DatabaseError>) =>
+  write.pipe(
+    Effect.retry({
+      while: (error) => error instanceof DatabaseError && error.unavailable,
+      schedule: Schedule.exponential(200).pipe(
+        Schedule.either(Schedule.spaced(limits.persistGapMs)),
+        Schedule.upTo(limits.persistMs)
+      )
+    })
+  )
+
+/** Channels: an export changed; an export was cancelled. The payload is its id. */
+export const channels = { changed: "sluice_changed", cancelled: "sluice_cancelled" } as const
+
+/** The row `sluice.exports` of each job, a verb a function. A transition that the table forbids changes no row. */
+export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
+  effect: Effect.gen(function* () {
+    const { sql, db } = yield* Control
+    const { exportTtl } = yield* AppConfig
+    const ttlSeconds = Math.ceil(Duration.toSeconds(exportTtl))
+
+    const from = (transition: Transition) => sql`status in ${sql([...transitions[transition].from])}`
+    const to = (transition: Transition) => sql`status = ${transitions[transition].to}`
+    const owned = ({ id, epoch }: ClaimedJob) => sql`id = ${id} and epoch = ${epoch}`
+    /** Tells every instance that the row changed: event streams read it anew. */
+    const announced = (update: ReturnType<typeof sql>) =>
+      sql<
+        Array<{ id: string }>
+      >`with changed as (${update} returning id) select id, pg_notify(${channels.changed}, id::text) from changed`
+
+    const held = (
+      job: ClaimedJob,
+      verb: string,
+      update: () => ReturnType<typeof sql>
+    ): Effect.Effect<void, DatabaseError | LeaseLost> =>
+      attempt(`${verb} export ${job.id}`, async () => (await announced(update())).length > 0).pipe(
+        Effect.filterOrFail(
+          (changed) => changed,
+          () => new LeaseLost({ id: job.id, epoch: job.epoch })
+        ),
+        Effect.asVoid
+      )
+
+    /** Inserts a pending export; `enqueue` runs in the same transaction. */
+    const create = Effect.fn("ExportStore.create")(
+      (spec: ExportSpec, enqueue: (tx: Transaction, id: string) => Promise<unknown>) =>
+        attempt("create an export", () =>
+          db.transaction(async (tx): Promise<ExportJob> => {
+            const id = crypto.randomUUID()
+            const [row] = await tx
+              .insert(exports)
+              .values({ id, dataset: spec.dataset, spec, fingerprint: fingerprint(spec) })
+              .returning()
+            await enqueue(tx, id)
+            return row!
+          })
+        )
+    )
+
+    const find = Effect.fn("ExportStore.find")((id: string) =>
+      attempt(
+        `read export ${id}`,
+        async (): Promise<ExportJob | undefined> => (await db.select().from(exports).where(eq(exports.id, id)))[0]
+      )
+    )
+
+    /** Newest first, `before` being the sequence of the last one seen. One more than `limit` when there are more. */
+    const list = Effect.fn("ExportStore.list")((limit: number, before: number | undefined) =>
+      attempt("list the exports", () =>
+        db
+          .select()
+          .from(exports)
+          .where(and(before === undefined ? undefined : lt(exports.sequence, before)))
+          .orderBy(desc(exports.sequence))
+          .limit(limit + 1)
+      )
+    )
+
+    /** Takes the job for a new attempt. Undefined: it is finished, or gone. */
+    const claim = Effect.fn("ExportStore.claim")((id: string) =>
+      attempt(
+        `claim export ${id}`,
+        async (): Promise<ClaimedJob | undefined> =>
+          (
+            await sql<Array<ClaimedJob>>`
+              with changed as (
+                update sluice.exports
+                set ${to("claim")}, epoch = epoch + 1, started_at = coalesce(started_at, now()), processed_rows = 0, error = null
+                where id = ${id} and ${from("claim")}
+                returning id, epoch, failures, spec
+              )
+              select id, epoch, failures, spec, pg_notify(${channels.changed}, id::text) from changed`
+          )[0]
+      )
+    )
+
+    const progress = Effect.fn("ExportStore.progress")((job: ClaimedJob, { processedRows, totalRows }: Progress) =>
+      held(
+        job,
+        "report progress of",
+        () => sql`
+          update sluice.exports
+          set processed_rows = ${processedRows}, total_rows = greatest(${totalRows}::bigint, ${processedRows}::bigint),
+            percentage = greatest(percentage, least(99, floor(100.0 * ${processedRows}::bigint / greatest(${totalRows}::bigint, 1))))
+          where ${owned(job)} and ${from("complete")}`
+      )
+    )
+
+    /** Idempotent: the answer to a first call may have been lost. */
+    const complete = Effect.fn("ExportStore.complete")((job: ClaimedJob, file: StoredFile & { readonly rows: number }) =>
+      held(
+        job,
+        "complete",
+        () => sql`
+          update sluice.exports
+          set ${to("complete")}, bytes = ${file.bytes}, crc32 = ${file.crc32},
+            total_rows = ${file.rows}, total_rows_exact = true, processed_rows = ${file.rows}, percentage = 100,
+            completed_at = now(), expires_at = now() + make_interval(secs => ${ttlSeconds})
+          where ${owned(job)} and (${from("complete")} or ${to("complete")})`
+      )
+    )
+
+    /** Gives the job back to be tried again; `failed` counts the attempt against its retries. */
+    const release = Effect.fn("ExportStore.release")((job: ClaimedJob, failed: boolean) =>
+      held(
+        job,
+        "release",
+        () => sql`
+          update sluice.exports set ${to("release")}, failures = failures + ${failed ? 1 : 0}
+          where ${owned(job)} and ${from("release")}`
+      )
+    )
+
+    const fail = Effect.fn("ExportStore.fail")((job: ClaimedJob, message: string) =>
+      held(
+        job,
+        "fail",
+        () =>
+          sql`update sluice.exports set ${to("fail")}, error = ${message}, completed_at = now() where ${owned(job)} and ${from("fail")}`
+      )
+    )
+
+    /** Cancels an unfinished export and tells its worker. False: it was finished. */
+    const cancel = Effect.fn("ExportStore.cancel")((id: string) =>
+      attempt(`cancel export ${id}`, async () => {
+        const changed = await sql`
+          with changed as (
+            update sluice.exports set ${to("cancel")}, completed_at = now() where id = ${id} and ${from("cancel")} returning id
+          )
+          select pg_notify(${channels.cancelled}, id::text), pg_notify(${channels.changed}, id::text) from changed`
+        return changed.length > 0
+      })
+    )
+
+    /** Marks a completed export as expired, before its file is removed. */
+    const expire = Effect.fn("ExportStore.expire")((id: string) =>
+      attempt(`expire export ${id}`, () =>
+        announced(sql`update sluice.exports set ${to("expire")} where id = ${id} and ${from("expire")}`)
+      )
+    )
+
+    /** Marks all exports past their time as expired and returns their ids. */
+    const expireDue = attempt("expire exports", async () => {
+      const due = await announced(sql`update sluice.exports set ${to("expire")} where ${from("expire")} and expires_at <= now()`)
+      return due.map(({ id }) => id)
+    })
+
+    /** Fails what the queue has given up on: unfinished exports without a job that may still run. */
+    const failAbandoned = attempt("fail abandoned exports", async () => {
+      const message = "Cannot finish the export: the service stopped too often while it ran. Create it again."
+      const abandoned = await announced(sql`
+        update sluice.exports e set ${to("fail")}, error = ${message}, completed_at = now()
+        where e.${from("fail")} and e.created_at < now() - interval '1 minute' and not exists (
+          select from sluice_queue.job j where j.name = 'exports' and j.id = e.id and j.state in ('created', 'retry', 'active'))`)
+      return abandoned.map(({ id }) => id)
+    })
+
+    const forget = attempt("forget old exports", async () => {
+      const old = await sql`
+        delete from sluice.exports where status in ('failed', 'cancelled', 'expired')
+          and greatest(completed_at, expires_at) < now() - make_interval(days => ${limits.historyDays})`
+      return old.count
+    })
+
+    /** Which of the stored attempts belong to no running or completed export. */
+    const staleAttempts = (stored: ReadonlyArray<StoredAttempt>) =>
+      attempt("look up stored exports", async () => {
+        const rows = await sql<Array<{ id: string; epoch: number; live: boolean }>>`
+          select id, epoch, status in ('processing', 'completed') as live from sluice.exports where id = any(${stored.map(({ id }) => id)}::uuid[])`
+        const known = new Map(rows.map((row) => [row.id, row]))
+        return {
+          /** Of an export that is over, or of an attempt before its last. */
+          stale: stored.filter(({ id, epoch }) => {
+            const row = known.get(id)
+            return row !== undefined && (!row.live || epoch < row.epoch)
+          }),
+          /** Of no export that this database knows. */
+          unknown: stored.filter(({ id }) => !known.has(id))
+        }
+      })
+
+    const keepSha256 = Effect.fn("ExportStore.keepSha256")((id: string, sha256: string) =>
+      attempt(`keep the digest of export ${id}`, () => sql`update sluice.exports set sha256 = ${sha256} where id = ${id}`)
+    )
+
+    return {
+      create,
+      find,
+      list,
+      claim,
+      progress,
+      complete,
+      release,
+      fail,
+      cancel,
+      expire,
+      expireDue,
+      failAbandoned,
+      forget,
+      staleAttempts,
+      keepSha256
+    } as const
+  })
+}) {}

@@ -1,0 +1,66 @@
+import { Effect } from "effect"
+import { limits } from "../config.ts"
+import { RowSource, type ByteRows } from "../rows/row-source.ts"
+import { toSourceError } from "../rows/source-connection.ts"
+import { ExportStorage, StorageError, StorageFull, type Attempt, type FileWriter } from "../storage/export-storage.ts"
+import { ExportStore, persist, type ClaimedJob } from "./export-store.ts"
+
+const toStorageFailure = (cause: unknown) =>
+  cause instanceof StorageFull || cause instanceof StorageError
+    ? cause
+    : new StorageError({ message: `Cannot write the export: ${(cause as Error).message}`, cause })
+
+/** Moves the rows into the file, chunk by chunk. */
+const copy = (rows: ByteRows, file: FileWriter) =>
+  Effect.gen(function* () {
+    for (;;) {
+      const chunk = yield* Effect.tryPromise({ try: () => rows.next(), catch: toSourceError })
+      if (chunk === undefined) break
+      yield* Effect.tryPromise({ try: () => file.write(chunk), catch: toStorageFailure })
+      rows.recycle(chunk)
+    }
+    const stored = yield* Effect.tryPromise({ try: () => file.finish(), catch: toStorageFailure })
+    return { ...stored, rows: rows.rows }
+  })
+
+/** Writes the file of one claimed job: rows → storage → `completed`. */
+export class Exporter extends Effect.Service<Exporter>()("Exporter", {
+  effect: Effect.gen(function* () {
+    const source = yield* RowSource
+    const storage = yield* ExportStorage
+    const store = yield* ExportStore
+
+    /** Never succeeds; fails when the job is no longer ours. A database that is away for a moment is no reason to stop. */
+    const report = (job: ClaimedJob, rows: ByteRows) =>
+      Effect.suspend(() => store.progress(job, { processedRows: rows.rows, totalRows: rows.estimatedRows })).pipe(
+        Effect.catchTag("DatabaseError", (error) => Effect.logDebug(error.message)),
+        Effect.zipRight(Effect.sleep(limits.progressGapMs)),
+        Effect.forever
+      )
+
+    const write = (job: ClaimedJob) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          // Opened first, so that on the way out the source is ended before the file's last write is waited for.
+          const file = yield* storage.create(job)
+          const rows = yield* source.open(job.spec)
+          return yield* Effect.raceFirst(copy(rows, file), report(job, rows))
+        })
+      )
+
+    /** Removes what an attempt wrote; the sweeper comes later if this fails. */
+    const discard = (attempt: Attempt) =>
+      storage.remove(attempt).pipe(Effect.catchAll((error) => Effect.logWarning(`${error.message}; the sweeper will try again`)))
+
+    const run = Effect.fn("Exporter.run")(function* (job: ClaimedJob) {
+      // A worker that died leaves its file behind.
+      if (job.epoch > 1) yield* discard({ id: job.id, epoch: job.epoch - 1 })
+      const file = yield* write(job).pipe(Effect.onError(() => discard(job)))
+      // Whether a call that failed has changed the row is unknown: then the files stay, for the sweeper to decide.
+      yield* persist(store.complete(job, file)).pipe(Effect.tapErrorTag("LeaseLost", () => discard(job)))
+      return file
+    })
+
+    return { run } as const
+  })
+}) {}

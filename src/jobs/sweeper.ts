@@ -1,0 +1,37 @@
+import { Duration, Effect, Schedule } from "effect"
+import { AppConfig, limits } from "../config.ts"
+import { ExportStorage } from "../storage/export-storage.ts"
+import { ExportStore } from "./export-store.ts"
+
+/**
+ * Removes what nobody can ask for any more: exports past their time, files of attempts that died, rows of long
+ * ago. Files of exports that this database does not know go when they are older than any export may be.
+ */
+export class Sweeper extends Effect.Service<Sweeper>()("Sweeper", {
+  scoped: Effect.gen(function* () {
+    const store = yield* ExportStore
+    const storage = yield* ExportStorage
+    const ttlMs = Duration.toMillis((yield* AppConfig).exportTtl)
+
+    const sweep = Effect.gen(function* () {
+      const expired = yield* store.expireDue
+      for (const exportId of yield* store.failAbandoned) {
+        yield* Effect.logError("export failed: the queue has given it up").pipe(Effect.annotateLogs({ exportId }))
+      }
+      // Listed before the rows are read: an attempt that begins in between is not in the list.
+      const stored = yield* storage.list
+      const { stale, unknown } = yield* store.staleAttempts(stored)
+      const removed = [...stale, ...unknown.filter(({ ageMs }) => ageMs > ttlMs)]
+      yield* Effect.forEach(removed, storage.remove, { discard: true })
+      const forgotten = yield* store.forget
+      if (expired.length + removed.length + forgotten > 0) {
+        yield* Effect.logInfo("swept").pipe(
+          Effect.annotateLogs({ expired: expired.length, removedAttempts: removed.length, forgottenExports: forgotten })
+        )
+      }
+    }).pipe(Effect.catchAll((error) => Effect.logWarning(`${error.message}; sweeping again in ${limits.sweepMs / 1000} s`)))
+
+    yield* sweep.pipe(Effect.repeat(Schedule.spaced(limits.sweepMs)), Effect.forkScoped)
+    return { sweep } as const
+  })
+}) {}

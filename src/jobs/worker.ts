@@ -1,0 +1,76 @@
+import { Duration, Effect, FiberMap, Stream } from "effect"
+import { limits } from "../config.ts"
+import type { SourceError } from "../rows/source-connection.ts"
+import type { StorageError } from "../storage/export-storage.ts"
+import { ExportChanges } from "./export-changes.ts"
+import { ExportStore, persist, type ClaimedJob } from "./export-store.ts"
+import { Exporter } from "./exporter.ts"
+import { ExportQueue } from "./queue.ts"
+
+/**
+ * Runs delivered jobs, each as a fiber under its id; cancelling a job is interrupting its fiber. An attempt ends
+ * in one of three ways: the row is finished (completed, failed, cancelled), the row is given back and the delivery
+ * rejected, so that the queue brings it again, or the lease is lost and nothing is written any more.
+ */
+export class Worker extends Effect.Service<Worker>()("Worker", {
+  scoped: Effect.gen(function* () {
+    const queue = yield* ExportQueue
+    const store = yield* ExportStore
+    const changes = yield* ExportChanges
+    const exporter = yield* Exporter
+    const fibers = yield* FiberMap.make<string>()
+    const run = yield* FiberMap.runtimePromise(fibers)()
+
+    const failed = (job: ClaimedJob, error: SourceError | StorageError) => {
+      const attempts = job.failures + 1
+      if (("retryable" in error && !error.retryable) || attempts > limits.jobRetries) {
+        const tries = attempts > 1 ? ` (tried ${attempts} times)` : ""
+        return Effect.logError(`export failed: ${error.message}${tries}`).pipe(
+          Effect.zipRight(persist(store.fail(job, `${error.message}${tries}`)))
+        )
+      }
+      return Effect.logWarning(`export will be tried again (${attempts} of ${limits.jobRetries}): ${error.message}`).pipe(
+        Effect.zipRight(persist(store.release(job, true))),
+        Effect.zipRight(Effect.fail(error))
+      )
+    }
+
+    const attempt = (job: ClaimedJob) =>
+      Effect.gen(function* () {
+        yield* Effect.logInfo("export started")
+        const [time, file] = yield* Effect.timed(exporter.run(job))
+        const seconds = Duration.toSeconds(time)
+        yield* Effect.logInfo("export completed").pipe(
+          Effect.annotateLogs({ rows: file.rows, bytes: file.bytes, seconds, rowsPerSecond: Math.round(file.rows / seconds) })
+        )
+      }).pipe(
+        Effect.catchTags({
+          LeaseLost: () => Effect.logInfo("export stopped: it was cancelled, or another worker has it"),
+          StorageFull: (error) => Effect.logError(error.message).pipe(Effect.zipRight(persist(store.fail(job, error.message)))),
+          SourceError: (error) => failed(job, error),
+          StorageError: (error) => failed(job, error)
+        }),
+        // Cancelled (then the row says so and this changes nothing), or shut down: the next worker starts anew.
+        Effect.onInterrupt(() => store.release(job, false).pipe(Effect.ignore)),
+        Effect.catchTag("LeaseLost", () => Effect.void),
+        Effect.annotateLogs({ exportId: job.id, epoch: job.epoch })
+      )
+
+    const handle = (id: string) => Effect.flatMap(store.claim(id), (job) => (job ? attempt(job) : Effect.void))
+
+    yield* Stream.fromPubSub(changes.cancelled).pipe(
+      Stream.runForEach((id) => FiberMap.remove(fibers, id)),
+      Effect.forkScoped
+    )
+    yield* queue.work((id, signal) => {
+      const lost = () => void run(id, Effect.void).catch(() => {})
+      signal.addEventListener("abort", lost, { once: true })
+      return run(id, handle(id)).finally(() => signal.removeEventListener("abort", lost))
+    })
+
+    /** Takes no new jobs and waits for those at work. What is still there when the scope closes is given back. */
+    const drain = queue.stopWork.pipe(Effect.zipRight(FiberMap.awaitEmpty(fibers)))
+
+    return { drain } as const
+  })
+}) {}

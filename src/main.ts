@@ -1,0 +1,56 @@
+/**
+ * The process. Start: settings, database, migrations, demo data, queue, workers, HTTP. SIGTERM or SIGINT: no new
+ * requests and jobs, `drainMs` for those under way, then everything is released in the opposite order, exit 0.
+ */
+import * as BunRuntime from "@effect/platform-bun/BunRuntime"
+import { Cause, ConfigError, Effect } from "effect"
+import { describeConfigError, limits } from "./config.ts"
+import { HttpServer } from "./http/server.ts"
+import { Worker } from "./jobs/worker.ts"
+import { live } from "./layers.ts"
+
+/** Ctrl-C under `bun run` arrives twice, from the terminal and from `bun run`; that is one wish. */
+const SAME_SIGNAL_MS = 250
+
+let signalledAt: number | undefined
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.on(signal, () => {
+    signalledAt ??= performance.now()
+    if (performance.now() - signalledAt > SAME_SIGNAL_MS) process.exit(1)
+  })
+}
+
+const serve = Effect.gen(function* () {
+  const server = yield* HttpServer
+  const worker = yield* Worker
+  yield* Effect.logInfo(`listening on ${server.url.href}`)
+  const drain = Effect.all([server.drain, worker.drain], { concurrency: "unbounded" }).pipe(
+    Effect.interruptible,
+    Effect.timeoutOption(limits.drainMs),
+    Effect.ignore
+  )
+  yield* Effect.never.pipe(
+    Effect.onInterrupt(() =>
+      Effect.logInfo(`stopping; requests and jobs have ${limits.drainMs / 1000} s to end`).pipe(Effect.zipRight(drain))
+    )
+  )
+})
+
+const describe = (error: unknown): string => {
+  if (ConfigError.isConfigError(error)) return describeConfigError(error)
+  // An UnknownException says nothing itself; what it wraps does.
+  const cause = (error as { readonly cause?: unknown }).cause
+  const { message } = (error instanceof Cause.UnknownException ? cause : error) as { readonly message?: unknown }
+  return String(message)
+}
+
+serve.pipe(
+  Effect.provide(live),
+  Effect.tapErrorCause((cause) =>
+    Effect.sync(() => {
+      const failure = Cause.failureOption(cause)
+      console.error(`Cannot start Sluice: ${failure._tag === "Some" ? describe(failure.value) : Cause.pretty(cause)}`)
+    })
+  ),
+  BunRuntime.runMain({ disableErrorReporting: true, disablePrettyLogger: true })
+)

@@ -1,0 +1,70 @@
+import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js"
+import { Data, Effect, Redacted } from "effect"
+import postgres from "postgres"
+import { Databases, limits } from "../config.ts"
+import * as schema from "./schema.ts"
+
+/**
+ * Sluice's own database failed. `unavailable`: it cannot be reached just now, and the same call may work later;
+ * else it is a defect of ours.
+ */
+export class DatabaseError extends Data.TaggedError("DatabaseError")<{
+  readonly message: string
+  readonly unavailable: boolean
+  readonly cause: unknown
+}> {}
+
+/** SQLSTATE classes of a server that is away, full or shutting down. Errors of the socket have other codes. */
+const isUnavailable = (code: unknown) => typeof code !== "string" || !/^[0-9A-Z]{5}$/.test(code) || /^(08|53|57)/.test(code)
+
+export const toDatabaseError = (verb: string) => (thrown: unknown) => {
+  // Drizzle wraps what the driver threw.
+  const cause = thrown instanceof Error && thrown.cause instanceof Error ? thrown.cause : thrown
+  const { code, message } = cause as { code?: unknown; message?: unknown }
+  return new DatabaseError({
+    message: `Cannot ${verb}: ${[code, message].filter(Boolean).join(": ")}`,
+    unavailable: isUnavailable(code),
+    cause
+  })
+}
+
+const options = (application: string, max: number): postgres.Options<{}> => ({
+  max,
+  idle_timeout: 60,
+  connect_timeout: limits.controlConnectSeconds,
+  onnotice: () => {},
+  connection: { application_name: application, statement_timeout: limits.controlStatementMs }
+})
+
+export type Transaction = Parameters<Parameters<PostgresJsDatabase<typeof schema>["transaction"]>[0]>[0]
+
+/** Runs one unit of control work, bounded in time. `verb` ends the sentence "Cannot …". */
+export const attempt = <A>(verb: string, work: () => Promise<A>): Effect.Effect<A, DatabaseError> =>
+  Effect.tryPromise({ try: work, catch: toDatabaseError(verb) }).pipe(
+    Effect.timeoutFail({
+      duration: limits.controlStatementMs,
+      onTimeout: () =>
+        new DatabaseError({
+          message: `Cannot ${verb} within ${limits.controlStatementMs / 1000} s`,
+          unavailable: true,
+          cause: undefined
+        })
+    })
+  )
+
+/** The clients of Sluice's own database. */
+export class Control extends Effect.Service<Control>()("Control", {
+  scoped: Effect.gen(function* () {
+    const url = Redacted.value((yield* Databases).control)
+    const open = (application: string, max: number) =>
+      Effect.acquireRelease(
+        Effect.sync(() => postgres(url, options(application, max))),
+        (sql) => Effect.promise(() => sql.end({ timeout: 2 })).pipe(Effect.ignore)
+      )
+    const sql = yield* open("sluice", limits.controlConnections)
+    // Drizzle changes the parsers of the client it is given, so it gets one of its own.
+    const db: PostgresJsDatabase<typeof schema> = drizzle(yield* open("sluice", limits.controlConnections), { schema })
+
+    return { sql, db } as const
+  })
+}) {}

@@ -1,0 +1,202 @@
+// An embedded PostgreSQL, for a service that was given no database.
+//
+// Its life: wait for a previous owner's server to go → open the cluster → start the server on a free port → wait
+// until it answers → write `<dataDir>/database-url`. From then on a fiber in the scope starts it again, on the same
+// port, whenever it ends. Closing the scope stops it, and so does any end of our process, SIGKILL included.
+import { Effect, Schedule, type Scope } from "effect"
+import { open, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
+import { join, resolve } from "node:path"
+import postgres from "postgres"
+import { attempt, type Cluster, EmbeddedPostgresError, isAlive, openCluster, spawnOptions } from "./cluster-files.ts"
+
+export { EmbeddedPostgresError }
+
+const PREVIOUS_LIMIT_MS = 10_000
+const READY_LIMIT = "60 seconds" // crash recovery replays up to max_wal_size
+const STOP_LIMIT = "20 seconds" // a fast shutdown writes shared_buffers to disk, 10 ms to some seconds
+const START_TRIES = 5
+const RESTART_DELAY = "1 second"
+const POLL = Schedule.spaced("20 millis")
+const LOG_LIMIT_BYTES = 10_000_000
+const LOG_TAIL_BYTES = 2_000
+
+/**
+ * Runs the server ("$@") until it ends by itself, or our end of standard input closes, whatever closed it: then
+ * SIGINT tells it to shut down fast. fd 3, since sh gives /dev/null to background jobs as their standard input.
+ */
+const WRAPPER = `exec 3<&0
+"$@" </dev/null 3<&- & server=$!
+{ read -r _ <&3; kill -INT $server; } & watcher=$!
+wait $server; code=$?
+kill $watcher 2>/dev/null; wait; exit $code`
+
+const SETTINGS = [
+  "listen_addresses=127.0.0.1",
+  "unix_socket_directories=", // a socket's path may have 107 bytes, a data directory's may have more
+  "max_connections=120",
+  "timezone=UTC",
+  // Bulk reads and loads in little memory; nobody replicates from here.
+  "shared_buffers=128MB",
+  "effective_io_concurrency=64",
+  "jit=off",
+  "wal_level=minimal",
+  "max_wal_senders=0",
+  "max_wal_size=2GB",
+  "checkpoint_timeout=15min",
+  // A small log without the text of statements: an error goes to the client that made it.
+  "log_timezone=UTC",
+  "log_checkpoints=off",
+  "log_min_messages=log"
+]
+
+const freePort = Effect.sync(() => {
+  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } })
+  listener.stop(true)
+  return listener.port
+})
+
+/** The running server of this cluster, if there is one, by its process id. */
+const runningServer = (cluster: string) =>
+  attempt(`Cannot use ${cluster}`, async () => {
+    const file = join(cluster, "postmaster.pid")
+    const pid = await readFile(file, "utf8").then(Number.parseInt, () => Number.NaN)
+    if (!(pid > 0) || !isAlive(pid)) return undefined
+    const argv = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => cluster)
+    if (argv.split("\0").includes(cluster)) return pid
+    await rm(file) // a stranger that got the number later, perhaps after a reboot: PostgreSQL would yield to it
+    return undefined
+  })
+
+const inUse = (cluster: string, pid: number) => {
+  const message = `Cannot start PostgreSQL in ${cluster}: process ${pid} is already using it. Stop that service, or set another DATA_DIR.`
+  return new EmbeddedPostgresError({ message })
+}
+
+/** Waits for the server of a service that was just killed: it is still shutting down. */
+const waitForPrevious = (cluster: string, limitMs: number) =>
+  Effect.flatMap(runningServer(cluster), (pid) => (pid === undefined ? Effect.void : inUse(cluster, pid))).pipe(
+    Effect.retry(Schedule.intersect(POLL, Schedule.recurUpTo(limitMs)))
+  )
+
+interface Server {
+  readonly exited: Effect.Effect<number>
+  /** The last lines that this run wrote to the log. */
+  readonly lastLines: Effect.Effect<string, EmbeddedPostgresError>
+}
+
+const startServer = (cluster: Cluster, log: string, port: number): Effect.Effect<Server, EmbeddedPostgresError, Scope.Scope> =>
+  Effect.acquireRelease(
+    attempt("Cannot start PostgreSQL", async () => {
+      const grown = await stat(log).catch(() => undefined)
+      if (grown && grown.size > LOG_LIMIT_BYTES) await rename(log, `${log}.1`)
+      const output = await open(log, "a", 0o600)
+      try {
+        const logStart = (await output.stat()).size
+        const settings = [`port=${port}`, ...SETTINGS].flatMap((setting) => ["-c", setting])
+        const child = Bun.spawn(
+          [...cluster.account.prefix, "sh", "-c", WRAPPER, "sh", cluster.postgres, "-D", cluster.path, ...settings],
+          { ...spawnOptions(cluster.account), stdin: "pipe", stdout: output.fd, stderr: output.fd }
+        )
+        return { child, logStart }
+      } finally {
+        await output.close()
+      }
+    }),
+    ({ child }) =>
+      Effect.promise(async () => child.stdin.end()).pipe(
+        Effect.zipRight(Effect.interruptible(Effect.promise(() => child.exited))),
+        Effect.timeout(STOP_LIMIT),
+        Effect.catchAll(() => Effect.sync(() => process.kill(-child.pid, "SIGKILL")))
+      )
+  ).pipe(
+    Effect.map(({ child, logStart }) => ({
+      exited: Effect.promise(() => child.exited),
+      lastLines: attempt(`Cannot read ${log}`, async () => {
+        const text = Bun.file(log)
+        return (await text.slice(Math.max(logStart, text.size - LOG_TAIL_BYTES)).text()).trim()
+      })
+    }))
+  )
+
+/** Until a connection works. While the server starts it refuses, or says 57P03 (recovering from a crash). */
+const answers = (url: string) =>
+  attempt("Cannot connect to the embedded PostgreSQL", async () => {
+    const sql = postgres(url, { max: 1, connect_timeout: 5 })
+    try {
+      await sql`select 1`
+    } finally {
+      await sql.end({ timeout: 1 })
+    }
+  }).pipe(
+    Effect.retry({
+      schedule: POLL,
+      while: ({ cause }) => !(cause instanceof postgres.PostgresError) || cause.code === "57P03"
+    }),
+    Effect.timeoutFail({
+      duration: READY_LIMIT,
+      onTimeout: () => new EmbeddedPostgresError({ message: `Cannot connect to the embedded PostgreSQL within ${READY_LIMIT}` })
+    })
+  )
+
+/** Starts the server on a free port and waits until it answers. */
+const firstStart = (cluster: Cluster, log: string) =>
+  Effect.gen(function* () {
+    const port = yield* freePort
+    const url = `postgres://sluice:${cluster.password}@127.0.0.1:${port}/sluice`
+    const server = yield* startServer(cluster, log, port)
+    const ended = Effect.gen(function* () {
+      const code = yield* server.exited
+      const rival = yield* runningServer(cluster.path) // another service, started at the same moment
+      if (rival !== undefined) return yield* inUse(cluster.path, rival)
+      const message = `Cannot start PostgreSQL: it exited with code ${code}. The end of ${log}:\n${yield* server.lastLines}`
+      return yield* new EmbeddedPostgresError({ message })
+    })
+    yield* Effect.raceFirst(answers(url), ended)
+    return { server, port, url }
+  }).pipe(
+    Effect.retry({
+      times: START_TRIES - 1,
+      schedule: Schedule.spaced(RESTART_DELAY),
+      // The port was taken meanwhile, or processes of a killed server are still ending.
+      while: ({ message }) => /could not create any TCP\/IP sockets|shared memory block .* is still in use/.test(message)
+    })
+  )
+
+/** Starts the server again and again, whenever it ends, on the port that clients know. */
+const keepRunning = (cluster: Cluster, log: string, port: number, first: Server) => {
+  const report = (code: number) =>
+    Effect.logWarning(`PostgreSQL ended unexpectedly (exit code ${code}) and is started again. Its log is ${log}`)
+  const again = waitForPrevious(cluster.path, PREVIOUS_LIMIT_MS).pipe(
+    Effect.zipRight(startServer(cluster, log, port)),
+    Effect.flatMap((server) => server.exited),
+    Effect.flatMap(report),
+    Effect.scoped,
+    Effect.catchAll((error) => Effect.logWarning(error.message)),
+    Effect.delay(RESTART_DELAY)
+  )
+  return first.exited.pipe(Effect.flatMap(report), Effect.zipRight(Effect.forever(again)))
+}
+
+/**
+ * Starts the cluster under `dataDir` (creating it the first time), and stops it when the scope closes.
+ * `previousLimitMs`: how long a server that still runs there may take to end.
+ */
+export const startEmbeddedPostgres = (
+  dataDir: string,
+  previousLimitMs = PREVIOUS_LIMIT_MS
+): Effect.Effect<{ readonly url: string }, EmbeddedPostgresError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const root = resolve(dataDir)
+    yield* waitForPrevious(join(root, "postgres"), previousLimitMs)
+    const cluster = yield* openCluster(root)
+    const log = join(root, "postgres.log")
+    const { server, port, url } = yield* firstStart(cluster, log)
+    yield* attempt(`Cannot write to ${root}`, async () => {
+      // For an operator: psql "$(cat .data/database-url)"
+      const fresh = join(root, "database-url.new")
+      await writeFile(fresh, `${url}\n`, { mode: 0o600 })
+      await rename(fresh, join(root, "database-url"))
+    })
+    yield* Effect.forkScoped(keepRunning(cluster, log, port, server))
+    return { url }
+  })

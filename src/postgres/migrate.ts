@@ -1,0 +1,40 @@
+import { existsSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { drizzle } from "drizzle-orm/postgres-js"
+import { migrate } from "drizzle-orm/postgres-js/migrator"
+import { Effect } from "effect"
+import postgres from "postgres"
+import { limits } from "../config.ts"
+import { toDatabaseError } from "./control.ts"
+
+/** "slui": held while migrating, since several instances may start together. */
+const MIGRATION_LOCK = 0x736c7569
+
+/** `drizzle/` stands at the top of the project; this file runs from `src/postgres` or, bundled, from `dist`. */
+const migrationsFolder = (): string => {
+  for (let folder = import.meta.dir; ; folder = dirname(folder)) {
+    const candidate = join(folder, "drizzle")
+    if (existsSync(join(candidate, "meta", "_journal.json"))) return candidate
+    if (folder === dirname(folder)) throw new Error(`there is no folder drizzle above ${import.meta.dir}`)
+  }
+}
+
+/** Brings the schema `sluice` up to date. Safe to call from several instances at once. */
+export const migrateDatabase = (url: string) =>
+  Effect.tryPromise({
+    try: async () => {
+      const sql = postgres(url, {
+        max: 1,
+        connect_timeout: limits.controlConnectSeconds,
+        onnotice: () => {},
+        connection: { application_name: "sluice migrations" }
+      })
+      try {
+        await sql`select pg_advisory_lock(${MIGRATION_LOCK})`
+        await migrate(drizzle(sql), { migrationsFolder: migrationsFolder(), migrationsSchema: "sluice" })
+      } finally {
+        await sql.end({ timeout: 5 })
+      }
+    },
+    catch: toDatabaseError("migrate the database")
+  })

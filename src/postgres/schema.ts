@@ -1,0 +1,54 @@
+import {
+  bigint,
+  bigserial,
+  boolean,
+  char,
+  index,
+  integer,
+  jsonb,
+  pgSchema,
+  smallint,
+  text,
+  timestamp,
+  uuid
+} from "drizzle-orm/pg-core"
+import type { ExportStatus } from "../exports/export-job.ts"
+import type { ExportSpec } from "../exports/export-spec.ts"
+
+export const sluice = pgSchema("sluice")
+
+const time = (name: string) => timestamp(name, { withTimezone: true, mode: "date" })
+
+/** One row an export: the truth about it. The queue only says who should look at it next. */
+export const exports = sluice.table(
+  "exports",
+  {
+    id: uuid("id").primaryKey(),
+    /** The order of creation, and the cursor of the list. */
+    sequence: bigserial("sequence", { mode: "number" }).notNull().unique(),
+    dataset: text("dataset").notNull(),
+    spec: jsonb("spec").$type<ExportSpec>().notNull(),
+    fingerprint: char("fingerprint", { length: 64 }).notNull(),
+    status: text("status").$type<ExportStatus>().notNull().default("pending"),
+    /** The attempt that may write: each claim raises it, so an earlier worker's writes change no row. */
+    epoch: integer("epoch").notNull().default(0),
+    /** Attempts that ended in a failure of the source. */
+    failures: integer("failures").notNull().default(0),
+    totalRows: bigint("total_rows", { mode: "number" }),
+    totalRowsExact: boolean("total_rows_exact").notNull().default(false),
+    processedRows: bigint("processed_rows", { mode: "number" }).notNull().default(0),
+    percentage: smallint("percentage").notNull().default(0),
+    error: text("error"),
+    bytes: bigint("bytes", { mode: "number" }),
+    crc32: char("crc32", { length: 8 }),
+    sha256: text("sha256"),
+    createdAt: time("created_at").notNull().defaultNow(),
+    startedAt: time("started_at"),
+    completedAt: time("completed_at"),
+    expiresAt: time("expires_at")
+  },
+  (table) => [
+    index("exports_status_expires_at").on(table.status, table.expiresAt),
+    index("exports_completed_at").on(table.completedAt)
+  ]
+)

@@ -1,0 +1,175 @@
+/**
+ * A connection to the source database that cannot lie about its end, and that can be ended at any moment.
+ *
+ * postgres.js alone does neither: a cursor whose connection dies between two batches ends as if complete, a
+ * statement sent after that ends the process, and breaking a running cursor or COPY off wedges the connection. So
+ * the socket is ours: its `close` sets a latch, every wait fails when the latch is set, nothing is sent after it,
+ * and ending the work is destroying the socket. The server notices within milliseconds, or within
+ * `sourceCheckMs` when it is computing without output. The connection serves one transaction and is thrown away.
+ */
+import type { Socket } from "node:net"
+import { Data, Effect, type Scope } from "effect"
+import postgres from "postgres"
+import { limits } from "../config.ts"
+import type { Cell } from "../csv/encoder.ts"
+import type { Statement } from "./statement.ts"
+import { openSocket, socketTarget } from "./source-socket.ts"
+
+/** The source database failed. `message` is fit for the user; `retryable` says whether another try may succeed. */
+export class SourceError extends Data.TaggedError("SourceError")<{
+  readonly message: string
+  readonly retryable: boolean
+  readonly cause?: unknown
+}> {}
+
+const parameters = {
+  application_name: "sluice source",
+  TimeZone: "UTC",
+  DateStyle: "ISO",
+  // An export may take hours and its client may pause: the service bounds these itself.
+  statement_timeout: 0,
+  idle_in_transaction_session_timeout: 0,
+  lock_timeout: limits.sourceLockMs,
+  // Compiling costs more than it gives before a first row, and scans that start in the middle would change the order.
+  jit: "off",
+  synchronize_seqscans: "off"
+}
+
+/** Class 42: a missing table or column, a missing privilege. Trying again does not help. */
+const isPermanent = (code: unknown) => typeof code === "string" && code.startsWith("42")
+
+/** An error of postgres.js or of the socket as a SourceError. Its query and parameters stay out of the message. */
+export const toSourceError = (cause: unknown): SourceError => {
+  if (cause instanceof SourceError) return cause
+  const { code, message } = cause as { code?: unknown; message?: unknown }
+  const detail = [code, message].filter((part) => typeof part === "string" && part !== "").join(": ")
+  return new SourceError({ message: `Cannot read from the source database: ${detail}`, retryable: !isPermanent(code), cause })
+}
+
+export class SourceConnection {
+  readonly #sql: postgres.Sql
+  readonly #ready: Promise<unknown>
+  #socket: Socket | undefined
+  #ended: SourceError | undefined
+  /** Fails the one wait that is under way. Racing each wait against one long promise would keep every batch alive. */
+  #fail: ((error: SourceError) => void) | undefined
+
+  constructor(url: string) {
+    let opened = false
+    const socket = () => {
+      // postgres.js opens another socket when one closes early: that would be another session, without our snapshot.
+      if (opened) throw new Error("the connection is used once")
+      opened = true
+      return openSocket(socketTarget(url), (raw) => {
+        this.#socket = raw
+        raw.once("close", () => this.#end("the connection was closed"))
+        // Without a listener of its own an error between two waits would be an uncaught one.
+        raw.on("error", () => {})
+        if (this.#ended) raw.destroy()
+      })
+    }
+    this.#sql = postgres(url, {
+      max: 1,
+      max_lifetime: 0,
+      idle_timeout: 0,
+      connect_timeout: limits.sourceConnectMs / 1000,
+      fetch_types: false,
+      prepare: false,
+      ssl: false,
+      backoff: false,
+      onnotice: () => {},
+      connection: parameters as unknown as postgres.Options<{}>["connection"],
+      ...({ socket } as object)
+    } as postgres.Options<{}>)
+    this.#ready = this.#sql.unsafe("select 1")
+    this.#ready.catch(() => {})
+  }
+
+  /** Opens the session and its read-only snapshot. */
+  async begin(): Promise<void> {
+    await this.#wait(() => this.#ready)
+    // Not on every server (PostgreSQL 13, Windows); without it a computing query ends with its next row.
+    await this.#wait(() => this.#sql.unsafe(`set client_connection_check_interval = ${limits.sourceCheckMs}`)).catch(
+      (error: SourceError) => {
+        if (this.#ended) throw error
+      }
+    )
+    await this.#wait(() => this.#sql.unsafe("begin isolation level repeatable read read only"))
+  }
+
+  /** The rows of a short statement, decoded. */
+  query<Row>({ text, values }: Statement): Promise<ReadonlyArray<Row>> {
+    return this.#wait(() => this.#sql.unsafe(text, [...values]) as unknown as Promise<ReadonlyArray<Row>>)
+  }
+
+  /** Starts a cursor. `fetch(n)` gives up to n rows as bytes, and undefined after the last; one fetch at a time. */
+  cursor({ text, values }: Statement): (rows: number) => Promise<ReadonlyArray<ReadonlyArray<Cell>> | undefined> {
+    const query = this.#sql.unsafe(text, [...values]).raw() as unknown as {
+      cursorRows: number
+      cursor(rows: number): AsyncIterable<ReadonlyArray<ReadonlyArray<Cell>>>
+    }
+    const batches = query.cursor(1)[Symbol.asyncIterator]()
+    return async (rows) => {
+      // postgres.js reads the size anew for each batch, so wide rows can be fetched fewer at a time.
+      query.cursorRows = rows
+      const batch = await this.#wait(() => Promise.resolve(batches.next()))
+      return batch.done === true ? undefined : batch.value
+    }
+  }
+
+  /** Ends the transaction. Only when this resolves was everything that was read complete. */
+  async commit(): Promise<void> {
+    const result = await this.#wait(() => this.#sql.unsafe("commit"))
+    // A transaction that failed answers COMMIT with ROLLBACK.
+    if (result.command !== "COMMIT")
+      throw new SourceError({ message: `Cannot commit: the server answered ${result.command}`, retryable: true })
+    this.#ended = new SourceError({ message: "Cannot read: the source connection has ended", retryable: true })
+    // Says goodbye to the server, which would log a lost connection otherwise.
+    await this.#sql.end({ timeout: 1 }).catch(() => {})
+  }
+
+  /** Ends all work at once, whatever it is waiting for. */
+  destroy(): void {
+    this.#end("it was ended")
+    this.#socket?.destroy()
+  }
+
+  #end(reason: string): void {
+    this.#ended ??= new SourceError({ message: `Cannot read from the source database: ${reason}`, retryable: true })
+    this.#fail?.(this.#ended)
+  }
+
+  #wait<A>(start: () => Promise<A>): Promise<A> {
+    if (this.#ended) return Promise.reject(this.#ended)
+    return new Promise<A>((resolve, reject) => {
+      this.#fail = reject
+      start().then(
+        // The end of a cursor and the loss of its connection look alike to postgres.js; the latch tells.
+        (value) => (this.#ended ? reject(this.#ended) : resolve(value)),
+        (cause) => reject(toSourceError(cause))
+      )
+    }).finally(() => {
+      this.#fail = undefined
+    })
+  }
+}
+
+/** A connection with an open snapshot, destroyed when the scope closes. */
+export const connectSource = (url: string): Effect.Effect<SourceConnection, SourceError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => new SourceConnection(url)),
+    (connection) => Effect.sync(() => connection.destroy())
+  ).pipe(
+    Effect.tap((connection) =>
+      Effect.tryPromise({ try: () => connection.begin(), catch: toSourceError }).pipe(
+        Effect.timeoutFail({
+          duration: limits.sourceConnectMs,
+          onTimeout: () =>
+            new SourceError({
+              message: `Cannot reach the source database within ${limits.sourceConnectMs / 1000} s`,
+              retryable: true
+            })
+        })
+      )
+    )
+  )

@@ -1,0 +1,47 @@
+import { Context, Data, type Effect, type Scope } from "effect"
+
+/** The storage failed. `message` is fit for the user. */
+export class StorageError extends Data.TaggedError("StorageError")<{ readonly message: string; readonly cause?: unknown }> {}
+
+/** There is no room for the export, or soon would not be. Trying again at once does not help. */
+export class StorageFull extends Data.TaggedError("StorageFull")<{ readonly message: string }> {}
+
+/** One attempt (epoch) of one export: its file stands apart from every other attempt's. */
+export interface Attempt {
+  readonly id: string
+  readonly epoch: number
+}
+
+export interface StoredAttempt extends Attempt {
+  readonly ageMs: number
+}
+
+/** A finished file. `crc32` is 8 hex digits, over all bytes. */
+export interface StoredFile {
+  readonly bytes: number
+  readonly crc32: string
+}
+
+/** A file being written. Nothing of it is visible before `finish`, which makes it durable. */
+export interface FileWriter {
+  /** Resolves when the storage has taken the chunk, which may be reused then. One call at a time. */
+  write(chunk: Uint8Array): Promise<void>
+  finish(): Promise<StoredFile>
+}
+
+/** Where export files are kept. A file is immutable once finished. */
+export class ExportStorage extends Context.Tag("ExportStorage")<
+  ExportStorage,
+  {
+    /** Opens the file of an attempt. Closing the scope before `finish` leaves nothing of it. */
+    readonly create: (attempt: Attempt) => Effect.Effect<FileWriter, StorageError, Scope.Scope>
+    /** The finished file, to be sliced and read as it is needed; fails when it has not `bytes` bytes. */
+    readonly read: (attempt: Attempt, bytes: number) => Effect.Effect<Blob, StorageError>
+    /** Removes what is stored of an attempt. It may be gone already. */
+    readonly remove: (attempt: Attempt) => Effect.Effect<void, StorageError>
+    /** All attempts of which anything is stored. */
+    readonly list: Effect.Effect<ReadonlyArray<StoredAttempt>, StorageError>
+    /** Succeeds when the storage can be written to. */
+    readonly check: Effect.Effect<void, StorageError>
+  }
+>() {}

@@ -1,0 +1,143 @@
+import { mkdir, open, readdir, rename, rm, stat, statfs, type FileHandle } from "node:fs/promises"
+import { join } from "node:path"
+import { crc32 } from "node:zlib"
+import { Effect, Layer } from "effect"
+import { limits } from "../config.ts"
+import {
+  ExportStorage,
+  StorageError,
+  StorageFull,
+  type Attempt,
+  type FileWriter,
+  type StoredAttempt,
+  type StoredFile
+} from "./export-storage.ts"
+
+/**
+ * Export files on a local disk: `<root>/<export id>.<epoch>.csv`. A file is written under a temporary name,
+ * synced and renamed, so a name that ends in `.csv` is a whole file. It is one file, not one a part, because Bun
+ * keeps Content-Length, and hands the copying to the kernel, for a file's slice alone.
+ */
+export const fileStorage = (root: string, spaceReserveBytes: number = limits.spaceReserveBytes) =>
+  Layer.effect(
+    ExportStorage,
+    Effect.gen(function* () {
+      yield* storing(`create ${root}`, () => mkdir(root, { recursive: true, mode: 0o700 }))
+      return {
+        create: (attempt) =>
+          Effect.acquireRelease(
+            storing(`write export ${attempt.id}`, () => LocalFile.open(root, attempt, spaceReserveBytes)),
+            (file) => Effect.promise(() => file.close())
+          ),
+        read: (attempt, bytes) =>
+          storing(`read export ${attempt.id}`, async () => {
+            const { size } = await stat(pathOf(root, attempt))
+            if (size !== bytes) throw new Error(`its file has ${size} bytes instead of ${bytes}`)
+            return Bun.file(pathOf(root, attempt))
+          }),
+        remove: (attempt) =>
+          storing(`remove export ${attempt.id}`, async () => {
+            await rm(pathOf(root, attempt), { force: true })
+            await rm(`${pathOf(root, attempt)}${TEMPORARY}`, { force: true })
+          }),
+        list: storing(`list ${root}`, () => listAttempts(root)),
+        check: storing(`write to ${root}`, async () => {
+          const probe = join(root, `.probe-${process.pid}`)
+          await Bun.write(probe, "ok")
+          await rm(probe)
+        })
+      }
+    })
+  )
+
+const TEMPORARY = ".tmp"
+const FILE_NAME = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,9})\.csv(?:\.tmp)?$/
+
+const pathOf = (root: string, { id, epoch }: Attempt) => join(root, `${id}.${epoch}.csv`)
+
+const toStorageError = (verb: string, cause: unknown) =>
+  new StorageError({ message: `Cannot ${verb}: ${(cause as Error).message}`, cause })
+
+const storing = <A>(verb: string, work: () => Promise<A>): Effect.Effect<A, StorageError> =>
+  Effect.tryPromise({ try: work, catch: (cause) => toStorageError(verb, cause) })
+
+const listAttempts = async (root: string): Promise<ReadonlyArray<StoredAttempt>> => {
+  const attempts: Array<StoredAttempt> = []
+  for (const name of await readdir(root)) {
+    const [, id, epoch] = FILE_NAME.exec(name) ?? []
+    // An export may be removed while we look.
+    const found = id === undefined ? undefined : await stat(join(root, name)).catch(() => undefined)
+    if (id !== undefined && found) attempts.push({ id, epoch: Number(epoch), ageMs: Date.now() - found.mtimeMs })
+  }
+  return attempts
+}
+
+class LocalFile implements FileWriter {
+  #bytes = 0
+  #crc = 0
+  #spaceCheckedAt = 0
+  #finished = false
+  #writing: Promise<unknown> = Promise.resolve()
+
+  private constructor(
+    private readonly file: FileHandle,
+    private readonly root: string,
+    private readonly path: string,
+    private readonly reserve: number
+  ) {}
+
+  static async open(root: string, attempt: Attempt, reserve: number): Promise<LocalFile> {
+    const path = pathOf(root, attempt)
+    return new LocalFile(await open(path + TEMPORARY, "w", 0o600), root, path, reserve)
+  }
+
+  write(chunk: Uint8Array): Promise<void> {
+    const writing = this.#write(chunk).catch((cause: unknown) => {
+      throw this.#explain(cause)
+    })
+    this.#writing = writing.catch(() => {})
+    return writing
+  }
+
+  async finish(): Promise<StoredFile> {
+    try {
+      await this.file.sync()
+      await rename(this.path + TEMPORARY, this.path)
+      this.#finished = true
+      // Makes the name durable too.
+      await using directory = await open(this.root, "r")
+      await directory.sync()
+    } catch (cause) {
+      throw this.#explain(cause)
+    }
+    return { bytes: this.#bytes, crc32: this.#crc.toString(16).padStart(8, "0") }
+  }
+
+  async close(): Promise<void> {
+    // A write that was interrupted still uses the handle.
+    await this.#writing
+    await this.file.close().catch(() => {})
+    if (!this.#finished) await rm(this.path + TEMPORARY, { force: true }).catch(() => {})
+  }
+
+  async #write(chunk: Uint8Array): Promise<void> {
+    if (this.#bytes >= this.#spaceCheckedAt) {
+      const { bavail, bsize } = await statfs(this.root)
+      if (bavail * bsize < this.reserve) throw this.#full()
+      this.#spaceCheckedAt = this.#bytes + limits.spaceCheckBytes
+    }
+    this.#crc = crc32(chunk, this.#crc)
+    for (let written = 0; written < chunk.length;) written += (await this.file.write(chunk, written)).bytesWritten
+    this.#bytes += chunk.length
+  }
+
+  #explain(cause: unknown): StorageError | StorageFull {
+    if (cause instanceof StorageFull) return cause
+    const full = ["ENOSPC", "EDQUOT"].includes((cause as { code?: string }).code ?? "")
+    return full ? this.#full() : toStorageError("write the export", cause)
+  }
+
+  #full() {
+    return new StorageFull({ message: `Cannot write the export: the disk of ${this.root} is full` })
+  }
+}

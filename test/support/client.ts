@@ -1,0 +1,63 @@
+/** Calls to the service that several test files make. */
+import { expect } from "bun:test"
+import type { exportDocument } from "../../src/http/exports.ts"
+import type { Service } from "./service.ts"
+import { connect } from "./shared.ts"
+import { until } from "./until.ts"
+
+/** The JSON of an export, as a client reads it. */
+export type ExportDocument = {
+  readonly [Key in keyof ReturnType<typeof exportDocument>]: ReturnType<typeof exportDocument>[Key] extends Date | null
+    ? string | null
+    : ReturnType<typeof exportDocument>[Key]
+}
+
+export interface ProblemDocument {
+  readonly type: string
+  readonly title: string
+  readonly status: number
+  readonly detail: string
+  readonly instance: string
+  readonly errors: ReadonlyArray<{ readonly field: string; readonly detail: string }>
+  readonly error: string
+}
+
+/** Creates an export and returns its id. `query` begins with "?". */
+export const createExport = async ({ url }: Service, query = ""): Promise<string> => {
+  const response = await fetch(`${url}/exports/csv${query}`, { method: "POST" })
+  expect(response.status).toBe(202)
+  const { exportId } = (await response.json()) as { exportId: string }
+  return exportId
+}
+
+export const statusOf = async ({ url }: Service, id: string): Promise<ExportDocument> =>
+  (await (await fetch(`${url}/exports/${id}/status`)).json()) as ExportDocument
+
+/** Waits until the export is in `status`. */
+export const reaches = (
+  service: Service,
+  id: string,
+  status: ExportDocument["status"],
+  limitMs?: number
+): Promise<ExportDocument> =>
+  until(
+    `export ${id} to be ${status}`,
+    async () => {
+      const document = await statusOf(service, id)
+      return document.status === status && document
+    },
+    limitMs
+  )
+
+export const download = async ({ url }: Service, id: string): Promise<Buffer> =>
+  Buffer.from(await (await fetch(`${url}/exports/${id}/download`)).arrayBuffer())
+
+/** What COPY writes for a query, in the session that the contract names: the oracle. */
+export const copyCsv = async ({ database }: Service, query: string, options = ""): Promise<Buffer> => {
+  const sql = await connect(database, 1)
+  await sql.unsafe("set timezone = 'UTC'; set datestyle = 'ISO'")
+  const chunks: Array<Uint8Array> = []
+  const copy = sql.unsafe(`copy (${query}) to stdout (format csv, header true${options})`)
+  for await (const chunk of await copy.readable()) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}

@@ -1,0 +1,80 @@
+/**
+ * What the test files share: one embedded PostgreSQL, a template database with migrations and demo users, and one
+ * bundle of the server. Each is made when first asked for.
+ */
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Effect, Exit, Logger, LogLevel, Scope } from "effect"
+import postgres from "postgres"
+import { seedUsers } from "../../seeds/users.ts"
+import { startEmbeddedPostgres } from "../../src/postgres/embedded.ts"
+import { migrateDatabase } from "../../src/postgres/migrate.ts"
+
+const quiet = Logger.minimumLogLevel(LogLevel.Warning)
+const TEMPLATE = "sluice_template"
+/** Demo users in each test database. */
+export const USERS = 50_000
+
+const scope = Effect.runSync(Scope.make())
+const inScope = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.runPromise(Scope.extend(effect, scope))
+
+const once = <A>(make: () => Promise<A>) => {
+  let made: Promise<A> | undefined
+  return () => (made ??= make())
+}
+
+/** A directory that goes with the test run. */
+export const temporaryDirectory = (): Promise<string> =>
+  inScope(
+    Effect.acquireRelease(
+      Effect.promise(() => mkdtemp(join(tmpdir(), "sluice-test-"))),
+      (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
+    )
+  )
+
+const withDatabase = (url: string, database: string) => Object.assign(new URL(url), { pathname: `/${database}` }).href
+
+const template = once(async () => {
+  const { url } = await inScope(startEmbeddedPostgres(await temporaryDirectory()))
+  const admin = await inScope(
+    Effect.acquireRelease(
+      Effect.sync(() => postgres(url, { max: 1, onnotice: () => {} })),
+      (sql) => Effect.promise(() => sql.end({ timeout: 1 }))
+    )
+  )
+  await admin.unsafe(`create database ${TEMPLATE}`)
+  await Effect.runPromise(migrateDatabase(withDatabase(url, TEMPLATE)))
+  await Effect.runPromise(seedUsers(withDatabase(url, TEMPLATE), USERS).pipe(Effect.provide(quiet)))
+  return { url, admin }
+})
+
+let databases = 0
+/** The URL of a fresh database with migrations and `USERS` demo users. */
+export const freshDatabase = async (): Promise<string> => {
+  const { url, admin } = await template()
+  const name = `test_${++databases}`
+  await admin.unsafe(`create database ${name} template ${TEMPLATE}`)
+  return withDatabase(url, name)
+}
+
+/** A client of the database, closed with the test run. */
+export const connect = (url: string, max = 4) =>
+  inScope(
+    Effect.acquireRelease(
+      Effect.sync(() => postgres(url, { max, onnotice: () => {} })),
+      (sql) => Effect.promise(() => sql.end({ timeout: 1 }))
+    )
+  )
+
+/** The bundle that `bun run server` would run. */
+export const serverBundle = once(async () => {
+  const build = Bun.spawn([process.execPath, "run", "--silent", "build"], {
+    cwd: join(import.meta.dir, "../.."),
+    stdout: "ignore"
+  })
+  if ((await build.exited) !== 0) throw new Error("Cannot build the server")
+  return join(import.meta.dir, "../../dist/main.js")
+})
+
+export const closeShared = () => Effect.runPromise(Scope.close(scope, Exit.void))

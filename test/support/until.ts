@@ -1,0 +1,17 @@
+const POLL_MS = 10
+const LIMIT_MS = 20_000
+
+/** Waits until `probe` gives something, and fails after `limitMs` with what was waited for. */
+export const until = async <A>(
+  what: string,
+  probe: () => A | undefined | false | Promise<A | undefined | false>,
+  limitMs = LIMIT_MS
+): Promise<A> => {
+  const end = performance.now() + limitMs
+  for (;;) {
+    const found = await probe()
+    if (found !== undefined && found !== false) return found
+    if (performance.now() > end) throw new Error(`waited ${limitMs} ms for ${what}`)
+    await Bun.sleep(POLL_MS)
+  }
+}
