@@ -42,6 +42,7 @@ export const limits = {
   /** A worker that is silent this long is taken for dead and its job is handed out again (10 is the queue's least). */
   jobHeartbeatSeconds: 10,
   queueSuperviseSeconds: 3,
+  queueStopMs: 1_500,
   /** Deliveries of one job, crashes and restarts included. */
   jobDeliveries: 50,
   jobMaxSeconds: 24 * 3600,

@@ -7,6 +7,7 @@ import { Cause, ConfigError, Effect } from "effect"
 import { describeConfigError, limits } from "./config.ts"
 import { HttpServer } from "./http/server.ts"
 import { Worker } from "./jobs/worker.ts"
+import { watchLauncher } from "./launcher.ts"
 import { live } from "./layers.ts"
 
 /** Ctrl-C under `bun run` arrives twice, from the terminal and from `bun run`; that is one wish. */
@@ -19,6 +20,8 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
     if (performance.now() - signalledAt > SAME_SIGNAL_MS) process.exit(1)
   })
 }
+
+watchLauncher(() => process.kill(process.pid, "SIGTERM"))
 
 const serve = Effect.gen(function* () {
   const server = yield* HttpServer

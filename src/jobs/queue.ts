@@ -40,7 +40,8 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
 
     yield* Effect.acquireRelease(
       Effect.tryPromise(() => boss.start()),
-      () => Effect.promise(() => boss.stop({ graceful: false })).pipe(Effect.ignore)
+      // The rejections of interrupted jobs are still on their way to the database.
+      () => Effect.promise(() => boss.stop({ graceful: true, timeout: limits.queueStopMs })).pipe(Effect.ignore)
     )
     yield* Effect.tryPromise(() =>
       boss.createQueue(QUEUE, {

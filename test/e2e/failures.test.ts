@@ -1,0 +1,163 @@
+import { afterAll, beforeAll, expect, test } from "bun:test"
+import { readdir } from "node:fs/promises"
+import { connect as connectSocket } from "node:net"
+import { createExport, download, reaches, statusOf } from "../support/client.ts"
+import { startService, type Service } from "../support/service.ts"
+import { connect } from "../support/shared.ts"
+import { makeUsersLarge, sourceIsBusy, sourceIsLeft, terminateSource } from "../support/source.ts"
+import { until } from "../support/until.ts"
+
+const ROWS = 1_500_000
+const STREAM = "/api/v1/exports/csv"
+
+let service: Service
+beforeAll(async () => {
+  service = await startService({ RATE_LIMIT_MAX: "1000" })
+  await makeUsersLarge(service.database, ROWS)
+})
+afterAll(async () => {
+  expect(await service.stop()).toBe(0)
+})
+
+/** Everything that comes over the wire for a GET, until the server closes; `onData` sees each piece. */
+const rawGet = (url: string, path: string, onData: (socket: ReturnType<typeof connectSocket>) => void = () => {}) =>
+  new Promise<string>((resolve) => {
+    const { hostname, port } = new URL(url)
+    const pieces: Array<string> = []
+    const socket = connectSocket(Number(port), hostname, () =>
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: ${hostname}\r\nConnection: close\r\n\r\n`)
+    )
+    socket.on("data", (data) => {
+      pieces.push(data.toString("latin1"))
+      onData(socket)
+    })
+    socket.on("error", () => {})
+    socket.on("close", () => resolve(pieces.join("")))
+  })
+
+/** Kills the backend when the first bytes have come. */
+const terminateOnce = () => {
+  let done: Promise<void> | undefined
+  return () => {
+    done ??= terminateSource(service.database)
+  }
+}
+
+const LAST_CHUNK = "\r\n0\r\n\r\n"
+
+test("a whole stream ends with the last chunk, so that its absence means something", async () => {
+  expect((await rawGet(service.url, `${STREAM}?total=5`)).endsWith(LAST_CHUNK)).toBe(true)
+})
+
+test("a stream whose database backend is killed is a broken body, and the service goes on", async () => {
+  const answer = rawGet(service.url, STREAM, terminateOnce())
+  const wire = await answer
+  expect(wire).toStartWith("HTTP/1.1 200")
+  expect(wire).not.toEndWith(LAST_CHUNK)
+  expect((await fetch(`${service.url}/health`)).status).toBe(200)
+})
+
+test("with errorRow=true a failed stream ends with the error line, on a line of its own", async () => {
+  const answer = rawGet(service.url, `${STREAM}?errorRow=true`, terminateOnce())
+  const wire = await answer
+  expect(wire).toEndWith(LAST_CHUNK)
+  expect(wire).toMatch(/\n"__ERROR__","internal_server_error"\n\r\n0\r\n\r\n$/)
+})
+
+test("a compressed stream whose backend is killed is a broken body, too", async () => {
+  const response = await fetch(service.url + STREAM, { headers: { "Accept-Encoding": "gzip" }, decompress: false })
+  expect(response.headers.get("Content-Encoding")).toBe("gzip")
+  await terminateSource(service.database)
+  expect(response.arrayBuffer()).rejects.toThrow()
+})
+
+test("a client that leaves ends its query within a second", async () => {
+  const wire = rawGet(service.url, STREAM, (socket) => socket.destroy())
+  await wire
+  await sourceIsLeft(service.database)
+})
+
+test("a client that stops reading stops the query, and ends it when it leaves", async () => {
+  let paused: ReturnType<typeof connectSocket> | undefined
+  void rawGet(service.url, STREAM, (socket) => {
+    paused = socket.pause()
+  })
+  await sourceIsBusy(service.database)
+  const sql = await connect(service.database, 1)
+  // The backend waits to be asked for more, not now and then but all the time: nobody reads ahead without bound.
+  let looks = 0
+  await until("the query to wait for its client", async () => {
+    const [row] =
+      await sql`select wait_event from pg_stat_activity where application_name = 'sluice source' and datname = current_database()`
+    looks = row?.["wait_event"] === "ClientRead" ? looks + 1 : 0
+    return looks === 30
+  })
+  paused!.destroy()
+  await sourceIsLeft(service.database)
+})
+
+test("a client that leaves before the first row ends its query within a second", async () => {
+  const sql = await connect(service.database, 1)
+  await sql.unsafe("begin; lock table public.users in access exclusive mode")
+  const left = new AbortController()
+  const answer = fetch(service.url + STREAM, { signal: left.signal })
+  await sourceIsBusy(service.database)
+  left.abort()
+  expect(answer).rejects.toThrow()
+  await sourceIsLeft(service.database)
+  await sql.unsafe("rollback")
+})
+
+test("a job whose backend is killed is tried again and completes", async () => {
+  const id = await createExport(service)
+  await sourceIsBusy(service.database)
+  await until("the export to make progress", async () => (await statusOf(service, id)).progress.percentage > 5)
+  await terminateSource(service.database)
+  const { progress } = await reaches(service, id, "completed")
+  expect(progress.totalRows).toBe(ROWS)
+  const lines = (await download(service, id)).toString("latin1").split("\n")
+  expect(lines.length).toBe(ROWS + 2)
+  expect(lines[ROWS]).toStartWith(`${ROWS},Ada Lovelace`)
+  const warned = service.log().filter(({ annotations }) => annotations["exportId"] === id && annotations["epoch"] === 1)
+  expect(warned.map(({ message }) => String(message)).join()).toContain("export will be tried again (1 of 3)")
+})
+
+test("cancelling a running job answers 204, ends its query and removes its file within a second", async () => {
+  const id = await createExport(service)
+  await sourceIsBusy(service.database)
+  await until("a file to appear", async () => (await readdir(service.storage)).some((name) => name.startsWith(id)))
+  const response = await fetch(`${service.url}/exports/${id}`, { method: "DELETE" })
+  expect(response.status).toBe(204)
+  await sourceIsLeft(service.database)
+  await until("the file to be gone", async () => !(await readdir(service.storage)).some((name) => name.startsWith(id)), 1_000)
+  expect((await statusOf(service, id)).status).toBe("cancelled")
+  expect((await fetch(`${service.url}/exports/${id}`, { method: "DELETE" })).status).toBe(204)
+  expect((await fetch(`${service.url}/exports/${id}/download`)).status).toBe(410)
+})
+
+test("a job that cannot succeed fails with a sentence that helps", async () => {
+  const sql = await connect(service.database, 1)
+  await sql.unsafe("alter view public.users rename to users_away")
+  const id = await createExport(service)
+  const { error } = await reaches(service, id, "failed")
+  expect(error).toBe('Cannot read from the source database: 42P01: relation "public.users" does not exist')
+  const response = await fetch(`${service.url}/exports/${id}/download`)
+  expect(response.status).toBe(409)
+  expect(((await response.json()) as { detail: string }).detail).toContain("42P01")
+  const streamed = await fetch(service.url + STREAM)
+  expect(streamed.status).toBe(500)
+  expect(streamed.headers.get("Content-Type")).toBe("application/problem+json")
+  await sql.unsafe("alter view public.users_away rename to users")
+})
+
+test("a job whose source keeps failing is tried three times more, then fails", async () => {
+  const id = await createExport(service)
+  const killer = (async () => {
+    while ((await statusOf(service, id)).status !== "failed") {
+      await terminateSource(service.database)
+    }
+  })()
+  const { error } = await reaches(service, id, "failed", 40_000)
+  await killer
+  expect(error).toContain("tried 4 times")
+})

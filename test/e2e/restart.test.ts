@@ -1,0 +1,117 @@
+import { afterAll, expect, test } from "bun:test"
+import { readdir, readFile } from "node:fs/promises"
+import { join } from "node:path"
+import { Effect, Exit, Scope } from "effect"
+import { startEmbeddedPostgres } from "../../src/postgres/embedded.ts"
+import { copyCsv, createExport, download, reaches, statusOf } from "../support/client.ts"
+import { startService, type Service } from "../support/service.ts"
+import { freshDatabase, temporaryDirectory } from "../support/shared.ts"
+import { makeUsersLarge, sourceIsBusy } from "../support/source.ts"
+import { until } from "../support/until.ts"
+
+const ROWS = 2_000_000
+const scope = Effect.runSync(Scope.make())
+afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+
+const hasProgress = (service: Service, id: string) =>
+  until("the export to make progress", async () => (await statusOf(service, id)).progress.percentage > 5)
+
+test("a PostgreSQL that restarts under a running job and an idle service: both go on by themselves", async () => {
+  const directory = await temporaryDirectory()
+  const { url: database } = await Effect.runPromise(Scope.extend(startEmbeddedPostgres(directory), scope))
+  const service = await startService({ DATABASE_URL: database })
+  await makeUsersLarge(database, ROWS)
+  const restart = async () => {
+    const before = await readFile(join(directory, "postgres/postmaster.pid"), "utf8")
+    process.kill(Number.parseInt(before), "SIGINT")
+    await until("the service to notice", async () => (await fetch(`${service.url}/ready`)).status === 503)
+    expect((await fetch(`${service.url}/health`)).status).toBe(200)
+    await until("the service to be ready again", async () => (await fetch(`${service.url}/ready`)).status === 200)
+  }
+  const id = await createExport(service)
+  await sourceIsBusy(database)
+  await hasProgress(service, id)
+  await restart()
+  const { progress } = await reaches(service, id, "completed", 50_000)
+  expect(progress.processedRows).toBe(ROWS)
+
+  await restart()
+  const second = await createExport(service, "?total=1000")
+  await reaches(service, second, "completed")
+  // Cancelling still arrives by the listening connection, which had to be opened anew.
+  const third = await createExport(service)
+  await hasProgress(service, third)
+  const begun = performance.now()
+  expect((await fetch(`${service.url}/exports/${third}`, { method: "DELETE" })).status).toBe(204)
+  await until("its file to be gone", async () => !(await readdir(service.storage)).some((name) => name.startsWith(third)), 1_000)
+  expect(performance.now() - begun).toBeLessThan(1_000)
+  expect(await service.stop()).toBe(0)
+}, 90_000)
+
+test("SIGKILL during a job, then a new start: the job completes, whole, and nothing stale is left", async () => {
+  const database = await freshDatabase()
+  await makeUsersLarge(database, ROWS)
+  const storage = await temporaryDirectory()
+  const first = await startService({ DATABASE_URL: database, EXPORT_STORAGE_PATH: storage })
+  const id = await createExport(first)
+  await sourceIsBusy(database)
+  await hasProgress(first, id)
+  const atDeath = (await statusOf(first, id)).progress.percentage
+  first.signal("SIGKILL")
+  await first.exited
+
+  const second = await startService({ DATABASE_URL: database, EXPORT_STORAGE_PATH: storage })
+  expect((await statusOf(second, id)).progress.percentage).toBeGreaterThanOrEqual(atDeath)
+  const { progress } = await reaches(second, id, "completed", 50_000)
+  expect(progress).toEqual({ totalRows: ROWS, totalRowsExact: true, processedRows: ROWS, percentage: 100 })
+  const file = await download(second, id)
+  expect(file.equals(await copyCsv(second, "select * from public.users"))).toBe(true)
+  expect(await readdir(storage)).toEqual([`${id}.2.csv`])
+  expect(await second.stop()).toBe(0)
+}, 90_000)
+
+test("SIGTERM during a job gives it back at once to the next service, and a stream in flight is not cut before its time", async () => {
+  const database = await freshDatabase()
+  const storage = await temporaryDirectory()
+  const env = { DATABASE_URL: database, EXPORT_STORAGE_PATH: storage }
+  const first = await startService(env)
+  const stream = await fetch(`${first.url}/api/v1/exports/csv?total=40000`)
+  first.signal("SIGTERM")
+  expect((await stream.text()).split("\n").length).toBe(40_002)
+  expect(await first.exited).toBe(0)
+
+  await makeUsersLarge(database, 20_000_000)
+  const second = await startService(env)
+  const id = await createExport(second)
+  await hasProgress(second, id)
+  second.signal("SIGTERM")
+  expect(await second.exited).toBe(0)
+  await makeUsersLarge(database, 1_000)
+  const third = await startService(env)
+  await reaches(third, id, "completed")
+  expect(await readdir(storage)).toEqual([`${id}.2.csv`])
+  expect(await third.stop()).toBe(0)
+}, 90_000)
+
+test("a second signal ends the service at once", async () => {
+  const service = await startService()
+  await makeUsersLarge(service.database, 100_000_000)
+  await createExport(service)
+  await sourceIsBusy(service.database)
+  service.signal("SIGTERM")
+  await until("the drain to begin", () => service.log().some(({ message }) => String(message).startsWith("stopping")))
+  // Apart from the first by more than what counts as one signal told twice.
+  const begun = performance.now()
+  await until("the moment of doubled signals to pass", () => performance.now() - begun > 400)
+  service.signal("SIGTERM")
+  expect(await service.exited).toBe(1)
+})
+
+test("SIGKILL of the service while it streams is a broken body", async () => {
+  const service = await startService()
+  await makeUsersLarge(service.database, 100_000_000)
+  const response = await fetch(`${service.url}/api/v1/exports/csv`)
+  service.signal("SIGKILL")
+  expect(response.arrayBuffer()).rejects.toThrow()
+  await service.exited
+})

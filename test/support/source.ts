@@ -1,0 +1,50 @@
+import type postgres from "postgres"
+import { connect } from "./shared.ts"
+import { until } from "./until.ts"
+
+const clients = new Map<string, Promise<postgres.Sql>>()
+/** The one client that looks at a database from outside; tests ask it often. */
+const observer = (database: string): Promise<postgres.Sql> => {
+  const client = clients.get(database) ?? connect(database, 2)
+  clients.set(database, client)
+  return client
+}
+
+/**
+ * Puts a view of `rows` rows in the place of the table `users`: large enough to be caught in the middle of an
+ * export, without loading anything. The rows come from the select list, which PostgreSQL evaluates as it goes.
+ */
+export const makeUsersLarge = async (database: string, rows: number): Promise<void> => {
+  const sql = await observer(database)
+  const [kind] = await sql`select relkind = 'v' as view from pg_class where oid = to_regclass('public.users')`
+  await sql.unsafe(`
+    drop ${kind?.["view"] ? "view" : "table"} if exists public.users;
+    create view public.users as
+    select i as id, 'Ada Lovelace'::text as name, 'user' || i || '@example.com' as email, timestamptz '2015-01-01' as signup_date,
+      'US'::char(2) as country_code, 'free'::text as subscription_tier, (i % 1000)::numeric(12,2) as lifetime_value
+    from (select generate_series(1::bigint, ${rows}) as i) numbered`)
+}
+
+/** Process ids of the server's sessions that read exports in this database. */
+export const sourceBackends = async (database: string): Promise<Array<number>> => {
+  const sql = await observer(database)
+  const rows = await sql<Array<{ pid: number }>>`
+    select pid from pg_stat_activity where application_name = 'sluice source' and datname = current_database()`
+  return rows.map(({ pid }) => pid)
+}
+
+export const sourceIsBusy = (database: string) =>
+  until("an export to read its source", async () => {
+    const pids = await sourceBackends(database)
+    return pids.length > 0 && pids
+  })
+
+/** Fails when the database is not left alone within a second, the contract's bound. */
+export const sourceIsLeft = (database: string) =>
+  until("all source backends to be gone", async () => (await sourceBackends(database)).length === 0, 1_000)
+
+export const terminateSource = async (database: string): Promise<void> => {
+  const sql = await observer(database)
+  await sql`select pg_terminate_backend(pid) from pg_stat_activity
+    where application_name = 'sluice source' and datname = current_database()`
+}
