@@ -4,11 +4,10 @@ import { limits } from "../config.ts"
 import { isFinished, type ExportJob } from "../exports/export-job.ts"
 import { ExportChanges } from "../jobs/export-changes.ts"
 import { ExportStore } from "../jobs/export-store.ts"
-import { DatabaseError } from "../postgres/control.ts"
 import { effectChunks, headResponse, streamBody } from "./body.ts"
 import { basePath, exportDocument, ExportRoutes } from "./exports.ts"
 import { queryValues } from "./parameters.ts"
-import { TooManyStreams } from "./problem.ts"
+import { Unavailable } from "./problem.ts"
 
 /** The id of an export's last event: a browser that comes back with it is told to stop by 204. */
 const FINAL_ID = "final"
@@ -39,7 +38,7 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
     const open = (id: string, base: string) =>
       Effect.gen(function* () {
         if (streams >= limits.eventStreams) {
-          return yield* new TooManyStreams({ detail: `All ${limits.eventStreams} event streams are in use` })
+          return yield* new Unavailable({ detail: `All ${limits.eventStreams} event streams are in use` })
         }
         yield* Effect.acquireRelease(
           Effect.sync(() => streams++),
@@ -76,8 +75,7 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
   })
 }) {}
 
-const unreadable = (cause: unknown): DatabaseError | TooManyStreams =>
-  new DatabaseError({ message: "Cannot read the export's status", unavailable: true, cause })
+const unreadable = () => new Unavailable({ detail: "The export's status cannot be read just now" })
 
 const encode = (job: ExportJob, base: string) =>
   `${isFinished(job.status) ? `id: ${FINAL_ID}\n` : ""}event: status\ndata: ${JSON.stringify(exportDocument(job, base))}\n\n`

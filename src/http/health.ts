@@ -1,7 +1,7 @@
-import { Effect, Redacted } from "effect"
-import { Databases, limits } from "../config.ts"
-import { attempt, Control } from "../postgres/control.ts"
-import { connectSource } from "../rows/source-connection.ts"
+import { Effect } from "effect"
+import { limits } from "../config.ts"
+import { ExportStore } from "../jobs/export-store.ts"
+import { RowSource } from "../rows/row-source.ts"
 import { ExportStorage } from "../storage/export-storage.ts"
 import { NotReady } from "./problem.ts"
 
@@ -20,21 +20,14 @@ const check = <E extends { readonly message: string }>(field: string, probe: Eff
 /** Whether the process lives, and whether it can do its work. */
 export class HealthRoutes extends Effect.Service<HealthRoutes>()("HealthRoutes", {
   effect: Effect.gen(function* () {
-    const { sql } = yield* Control
+    const store = yield* ExportStore
+    const source = yield* RowSource
     const storage = yield* ExportStorage
-    const source = Redacted.value((yield* Databases).source)
 
     const ready = () =>
       Effect.gen(function* () {
         const errors = yield* Effect.all(
-          [
-            check(
-              "database",
-              attempt("reach Sluice's database", () => sql`select 1`)
-            ),
-            check("source", Effect.scoped(connectSource(source))),
-            check("storage", storage.check)
-          ],
+          [check("database", store.check), check("source", source.check), check("storage", storage.check)],
           { concurrency: "unbounded" }
         )
         if (errors.flat().length > 0) return yield* new NotReady({ errors: errors.flat() })

@@ -28,7 +28,8 @@ export class NotDownloadable extends Data.TaggedError("NotDownloadable")<{
 export class RangeNotSatisfiable extends Data.TaggedError("RangeNotSatisfiable")<{ readonly bytes: number }> {}
 export class PreconditionFailed extends Data.TaggedError("PreconditionFailed")<{ readonly detail: string }> {}
 export class RateLimited extends Data.TaggedError("RateLimited")<{ readonly retryAfterSeconds: number }> {}
-export class TooManyStreams extends Data.TaggedError("TooManyStreams")<{ readonly detail: string }> {}
+/** Not now, but perhaps in a second. */
+export class Unavailable extends Data.TaggedError("Unavailable")<{ readonly detail: string }> {}
 export class NotReady extends Data.TaggedError("NotReady")<{ readonly errors: ReadonlyArray<FieldProblem> }> {}
 
 /** Every failure that a handler may end in. */
@@ -40,7 +41,7 @@ export type HttpFailure =
   | RangeNotSatisfiable
   | PreconditionFailed
   | RateLimited
-  | TooManyStreams
+  | Unavailable
   | NotReady
   | SourceError
   | SourceBusy
@@ -106,7 +107,7 @@ const problemOf = (failure: HttpFailure): Problem => {
         error: "Too many requests - rate limit exceeded",
         headers: { "Retry-After": String(failure.retryAfterSeconds) }
       }
-    case "TooManyStreams":
+    case "Unavailable":
       return { status: 503, detail: failure.detail, headers: { "Retry-After": RETRY_SECONDS } }
     case "NotReady":
       return { status: 503, detail: "Not ready", errors: failure.errors, headers: { "Retry-After": RETRY_SECONDS } }

@@ -228,7 +228,10 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       attempt(`keep the digest of export ${id}`, () => sql`update sluice.exports set sha256 = ${sha256} where id = ${id}`)
     )
 
+    const check = attempt("reach Sluice's database", () => sql`select 1`)
+
     return {
+      check,
       create,
       find,
       list,

@@ -84,7 +84,7 @@ const findAccount: Effect.Effect<Account, EmbeddedPostgresError> = Effect.gen(fu
 export const spawnOptions = (account: Account) => ({
   ...account.ids,
   cwd: "/",
-  env: { PATH: process.env["PATH"] ?? "/usr/bin:/bin", LC_ALL: "C" },
+  env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
   detached: true // a session of its own: Ctrl-C in a terminal must not hit it
 })
 

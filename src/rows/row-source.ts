@@ -60,6 +60,9 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
         Effect.zipRight(connect(spec))
       )
 
-    return { open, openNow } as const
+    /** Succeeds when the source answers; beside the bound, so that a busy service is not an unready one. */
+    const check = Effect.scoped(connectSource(url)).pipe(Effect.asVoid)
+
+    return { open, openNow, check } as const
   })
 }) {}

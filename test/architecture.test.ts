@@ -1,0 +1,74 @@
+import { expect, test } from "bun:test"
+import { dirname, join, relative, sep } from "node:path"
+
+const src = join(import.meta.dir, "../src")
+
+/** Which folders the files of a folder may import from, beside their own and config.ts. */
+const allowed: Record<string, ReadonlyArray<string>> = {
+  csv: [],
+  datasets: [],
+  exports: ["csv", "datasets"],
+  limits: [],
+  postgres: ["exports"],
+  storage: ["exports"],
+  rows: ["exports", "datasets", "csv"],
+  jobs: ["exports", "rows", "storage", "postgres"],
+  // Of postgres the error type alone, which every answer may come from.
+  http: ["jobs", "exports", "storage", "rows", "limits", "postgres"]
+}
+
+interface Import {
+  readonly from: string
+  readonly to: string
+  readonly typeOnly: boolean
+}
+
+const folderOf = (path: string) => (path.includes(sep) ? path.slice(0, path.indexOf(sep)) : path)
+
+const imports: Array<Import> = []
+for (const from of new Bun.Glob("**/*.ts").scanSync(src)) {
+  const text = await Bun.file(join(src, from)).text()
+  for (const [, type, to = ""] of text.matchAll(/^import (type )?[^"]*"(\.[^"]+)"/gm)) {
+    imports.push({ from, to: relative(src, join(src, dirname(from), to)), typeOnly: type !== undefined })
+  }
+}
+
+test("folders import only what they may", () => {
+  expect(imports.length).toBeGreaterThan(50)
+  const wrong = imports.filter(({ from, to }) => {
+    const [source, target] = [folderOf(from), folderOf(to)]
+    if (source === target || target === "config.ts" || source === "main.ts" || source === "layers.ts") return false
+    return !allowed[source]?.includes(target)
+  })
+  expect(wrong).toEqual([])
+})
+
+test("http takes nothing but types from postgres", () => {
+  expect(
+    imports.filter(({ from, to, typeOnly }) => folderOf(from) === "http" && folderOf(to) === "postgres" && !typeOnly)
+  ).toEqual([])
+})
+
+test("no file imports itself by way of others", () => {
+  const targets = Map.groupBy(imports, ({ from }) => from)
+  const visit = (file: string, path: ReadonlyArray<string>): ReadonlyArray<string> | undefined => {
+    if (path.includes(file)) return [...path, file]
+    for (const { to, typeOnly } of targets.get(file) ?? []) {
+      const cycle = typeOnly ? undefined : visit(to, [...path, file])
+      if (cycle) return cycle
+    }
+    return undefined
+  }
+  for (const file of targets.keys()) expect(visit(file, [])).toBeUndefined()
+})
+
+test("the environment is read in config.ts alone, and effects are run in main.ts and the bridge alone", async () => {
+  for (const file of new Bun.Glob("**/*.ts").scanSync(src)) {
+    const text = await Bun.file(join(src, file)).text()
+    if (file !== "config.ts")
+      expect({ file, reads: /process\.env|Bun\.env/.test(text) }).toEqual({ file, reads: false })
+    const runs = /\brun(Promise|PromiseExit|Sync|Fork|Main)\b/.test(text)
+    if (runs)
+      expect(["main.ts", "http/bridge.ts", "http/body.ts", "http/app.ts", "http/server.ts", "jobs/queue.ts"]).toContain(file)
+  }
+})
