@@ -32,7 +32,7 @@ const serve = Effect.gen(function* () {
     Effect.timeoutOption(limits.drainMs),
     Effect.ignore
   )
-  yield* Effect.never.pipe(
+  return yield* Effect.never.pipe(
     Effect.onInterrupt(() =>
       Effect.logInfo(`stopping; requests and jobs have ${limits.drainMs / 1000} s to end`).pipe(Effect.zipRight(drain))
     )

@@ -23,6 +23,12 @@ const urlLimit: MiddlewareHandler = async function urlLimit(c, next) {
   )
 }
 
+/** RFC 9110 §6.6.1 wants a Date in every answer; Bun leaves it out of those to HEAD. */
+const headDate: MiddlewareHandler = async function headDate(c, next) {
+  await next()
+  if (c.req.method === "HEAD") c.res.headers.set("Date", new Date().toUTCString())
+}
+
 /** The routes, and nothing but: each path with its methods; other methods of it are 405, other paths 404. */
 export const makeApp = Effect.gen(function* () {
   const runtime = yield* Effect.runtime()
@@ -53,7 +59,7 @@ export const makeApp = Effect.gen(function* () {
       )
     )
   }
-  app.use(requestLog, urlLimit)
+  app.use(requestLog, urlLimit, headDate)
 
   const route = (path: string, methods: Partial<Record<"GET" | "POST" | "DELETE", Handler>>) => {
     const allowed = Object.keys(methods).flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method]))

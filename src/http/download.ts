@@ -82,6 +82,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
           "Last-Modified": validators.lastModified.toUTCString(),
           "Cache-Control": "private, no-transform",
           Vary: "Accept-Encoding",
+          "X-Content-Type-Options": "nosniff",
           "Accept-Ranges": "bytes"
         }
         const precondition = evaluatePreconditions(request, validators)

@@ -60,9 +60,10 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
         last = event
         return event
       })
+      // A change that comes within the gap is seen with the next look, since each look reads the row.
       const changed = Queue.take(watch).pipe(
-        Effect.timeoutOption(limits.eventKeepAliveMs),
-        Effect.zipLeft(Effect.sleep(limits.eventGapMs))
+        Effect.zipLeft(Effect.sleep(limits.eventGapMs)),
+        Effect.timeoutOption(limits.eventKeepAliveMs)
       )
       return Effect.gen(function* () {
         if (finished) return undefined

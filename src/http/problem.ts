@@ -15,7 +15,7 @@ export interface FieldProblem {
 export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{
   readonly detail: string
   readonly errors?: ReadonlyArray<FieldProblem>
-  readonly status?: 400 | 413 | 414 | 415
+  readonly status?: 400 | 413 | 414
 }> {}
 export class NotFound extends Data.TaggedError("NotFound")<{ readonly detail: string }> {}
 export class MethodNotAllowed extends Data.TaggedError("MethodNotAllowed")<{ readonly method: string; readonly allow: string }> {}

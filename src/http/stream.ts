@@ -42,6 +42,7 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
           "Content-Disposition": 'attachment; filename="export.csv"',
           "Cache-Control": "no-store",
           Vary: "Accept-Encoding",
+          "X-Content-Type-Options": "nosniff",
           "X-Accel-Buffering": "no",
           ...(coding !== "identity" && { "Content-Encoding": coding })
         }
