@@ -106,13 +106,23 @@ const duration = (name: string, fallback: string, min: Duration.DurationInput, m
   )
 }
 
+/** A bare % in a password makes every client throw, long after the start. */
+const isDecodable = ({ username, password, pathname }: URL) => {
+  try {
+    decodeURIComponent(username + password + pathname)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** A URL holds a password: a wrong one is refused without being shown. */
 const databaseUrl = (name: string) =>
   text(name).pipe(
     Config.mapOrFail((value) => {
       if (value === undefined) return Either.right(undefined)
       const url = URL.canParse(value) ? new URL(value) : undefined
-      return url && /^postgres(ql)?:$/.test(url.protocol) && url.pathname.length > 1
+      return url && /^postgres(ql)?:$/.test(url.protocol) && url.pathname.length > 1 && isDecodable(url)
         ? Either.right(Redacted.make(value))
         : Either.left(
             ConfigError.InvalidData(
@@ -126,22 +136,26 @@ const databaseUrl = (name: string) =>
 /** DATABASE_URL wins; DB_HOST (with DB_PORT, DB_USER, DB_PASSWORD, DB_NAME) is the long form of it. */
 const database = Config.all({
   url: databaseUrl("DATABASE_URL"),
-  host: text("DB_HOST"),
+  // Refused here, and not below, where it would hide behind another wrong variable.
+  host: text("DB_HOST").pipe(
+    Config.mapOrFail((host) =>
+      host === undefined || /^[\w.:-]+$/.test(host)
+        ? Either.right(host)
+        : Either.left(
+            ConfigError.InvalidData(["DB_HOST"], `DB_HOST=${JSON.stringify(host)} is not allowed: a host name or an address`)
+          )
+    )
+  ),
   port: integer("DB_PORT", 5432, 1, 65_535),
   user: text("DB_USER"),
   password: text("DB_PASSWORD"),
   name: text("DB_NAME")
 }).pipe(
-  Config.mapOrFail(({ url, host, port, user = "postgres", password = "", name = "postgres" }) => {
-    if (url || host === undefined) return Either.right(url)
-    if (!/^[\w.:-]+$/.test(host)) {
-      return Either.left(
-        ConfigError.InvalidData(["DB_HOST"], `DB_HOST=${JSON.stringify(host)} is not allowed: a host name or an address`)
-      )
-    }
-    const address = host.includes(":") ? `[${host}]` : host
-    const secret = [user, password].map(encodeURIComponent).join(":")
-    return Either.right(Redacted.make(`postgres://${secret}@${address}:${port}/${encodeURIComponent(name)}`))
+  Config.map(({ url, host, port, user, password, name }) => {
+    if (url || !(host ?? user ?? password ?? name)) return url
+    const address = host?.includes(":") ? `[${host}]` : (host ?? "localhost")
+    const secret = [user ?? "postgres", password ?? ""].map(encodeURIComponent).join(":")
+    return Redacted.make(`postgres://${secret}@${address}:${port}/${encodeURIComponent(name ?? "postgres")}`)
   })
 )
 

@@ -20,7 +20,10 @@ export const ExportSpec = Schema.Struct({
 })
 export type ExportSpec = typeof ExportSpec.Type
 
-const refuse = (message: (value: unknown) => string) => ({ message: (issue: ParseResult.ParseIssue) => message(issue.actual) })
+const refuse = (message: (value: unknown) => string) => ({
+  // A union would list the complaint of each of its members otherwise.
+  message: (issue: ParseResult.ParseIssue) => ({ message: message(issue.actual), override: true })
+})
 /** A wrong value as an error may show it: quoted, escaped, short. */
 const show = (value: unknown) => {
   const text = JSON.stringify(value) ?? String(value)

@@ -6,7 +6,7 @@ import { DownloadRoute } from "./download.ts"
 import { EventsRoute } from "./events.ts"
 import { ExportRoutes } from "./exports.ts"
 import { HealthRoutes } from "./health.ts"
-import { InvalidRequest, MethodNotAllowed, NotFound, problemResponse } from "./problem.ts"
+import { defectResponse, InvalidRequest, MethodNotAllowed, NotFound, problemResponse } from "./problem.ts"
 import { StreamRoute } from "./stream.ts"
 
 /** Per request, what the server knows beside the Request. */
@@ -78,6 +78,10 @@ export const makeApp = Effect.gen(function* () {
     route(`${base}/:id/download`, { GET: handle(download) })
     route(`${base}/:id/events`, { GET: handle(events) })
   }
+  app.onError((error, c) => {
+    log(Effect.logError("a request failed unexpectedly", error))
+    return defectResponse(pathOf(c))
+  })
   app.notFound((c) =>
     problemResponse(
       new NotFound({ detail: `There is nothing at ${JSON.stringify(pathOf(c).slice(0, 200))}` }),

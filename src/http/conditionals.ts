@@ -38,7 +38,11 @@ const matches = (list: string, etag: string, comparison: "strong" | "weak"): boo
   return tags.some((tag) => (comparison === "weak" ? tag.replace(/^W\//, "") : tag) === etag)
 }
 
+/** The three forms of an HTTP-date (RFC 9110 §5.6.7); the last one has no zone and means UTC. Anything else is no date. */
+const HTTP_DATE =
+  /^(?:[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT|[A-Z][a-z]{5,8}, \d\d-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d GMT|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})$/
 const seconds = (date: string | null): number | undefined => {
-  const time = date === null ? Number.NaN : Date.parse(date)
+  const text = date?.trim() ?? ""
+  const time = HTTP_DATE.test(text) ? Date.parse(text.endsWith("GMT") ? text : `${text} GMT`) : Number.NaN
   return Number.isNaN(time) ? undefined : Math.floor(time / 1000)
 }

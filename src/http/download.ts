@@ -74,7 +74,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
         const size = job.bytes ?? 0
         const rangeHeader = c.req.method === "GET" ? request.get("Range") : null
         // A digest is of the representation: asked for one, we choose the representation whose digest is known.
-        const wantsDigest = /\bsha-256\b/i.test(request.get("Want-Repr-Digest") ?? "")
+        const wantsDigest = /(?:^|,)[ \t]*sha-256[ \t]*=[ \t]*[1-9]/.test(request.get("Want-Repr-Digest") ?? "")
         const coding = rangeHeader !== null || wantsDigest ? "identity" : negotiateCoding(request)
         const validators = { etag: entityTag(job, coding), lastModified: job.completedAt ?? job.createdAt }
         const headers: Record<string, string> = {

@@ -6,8 +6,11 @@ import { InvalidRequest, type FieldProblem } from "./problem.ts"
 
 type Values = Readonly<Record<string, string>>
 
-const invalid = (errors: ReadonlyArray<FieldProblem>) =>
-  new InvalidRequest({ detail: errors.map(({ field, detail }) => `${field} ${detail}`).join("; "), errors })
+const invalid = (all: ReadonlyArray<FieldProblem>) => {
+  // One entry a field: the first thing that is wrong with it.
+  const errors = all.filter(({ field }, index) => all.findIndex((other) => other.field === field) === index)
+  return new InvalidRequest({ detail: errors.map(({ field, detail }) => `${field} ${detail}`).join("; "), errors })
+}
 
 const decodeComponent = (text: string): string | undefined => {
   try {
@@ -114,7 +117,10 @@ const bodyValues = (body: string): Effect.Effect<Values, InvalidRequest> =>
     if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
       return yield* new InvalidRequest({ detail: 'The body must be a JSON object such as {"country_code": "US"}' })
     }
-    const errors: Array<FieldProblem> = []
+    const errors: Array<FieldProblem> = repeatedMembers(body).map((field) => ({
+      field: field.slice(0, 60),
+      detail: "is given more than once"
+    }))
     const values: Record<string, string> = {}
     for (const [field, value] of Object.entries(parsed)) {
       const text = textOf(value)
@@ -127,6 +133,22 @@ const bodyValues = (body: string): Effect.Effect<Values, InvalidRequest> =>
     }
     return errors.length > 0 ? yield* invalid(errors) : values
   })
+
+/** The members that a JSON object has twice, which JSON.parse would hide. */
+const repeatedMembers = (json: string): ReadonlyArray<string> => {
+  const seen = new Set<string>()
+  const repeated = new Set<string>()
+  let depth = 0
+  for (const [token, key] of json.matchAll(/("(?:[^"\\]|\\.)*")\s*:|"(?:[^"\\]|\\.)*"|[{}[\]]/g)) {
+    if (key !== undefined && depth === 1) {
+      const name = JSON.parse(key) as string
+      if (seen.has(name)) repeated.add(name)
+      seen.add(name)
+    } else if (token === "{" || token === "[") depth++
+    else if (token === "}" || token === "]") depth--
+  }
+  return [...repeated]
+}
 
 class WrittenNumber {
   constructor(readonly text: string) {}

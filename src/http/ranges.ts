@@ -9,7 +9,7 @@ export interface ByteRange {
  * it lies outside; undefined when the header is to be ignored: another unit, a wrong syntax, or several ranges.
  */
 export const parseRange = (header: string, size: number): ByteRange | "unsatisfiable" | undefined => {
-  const [, first = "", last = ""] = /^bytes[ \t]*=[ \t]*(\d{0,15})-(\d{0,15})[ \t]*$/i.exec(header.trim()) ?? []
+  const [, first = "", last = ""] = /^bytes[ \t]*=[ \t]*(\d*)-(\d*)[ \t]*$/i.exec(header.trim()) ?? []
   if (first === "" && last === "") return undefined
   if (first === "") {
     const length = Math.min(Number(last), size)

@@ -1,7 +1,13 @@
 import { Effect, Runtime } from "effect"
 import { AppConfig } from "../config.ts"
 import { makeApp } from "./app.ts"
-import { defectResponse } from "./problem.ts"
+import { defectResponse, InvalidRequest, problemResponse } from "./problem.ts"
+
+/** The request with a whole URL. Without a Host, as HTTP/1.0 allows, Bun's is a bare path; undefined: a wrong Host. */
+const withUrl = (request: Request): Request | undefined => {
+  if (URL.canParse(request.url)) return request
+  return request.headers.has("Host") ? undefined : new Request(`http://localhost${request.url}`, request)
+}
 
 /** The listening socket. Closing the scope breaks off what is still under way; `drain` before that lets it end. */
 export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
@@ -14,12 +20,14 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
         Bun.serve({
           hostname: host,
           port,
-          // Requests with a body are read under our own, smaller limit; this one closes without a document.
-          maxRequestBodySize: 64 * 1024 * 1024,
+          // Bodies are read under a limit of our own, which answers with a document; Bun's would not.
+          maxRequestBodySize: Number.MAX_SAFE_INTEGER,
           fetch: (request, bun) => {
             // A quiet client is not a dead one: bodies have a watchdog of their own (idleTimeout also cuts slow readers).
             if (request.method === "GET") bun.timeout(request, 0)
-            return app.fetch(request, { address: bun.requestIP(request)?.address ?? "" })
+            const routable = withUrl(request)
+            if (!routable) return problemResponse(new InvalidRequest({ detail: "Cannot read the Host header" }), "/")
+            return app.fetch(routable, { address: bun.requestIP(request)?.address ?? "" })
           },
           error: (error) => {
             log(Effect.logError("a request failed unexpectedly", error))

@@ -15,8 +15,9 @@ const errorRow = (lastByte: number | undefined) =>
   new TextEncoder().encode(`${lastByte === undefined || lastByte === LF ? "" : "\n"}"__ERROR__","internal_server_error"\n`)
 
 /** Whose requests are counted together: a key that the client gives, else its address. */
+const apiKeyOf = (c: Context) => new URL(c.req.url).searchParams.get("apiKey") ?? c.req.header("X-API-Key")
 const rateKey = (c: Context): string => {
-  const key = new URL(c.req.url).searchParams.get("apiKey") ?? c.req.header("X-API-Key")
+  const key = apiKeyOf(c)
   return key ? `key ${key.slice(0, limits.apiKeyChars)}` : `address ${(c.env as { address?: string }).address ?? ""}`
 }
 
@@ -30,7 +31,7 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
     const stream = (c: Context) =>
       Effect.gen(function* () {
         const { spec, values } = yield* exportQuery(c, ["apiKey", "errorRow"])
-        const wrong = checkOwn(values)
+        const wrong = checkOwn(apiKeyOf(c), values.errorRow)
         if (wrong) return yield* wrong
         const decision = yield* limiter.take(rateKey(c))
         c.set("rate", decision)
@@ -67,7 +68,7 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
   })
 }) {}
 
-const checkOwn = ({ apiKey = "", errorRow: row = "false" }: Readonly<Record<string, string>>): InvalidRequest | undefined => {
+const checkOwn = (apiKey = "", row = "false"): InvalidRequest | undefined => {
   const errors = [
     ...(apiKey.length > limits.apiKeyChars
       ? [{ field: "apiKey", detail: `must have at most ${limits.apiKeyChars} characters` }]

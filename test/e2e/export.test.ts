@@ -1,7 +1,9 @@
-import { afterAll, beforeAll, expect, test } from "bun:test"
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import { copyCsv, createExport, download, reaches } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
 import { USERS } from "../support/shared.ts"
+
+setDefaultTimeout(90_000)
 
 let service: Service
 beforeAll(async () => {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test"
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import { readdir } from "node:fs/promises"
 import { connect as connectSocket } from "node:net"
 import { createExport, download, reaches, statusOf } from "../support/client.ts"
@@ -6,6 +6,8 @@ import { startService, type Service } from "../support/service.ts"
 import { connect } from "../support/shared.ts"
 import { makeUsersLarge, sourceIsBusy, sourceIsLeft, terminateSource } from "../support/source.ts"
 import { until } from "../support/until.ts"
+
+setDefaultTimeout(90_000)
 
 const ROWS = 1_500_000
 const STREAM = "/api/v1/exports/csv"

@@ -1,4 +1,4 @@
-import { afterAll, expect, test } from "bun:test"
+import { afterAll, expect, setDefaultTimeout, test } from "bun:test"
 import { readdir, readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Exit, Scope } from "effect"
@@ -8,6 +8,8 @@ import { startService, type Service } from "../support/service.ts"
 import { freshDatabase, temporaryDirectory } from "../support/shared.ts"
 import { makeUsersLarge, sourceIsBusy } from "../support/source.ts"
 import { until } from "../support/until.ts"
+
+setDefaultTimeout(90_000)
 
 const ROWS = 2_000_000
 const scope = Effect.runSync(Scope.make())
@@ -46,7 +48,7 @@ test("a PostgreSQL that restarts under a running job and an idle service: both g
   await until("its file to be gone", async () => !(await readdir(service.storage)).some((name) => name.startsWith(third)), 1_000)
   expect(performance.now() - begun).toBeLessThan(1_000)
   expect(await service.stop()).toBe(0)
-}, 90_000)
+})
 
 test("SIGKILL during a job, then a new start: the job completes, whole, and nothing stale is left", async () => {
   const database = await freshDatabase()
@@ -68,7 +70,7 @@ test("SIGKILL during a job, then a new start: the job completes, whole, and noth
   expect(file.equals(await copyCsv(second, "select * from public.users"))).toBe(true)
   expect(await readdir(storage)).toEqual([`${id}.2.csv`])
   expect(await second.stop()).toBe(0)
-}, 90_000)
+})
 
 test("SIGTERM during a job gives it back at once to the next service, and a stream in flight is not cut before its time", async () => {
   const database = await freshDatabase()
@@ -91,7 +93,7 @@ test("SIGTERM during a job gives it back at once to the next service, and a stre
   await reaches(third, id, "completed")
   expect(await readdir(storage)).toEqual([`${id}.2.csv`])
   expect(await third.stop()).toBe(0)
-}, 90_000)
+})
 
 test("a second signal ends the service at once", async () => {
   const service = await startService()

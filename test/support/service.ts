@@ -14,7 +14,7 @@ export interface Service {
   readonly storage: string
   /** All log lines so far. */
   readonly log: () => ReadonlyArray<{ message: unknown; logLevel: string; annotations: Record<string, unknown> }>
-  readonly signal: (name: NodeJS.Signals) => void
+  readonly signal: (signal: NodeJS.Signals) => void
   /** The exit code, once it has ended. */
   readonly exited: Promise<number>
   /** SIGTERM, and the exit code. */
@@ -61,7 +61,7 @@ export const startService = async (env: Record<string, string> = {}): Promise<Se
     database,
     storage,
     log: () => lines.map((line) => JSON.parse(line)),
-    signal: (name) => child.kill(name),
+    signal: (signal) => child.kill(signal),
     exited: child.exited,
     stop: () => {
       child.kill("SIGTERM")

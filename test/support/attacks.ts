@@ -1,0 +1,191 @@
+/** Requests that are wrong, generated: parameters, bodies, paths and sizes, with nonsense in the headers. */
+import * as fc from "fast-check"
+import type { RawRequest } from "./raw-http.ts"
+
+/** An id that no export has. */
+export const ID = "6f1c2a34-0000-4000-8000-00000000beef"
+export const bases = ["/exports", "/api/v1/exports"]
+/** Each path, with the methods that it takes. */
+export const routes: Readonly<Record<string, ReadonlyArray<string>>> = {
+  "/health": ["GET", "HEAD"],
+  "/ready": ["GET", "HEAD"],
+  ...Object.fromEntries(
+    bases.flatMap((base) => [
+      [base, ["GET", "HEAD"]],
+      [`${base}/csv`, ["GET", "HEAD", "POST"]],
+      [`${base}/${ID}`, ["GET", "HEAD", "DELETE"]],
+      ...["status", "download", "events"].map((leaf) => [`${base}/${ID}/${leaf}`, ["GET", "HEAD"]])
+    ])
+  )
+}
+
+/** A request that is wrong, and the status it must get. */
+export interface Attack extends RawRequest {
+  readonly status: number
+}
+
+/** A right value of each parameter. */
+const good: Readonly<Record<string, string>> = Object.fromEntries(
+  new URLSearchParams(
+    "country_code=US&subscription_tier=free&min_ltv=99.95&columns=id,name&delimiter=;&quoteChar='&total=1&limit=1" +
+      "&apiKey=k&errorRow=true&cursor=czE"
+  )
+)
+const exportNames = Object.keys(good).slice(0, 8)
+const wrong: Readonly<Record<string, ReadonlyArray<string>>> = {
+  country_code: ["us", "USA", "U", "1", "U%20", "%C3%84%C3%96"],
+  subscription_tier: ["gold", "FREE", "free,basic", "%66ree%20"],
+  min_ltv: ["abc", "1e3", "0x10", "NaN", "1,5", "--1", "9".repeat(41), "1+1", "%2B1"],
+  columns: ["id,id", "password", "*", "id,", ",", "ID", "id%20", "__proto__", "id,name,email,id"],
+  delimiter: ["%22", "%0A", "%0D", "ab", "%C3%A9", "%F0%9F%91%8D"],
+  quoteChar: ["%0A", "%0D", "ab", ",", "%C3%A9"],
+  total: ["0", "-1", "1.5", "1e3", "ten", "9".repeat(16), "0x1"],
+  limit: ["0", "-1", "1.5", "1e3", "ten", "9".repeat(16), "0x1"],
+  cursor: ["x", "1", "s1", "LTE", "%FF", "9".repeat(500)],
+  errorRow: ["1", "yes", "TRUE"],
+  apiKey: ["k".repeat(257)]
+}
+const sql = [
+  '\' or 1=1 -- | \'; drop table users; -- | " or ""=" | 1; select pg_sleep(30) | US\' union select * from pg_shadow -- | $1',
+  "\\'; -- | (select 1) | id, (select passwd from pg_shadow) | 1) or (1=1 | %' -- | /**/ | ::text"
+].flatMap((list) => list.split(" | ").map(encodeURIComponent))
+const words = (list: string): ReadonlyArray<string> => list.split(" ")
+/** Broken escapes, escapes of what is no UTF-8, and NUL. */
+const malformed = words("% %z %zz %0 %u0041 %ff %c0%af %ed%a0%80 %f5%80%80%80 %00 US%00 %00%00")
+const text = fc.string({ unit: "grapheme", maxLength: 30 })
+const oneOf = (values: ReadonlyArray<string>) => fc.constantFrom(...values)
+const pair = (name: string, value = good[name]) => `${name}=${value}`
+
+const wrongPair = (names: ReadonlyArray<string>) => {
+  const known = oneOf(names)
+  // Any API key is one.
+  const notKey = known.filter((name) => name !== "apiKey")
+  return fc.oneof(
+    known.chain((name) => oneOf(wrong[name]!).map((value) => pair(name, value))),
+    fc.tuple(notKey, oneOf(sql)).map(([name, value]) => pair(name, value)),
+    fc.tuple(known, oneOf(["", ...malformed])).map(([name, value]) => pair(name, value)),
+    known.map((name) => `${pair(name)}&${pair(name)}`),
+    known
+  )
+}
+const unknownNames = words("sql order_by offset apikey Total columns[] __proto__ constructor total%00 %zz %ff")
+const unknownPair = fc.oneof(
+  oneOf(["", ...unknownNames]).map((name) => `${name}=1`),
+  fc.tuple(text, text).map(([name, value]) => `x${encodeURIComponent(name)}=${encodeURIComponent(value)}`),
+  oneOf(sql)
+)
+/** The parameters that a method of a path takes. */
+const namesOf = (path: string, method: string): ReadonlyArray<string> => {
+  if (path.endsWith("/csv")) return method === "POST" ? exportNames : [...exportNames, "apiKey", "errorRow"]
+  return bases.includes(path) ? ["limit", "cursor"] : []
+}
+const exportRoutes = Object.entries(routes).slice(2)
+const queryAttack: fc.Arbitrary<Attack> = fc
+  .constantFrom(...exportRoutes.flatMap(([path, methods]) => methods.map((method) => ({ path, method }))))
+  .chain(({ path, method }) => {
+    const names = namesOf(path, method)
+    const wrongOne = names.length > 0 ? wrongPair(names) : oneOf(Object.keys(good)).map((name) => pair(name))
+    const beside = fc.constantFrom("", ...(path.endsWith("/csv") ? ["country_code=US&"] : []))
+    return fc
+      .tuple(beside, fc.oneof(unknownPair, wrongOne))
+      .map(([right, bad]) => ({ method, target: `${path}?${right}${bad}`, status: 400 }))
+  })
+
+const brokenJson = [
+  ...words('{ {\'total\':1} {total:1} {"total":1,} {"total":01} total=1 <xml/> NaN'),
+  "[".repeat(60_000),
+  '{"total":'.repeat(6_000)
+]
+const wrongTypes = [
+  ...words('null true {} [] [1] [["id"]] [null] {"eq":"US"} "" "\\u0000" "\\ud800" 1e999 -1e-9'),
+  `${"[".repeat(9_000)}${"]".repeat(9_000)}`
+]
+const body = fc.oneof(
+  oneOf(brokenJson),
+  text.map((junk) => `~${junk}`),
+  // JSON, and no object.
+  fc.oneof(
+    oneOf(words('null true 0 -1.5 "total" "" []')),
+    fc.array(fc.jsonValue()).map((list) => JSON.stringify(list))
+  ),
+  fc.tuple(text, fc.jsonValue()).map(([name, value]) => JSON.stringify({ [`x${name}`]: value })),
+  oneOf(["", ...words("__proto__ constructor toString apiKey errorRow cursor")]).map((name) => `{"${name}":"1"}`),
+  fc.tuple(oneOf(exportNames), oneOf(wrongTypes)).map(([name, value]) => `{"${name}":${value}}`),
+  fc.tuple(oneOf(exportNames), oneOf(sql)).map(([name, value]) => JSON.stringify({ [name]: decodeURIComponent(value) })),
+  fc.uint8Array({ maxLength: 40 }).map((bytes) => Uint8Array.from([0xff, ...bytes]))
+)
+const mediaTypes = ["application/json", "text/plain", "application/x-www-form-urlencoded", ""]
+const bodyAttack: fc.Arbitrary<Attack> = fc.record({
+  method: fc.constant("POST"),
+  target: oneOf(bases).map((base) => `${base}/csv`),
+  headers: oneOf(mediaTypes).map((type) => ({ "Content-Type": type })),
+  body,
+  chunked: fc.boolean(),
+  status: fc.constant(400)
+})
+
+const traversals = words("%2e%2e ..%2f..%2f..%2fetc%2fpasswd ..%5c..%5cetc .. . %2e")
+const almostIds = [ID.slice(1), `${ID}0`, ID.replace("6", "g"), ID.replaceAll("-", ""), `{${ID}}`, `${ID}%00`, `${ID};`]
+const badId = fc.oneof(
+  text.map((id) => encodeURIComponent(`~${id}`)),
+  oneOf([...sql, ...malformed, ...traversals, ...almostIds, "x".repeat(5_000)])
+)
+const nowhere = [
+  ...words("/ // /exports/ /exports//status /exports/csv/ /EXPORTS /api /api/v1 /api/v2/exports /.env /package.json /%00 /%zz"),
+  ...words("/exports/../../etc/passwd /../../../etc/passwd /exports/%2e%2e/%2e%2e/etc/passwd /exports/..\\..\\etc\\passwd"),
+  `/exports/${ID}/download/../../../../etc/passwd`,
+  `/exports/${ID}/x`,
+  "//evil.example/exports",
+  "/\xff\xfe"
+]
+const pathAttack: fc.Arbitrary<Attack> = fc.oneof(
+  fc
+    .record({
+      method: oneOf(["GET", "HEAD"]),
+      base: oneOf(bases),
+      id: badId,
+      leaf: oneOf(["", "/status", "/download", "/events"])
+    })
+    .map(({ method, base, id, leaf }) => ({ method, target: `${base}/${id}${leaf}`, status: 404 })),
+  fc
+    .record({ method: oneOf(["GET", "POST", "PUT", "DELETE", "OPTIONS"]), target: oneOf(nowhere) })
+    .map((request) => ({ ...request, status: 404 }))
+)
+
+/** Beyond our limits; a URL and two headers of it together stay below the 2 MB that the runtime reads. */
+const long = fc.integer({ min: 70_000, max: 600_000 })
+const sizeAttack: fc.Arbitrary<Attack> = fc.oneof(
+  fc
+    .record({ method: oneOf(["GET", "HEAD", "POST", "DELETE"]), path: oneOf(Object.keys(routes)), size: long })
+    .map(({ method, path, size }) => ({ method, target: `${path}?country_code=${"U".repeat(size)}`, status: 414 })),
+  fc
+    .record({ body: long.map((size) => `{"total":${"1".repeat(size)}}`), chunked: fc.boolean() })
+    .map((request) => ({ ...request, method: "POST", target: "/exports/csv", status: 413 }))
+)
+
+/** Headers that mean something to some route, with nonsense in them, and sometimes very long. */
+const meaningful = words("Accept Accept-Encoding Range If-Range If-None-Match If-Modified-Since X-API-Key Cookie Last-Event-ID")
+const visible = fc.integer({ min: 0x21, max: 0xff }).filter((code) => code !== 0x7f)
+const nonsense = fc.dictionary(
+  oneOf(meaningful),
+  fc.oneof(
+    fc.array(visible, { maxLength: 40 }).map((codes) => String.fromCharCode(...codes)),
+    long.map((size) => "a".repeat(size))
+  ),
+  { maxKeys: 2 }
+)
+
+export const attack: fc.Arbitrary<Attack> = fc
+  .tuple(
+    fc.oneof(
+      { weight: 6, arbitrary: queryAttack },
+      { weight: 4, arbitrary: bodyAttack },
+      { weight: 3, arbitrary: pathAttack },
+      { weight: 1, arbitrary: sizeAttack }
+    ),
+    nonsense
+  )
+  .map(([one, headers]) => {
+    const request = { ...one, headers: { ...headers, ...one.headers } }
+    return { ...request, [fc.toStringMethod]: () => JSON.stringify(request).slice(0, 2_000) }
+  })

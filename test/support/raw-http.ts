@@ -1,0 +1,74 @@
+/** HTTP requests as written, which `fetch` would correct or refuse, and the error documents they get. */
+import { connect } from "node:net"
+import { STATUS_CODES } from "node:http"
+import { expect } from "bun:test"
+import type { ProblemDocument } from "./client.ts"
+
+export interface RawRequest {
+  readonly method?: string
+  /** What stands between the method and the version. */
+  readonly target: string
+  readonly version?: "1.0" | "1.1"
+  /** `Host` is added unless it is here. An undefined one is left out. */
+  readonly headers?: Readonly<Record<string, string | undefined>>
+  readonly body?: string | Uint8Array
+  /** Sends the body in chunks, without its length. */
+  readonly chunked?: boolean
+}
+
+export interface RawAnswer {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: string
+}
+
+/** Sends one request over a connection of its own and reads until the server closes it. */
+export const send = async (url: string, request: RawRequest): Promise<RawAnswer> => {
+  const { hostname, port, host } = new URL(url)
+  const { method = "GET", target, version = "1.1", headers = {}, body = "", chunked = false } = request
+  const bytes = Buffer.from(body)
+  const framing = chunked ? { "Transfer-Encoding": "chunked" } : bytes.length > 0 && { "Content-Length": String(bytes.length) }
+  const lines = Object.entries({ Host: host, Connection: "close", ...framing, ...headers })
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+  const head = Buffer.from(`${method} ${target} HTTP/${version}\r\n${lines.join("")}\r\n`, "latin1")
+  const frames = chunked ? [Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from("\r\n0\r\n\r\n")] : [bytes]
+
+  const socket = connect(Number(port), hostname)
+  const received: Array<Buffer> = []
+  socket.on("data", (data: Buffer) => received.push(data))
+  // The server may answer and close before it has read the body.
+  socket.on("error", () => {})
+  socket.write(Buffer.concat([head, ...frames]))
+  await new Promise((resolve) => socket.once("close", resolve))
+  return parse(Buffer.concat(received).toString())
+}
+
+const parse = (text: string): RawAnswer => {
+  const [head = "", ...rest] = text.split("\r\n\r\n")
+  const [statusLine = "", ...lines] = head.split("\r\n")
+  const headers = new Headers(
+    lines.map((line): [string, string] => [line.split(":")[0]!, line.slice(line.indexOf(":") + 1).trim()])
+  )
+  return { status: Number(statusLine.split(" ")[1]), headers, body: rest.join("\r\n\r\n") }
+}
+
+/** Expects a whole problem document (RFC 9457, with the members of the contract) and returns it. */
+export const expectProblem = (answer: RawAnswer, status: number): ProblemDocument => {
+  expect(answer.status).toBe(status)
+  expect(answer.headers.get("Content-Type")).toBe("application/problem+json")
+  const problem = JSON.parse(answer.body) as ProblemDocument
+  expect(problem).toEqual({
+    type: "about:blank",
+    title: STATUS_CODES[status]!,
+    status,
+    detail: expect.stringMatching(/./),
+    instance: expect.stringMatching(/^\//),
+    errors: expect.any(Array),
+    error: expect.stringMatching(/./)
+  })
+  for (const entry of problem.errors) expect(entry).toEqual({ field: expect.any(String), detail: expect.stringMatching(/./) })
+  const fields = problem.errors.map(({ field }) => field)
+  expect(fields).toEqual([...new Set(fields)])
+  return problem
+}
