@@ -65,8 +65,7 @@ test("no file imports itself by way of others", () => {
 test("the environment is read in config.ts alone, and effects are run in main.ts and the bridge alone", async () => {
   for (const file of new Bun.Glob("**/*.ts").scanSync(src)) {
     const text = await Bun.file(join(src, file)).text()
-    if (file !== "config.ts")
-      expect({ file, reads: /process\.env|Bun\.env/.test(text) }).toEqual({ file, reads: false })
+    if (file !== "config.ts") expect({ file, reads: /process\.env|Bun\.env/.test(text) }).toEqual({ file, reads: false })
     const runs = /\brun(Promise|PromiseExit|Sync|Fork|Main)\b/.test(text)
     if (runs)
       expect(["main.ts", "http/bridge.ts", "http/body.ts", "http/app.ts", "http/server.ts", "jobs/queue.ts"]).toContain(file)

@@ -26,7 +26,7 @@ export const makeUsersLarge = async (database: string, rows: number): Promise<vo
 }
 
 /** Process ids of the server's sessions that read exports in this database. */
-export const sourceBackends = async (database: string): Promise<Array<number>> => {
+const sourceBackends = async (database: string): Promise<Array<number>> => {
   const sql = await observer(database)
   const rows = await sql<Array<{ pid: number }>>`
     select pid from pg_stat_activity where application_name = 'sluice source' and datname = current_database()`
