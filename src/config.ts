@@ -29,8 +29,8 @@ export const limits = {
   sourceLockMs: 30_000,
   /** The server looks this often whether its client is still there. */
   sourceCheckMs: 500,
-  /** Bytes of rows that one cursor fetch aims for; wide rows are fetched fewer at a time. */
-  fetchBytes: 262_144,
+  /** Encoded bytes that wait to be taken before the source is paused. */
+  readAheadBytes: 262_144,
   controlConnections: 4,
   queueConnections: 3,
   controlConnectSeconds: 5,

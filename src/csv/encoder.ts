@@ -1,13 +1,13 @@
 import type { Dialect } from "./dialect.ts"
 
-/** The text of one value in UTF-8, as PostgreSQL's output function wrote it; null is SQL NULL. */
-export type Cell = Buffer | null
-
 const LF = 10
 const CR = 13
-const BACKSLASH_DOT = [92, 46]
+const BACKSLASH = 92
+const DOT = 46
+/** The length of a value that is SQL NULL. */
+const NULL = -1
 /** Above this a value is searched and copied by native code; below it the call costs more than it saves. */
-const LONG_CELL = 256
+const LONG_VALUE = 256
 /** Free buffers kept for reuse: one being filled, one being written, one of slack. */
 const MAX_FREE_BUFFERS = 3
 
@@ -22,72 +22,85 @@ const MAX_FREE_BUFFERS = 3
 export class CsvEncoder {
   readonly #delimiter: number
   readonly #quote: number
-  readonly #singleColumn: boolean
   readonly #chunkSize: number
   /** 1 for each byte that makes a value need quotes. */
   readonly #special = new Uint8Array(256)
   readonly #free: Array<Uint8Array> = []
   #full: Array<Uint8Array> = []
+  #fullBytes = 0
   #buffer: Uint8Array
   #position = 0
 
-  constructor(dialect: Dialect, columns: number, chunkSize: number) {
+  constructor(dialect: Dialect, chunkSize: number) {
     this.#delimiter = dialect.delimiter.charCodeAt(0)
     this.#quote = dialect.quote.charCodeAt(0)
-    this.#singleColumn = columns === 1
     this.#chunkSize = chunkSize
     for (const byte of [this.#delimiter, this.#quote, CR, LF]) this.#special[byte] = 1
     this.#buffer = new Uint8Array(chunkSize)
   }
 
-  /** Encodes rows and returns the chunks that became full, in order. */
-  encode(rows: ReadonlyArray<ReadonlyArray<Cell>>): Array<Uint8Array> {
+  /** Bytes of the chunks that `shift` would give. */
+  get fullBytes(): number {
+    return this.#fullBytes
+  }
+
+  /** Encodes one row as PostgreSQL's DataRow message has it from `start` on: a count, then each value's length and text. */
+  row(bytes: Buffer, start: number): void {
     const special = this.#special
-    const delimiter = this.#delimiter
-    for (let r = 0; r < rows.length; r++) {
-      const row = rows[r]!
-      for (let c = 0; c < row.length; c++) {
-        const cell = row[c]!
-        const length = cell === null ? 0 : cell.length
-        // Worst case: a delimiter, two quotes, each byte doubled, and the line's end.
-        if (this.#position + 2 * length + 4 > this.#buffer.length) this.#spill(2 * length + 4)
-        const out = this.#buffer
-        let at = this.#position
-        if (c > 0) out[at++] = delimiter
-        if (cell !== null) {
-          if (length > LONG_CELL) {
-            at = this.#long(cell, at)
-          } else {
-            let quoted = length === 0 ? 1 : 0
-            for (let i = 0; i < length; i++) {
-              const byte = cell[i]!
-              out[at + i] = byte
-              quoted |= special[byte]!
-            }
-            if (quoted || (this.#singleColumn && length === 2 && cell[0] === BACKSLASH_DOT[0] && cell[1] === BACKSLASH_DOT[1])) {
-              at = this.#quoted(cell, at)
-            } else {
-              at += length
-            }
-          }
+    const columns = bytes.readUInt16BE(start)
+    let from = start + 2
+    for (let column = 0; column < columns; column++) {
+      const length = bytes.readInt32BE(from)
+      from += 4
+      const size = length === NULL ? 0 : length
+      // Worst case: a delimiter, two quotes, each byte doubled, and the line's end.
+      if (this.#position + 2 * size + 4 > this.#buffer.length) this.#spill(2 * size + 4)
+      const out = this.#buffer
+      if (column > 0) out[this.#position++] = this.#delimiter
+      if (length === NULL) continue
+      const at = this.#position
+      const end = from + size
+      if (size > LONG_VALUE) {
+        this.#long(bytes.subarray(from, end))
+      } else {
+        let quoted = size === 0 ? 1 : 0
+        for (let i = from, to = at; i < end; i++, to++) {
+          const byte = bytes[i]!
+          out[to] = byte
+          quoted |= special[byte]!
         }
-        this.#position = at
+        if (quoted || (columns === 1 && size === 2 && bytes[from] === BACKSLASH && bytes[from + 1] === DOT)) {
+          this.#quoted(bytes.subarray(from, end))
+        } else {
+          this.#position = at + size
+        }
       }
-      if (this.#position === this.#buffer.length) this.#spill(1)
-      this.#buffer[this.#position++] = LF
+      from = end
     }
-    return this.#take()
+    if (this.#position === this.#buffer.length) this.#spill(1)
+    this.#buffer[this.#position++] = LF
   }
 
   /** The header line: the columns' names, under the rules of the values. */
-  header(names: ReadonlyArray<string>): Array<Uint8Array> {
-    return this.encode([names.map((name) => Buffer.from(name))])
+  header(names: ReadonlyArray<string>): void {
+    const values = names.map((name) => Buffer.from(name))
+    const lengths = values.map(({ length }) => Buffer.of(length >>> 24, length >>> 16, length >>> 8, length))
+    this.row(
+      Buffer.concat([Buffer.of(names.length >>> 8, names.length), ...values.flatMap((value, i) => [lengths[i]!, value])]),
+      0
+    )
   }
 
-  /** What is left in the buffer, full or not. */
-  flush(): Array<Uint8Array> {
+  /** The oldest chunk that is full, if there is one. */
+  shift(): Uint8Array | undefined {
+    const chunk = this.#full.shift()
+    if (chunk) this.#fullBytes -= chunk.length
+    return chunk
+  }
+
+  /** Makes a chunk of what is left in the buffer. */
+  flush(): void {
     if (this.#position > 0) this.#spill(0)
-    return this.#take()
   }
 
   /** Gives a chunk's buffer back, once nobody reads it any more. */
@@ -97,38 +110,38 @@ export class CsvEncoder {
     }
   }
 
-  #take(): Array<Uint8Array> {
-    const full = this.#full
-    this.#full = []
-    return full
-  }
-
   /** Closes the current chunk and opens one with room for at least `bytes`. */
   #spill(bytes: number): void {
-    if (this.#position > 0) this.#full.push(this.#buffer.subarray(0, this.#position))
+    if (this.#position > 0) {
+      this.#full.push(this.#buffer.subarray(0, this.#position))
+      this.#fullBytes += this.#position
+    }
     this.#position = 0
     this.#buffer = bytes > this.#chunkSize ? new Uint8Array(bytes) : (this.#free.pop() ?? new Uint8Array(this.#chunkSize))
   }
 
-  #long(cell: Buffer, at: number): number {
-    if (cell.includes(this.#quote) || cell.includes(this.#delimiter) || cell.includes(LF) || cell.includes(CR)) {
-      return this.#quoted(cell, at)
+  #long(value: Buffer): void {
+    if (value.includes(this.#quote) || value.includes(this.#delimiter) || value.includes(LF) || value.includes(CR)) {
+      this.#quoted(value)
+    } else {
+      this.#buffer.set(value, this.#position)
+      this.#position += value.length
     }
-    this.#buffer.set(cell, at)
-    return at + cell.length
+    // A buffer made for one large value holds nothing else.
+    if (this.#buffer.length > this.#chunkSize) this.#spill(0)
   }
 
-  #quoted(cell: Buffer, start: number): number {
+  #quoted(value: Buffer): void {
     const out = this.#buffer
     const quote = this.#quote
-    let at = start
+    let at = this.#position
     out[at++] = quote
-    for (let i = 0; i < cell.length; i++) {
-      const byte = cell[i]!
+    for (let i = 0; i < value.length; i++) {
+      const byte = value[i]!
       if (byte === quote) out[at++] = quote
       out[at++] = byte
     }
     out[at++] = quote
-    return at
+    this.#position = at
   }
 }

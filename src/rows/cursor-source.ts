@@ -3,58 +3,61 @@ import { CsvEncoder } from "../csv/encoder.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { RowPlan } from "./plan.ts"
 import type { ByteRows } from "./row-source.ts"
-import type { SourceConnection } from "./source-connection.ts"
+import { type SourceConnection, type SourceError, toSourceError } from "./source-connection.ts"
 
 /** What of an export decides its bytes, beside its rows. */
 type CsvShape = Pick<ExportSpec, "columns" | "delimiter" | "quote">
 
-/** Rows of the first fetch: few, so that a first byte is soon there and wide rows are noticed before many arrive. */
-const FIRST_FETCH = 16
-
-const immediate = () => new Promise<void>((resolve) => setImmediate(resolve))
-
-/** Reads a plan through a cursor: the next batch is fetched while the last one is encoded. */
+/**
+ * Reads a plan through a cursor. Rows are encoded as they arrive, and the next batch is asked for at once: the
+ * server works while chunks are taken away. Once `readAheadBytes` wait to be taken the socket is paused, so memory
+ * is bounded however wide the rows are.
+ */
 export class CursorSource implements ByteRows {
   rows = 0
   readonly estimatedRows: number
   readonly #connection: SourceConnection
-  readonly #fetch: ReturnType<SourceConnection["cursor"]>
   readonly #encoder: CsvEncoder
-  readonly #batchSize: number
-  #pending: ReturnType<typeof this.fetchNext>
-  #ready: Array<Uint8Array>
-  #committed = false
+  readonly #fetch: () => Promise<boolean>
+  #paused = false
+  #end: "not yet" | "reached" | "committed" | SourceError = "not yet"
+  /** The rows that came first go out at once: a sparse filter may need long for the next. */
+  readonly #flushFirst = () => {
+    this.#encoder.flush()
+    this.#wake()
+  }
+  /** Wakes `next` when there is a chunk, or the end. */
+  #wake: () => void = () => {}
 
-  constructor(connection: SourceConnection, spec: CsvShape, plan: RowPlan, batchSize: number, chunkSize: number) {
+  constructor(connection: SourceConnection, shape: CsvShape, plan: RowPlan, batchSize: number, chunkSize: number) {
     this.#connection = connection
-    this.#batchSize = batchSize
     this.estimatedRows = plan.estimatedRows
-    this.#fetch = connection.cursor(plan.statement)
-    this.#encoder = new CsvEncoder({ delimiter: spec.delimiter, quote: spec.quote }, spec.columns.length, chunkSize)
-    this.#ready = this.#encoder.header(spec.columns)
-    this.#pending = this.fetchNext(Math.min(FIRST_FETCH, batchSize))
+    this.#encoder = new CsvEncoder(shape, chunkSize)
+    this.#encoder.header(shape.columns)
+    this.#fetch = connection.cursor(plan.statement, batchSize, (bytes, start) => this.#take(bytes, start))
+    void this.#pump()
   }
 
   async next(): Promise<Uint8Array | undefined> {
     for (;;) {
-      const chunk = this.#ready.shift()
-      if (chunk !== undefined) return chunk
-      if (this.#committed) return undefined
-      const batch = await this.#pending
-      if (batch === undefined) {
-        this.#ready = this.#encoder.flush()
-        await this.#connection.commit()
-        this.#committed = true
-        continue
+      const chunk = this.#encoder.shift()
+      if (this.#paused && this.#encoder.fullBytes < limits.readAheadBytes) {
+        this.#paused = false
+        this.#connection.resume()
       }
-      const first = this.rows === 0
-      this.rows += batch.length
-      this.#pending = this.fetchNext(this.#nextFetch(batch))
-      // postgres.js sends at the end of the event loop's turn: let it, so that the server works while we encode.
-      await immediate()
-      this.#ready = this.#encoder.encode(batch)
-      // The first rows go out at once; a sparse filter may need long for the next.
-      if (first) this.#ready.push(...this.#encoder.flush())
+      if (chunk !== undefined) return chunk
+      if (this.#end === "committed") return undefined
+      if (this.#end === "reached") {
+        await this.#connection.commit()
+        this.#end = "committed"
+        this.#encoder.flush()
+      } else if (this.#end === "not yet") {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve
+        })
+      } else {
+        throw this.#end
+      }
     }
   }
 
@@ -62,17 +65,26 @@ export class CursorSource implements ByteRows {
     this.#encoder.recycle(chunk)
   }
 
-  private fetchNext(rows: number) {
-    const pending = this.#fetch(rows)
-    // It is awaited later, or never when the reader stops; a failure in between is no unhandled one.
-    pending.catch(() => {})
-    return pending
+  /** Per row: no closure is made here, since each would be an allocation. */
+  #take(bytes: Buffer, start: number): void {
+    this.#encoder.row(bytes, start)
+    this.rows++
+    if (this.rows === 1) queueMicrotask(this.#flushFirst)
+    if (this.#encoder.fullBytes === 0) return
+    this.#wake()
+    if (!this.#paused && this.#encoder.fullBytes >= limits.readAheadBytes) {
+      this.#paused = true
+      this.#connection.pause()
+    }
   }
 
-  /** As many rows as fill `fetchBytes` if they are as wide as the last ones. */
-  #nextFetch(batch: ReadonlyArray<ReadonlyArray<Uint8Array | null>>): number {
-    let bytes = 0
-    for (const row of batch) for (const cell of row) bytes += cell === null ? 0 : cell.length
-    return Math.max(1, Math.min(this.#batchSize, Math.floor((limits.fetchBytes * batch.length) / Math.max(1, bytes))))
+  async #pump(): Promise<void> {
+    try {
+      while (await this.#fetch());
+      this.#end = "reached"
+    } catch (cause) {
+      this.#end = toSourceError(cause)
+    }
+    this.#wake()
   }
 }

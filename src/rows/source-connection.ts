@@ -11,8 +11,8 @@ import type { Socket } from "node:net"
 import { Data, Effect, type Scope } from "effect"
 import postgres from "postgres"
 import { limits } from "../config.ts"
-import type { Cell } from "../csv/encoder.ts"
 import type { Statement } from "./statement.ts"
+import { tapDataRows, type OnRow } from "./frame-tap.ts"
 import { openSocket, socketTarget } from "./source-socket.ts"
 
 /** The source database failed. `message` is fit for the user; `retryable` says whether another try may succeed. */
@@ -27,8 +27,9 @@ const parameters = {
   TimeZone: "UTC",
   DateStyle: "ISO",
   // An export may take hours and its client may pause: the service bounds these itself.
-  statement_timeout: 0,
-  idle_in_transaction_session_timeout: 0,
+  // As text: postgres.js leaves a number 0 out.
+  statement_timeout: "0",
+  idle_in_transaction_session_timeout: "0",
   lock_timeout: limits.sourceLockMs,
   // Compiling costs more than it gives before a first row, and scans that start in the middle would change the order.
   jit: "off",
@@ -50,6 +51,8 @@ export class SourceConnection {
   readonly #sql: postgres.Sql
   readonly #ready: Promise<unknown>
   #socket: Socket | undefined
+  /** What postgres.js reads: the socket, or the TLS on it. */
+  #stream: Socket | undefined
   #ended: SourceError | undefined
   /** Fails the one wait that is under way. Racing each wait against one long promise would keep every batch alive. */
   #fail: ((error: SourceError) => void) | undefined
@@ -62,11 +65,11 @@ export class SourceConnection {
       opened = true
       return openSocket(socketTarget(url), (raw) => {
         this.#socket = raw
+        // Before postgres.js, which would let a cursor end as if complete when its connection is reset between two batches.
+        raw.once("error", ({ message }) => this.#end(message))
         raw.once("close", () => this.#end("the connection was closed"))
-        // Without a listener of its own an error between two waits would be an uncaught one.
-        raw.on("error", () => {})
         if (this.#ended) raw.destroy()
-      })
+      }).then((stream) => (this.#stream = stream))
     }
     this.#sql = postgres(url, {
       max: 1,
@@ -102,19 +105,36 @@ export class SourceConnection {
     return this.#wait(() => this.#sql.unsafe(text, [...values]) as unknown as Promise<ReadonlyArray<Row>>)
   }
 
-  /** Starts a cursor. `fetch(n)` gives up to n rows as bytes, and undefined after the last; one fetch at a time. */
-  cursor({ text, values }: Statement): (rows: number) => Promise<ReadonlyArray<ReadonlyArray<Cell>> | undefined> {
-    const query = this.#sql.unsafe(text, [...values]).raw() as unknown as {
-      cursorRows: number
-      cursor(rows: number): AsyncIterable<ReadonlyArray<ReadonlyArray<Cell>>>
+  /**
+   * Starts a cursor whose rows go to `onRow` as they arrive. `fetch` asks for the next `batchSize` of them and tells
+   * whether there may be more after these; one fetch at a time.
+   */
+  cursor({ text, values }: Statement, batchSize: number, onRow: OnRow): () => Promise<boolean> {
+    tapDataRows(this.#stream!, onRow, (cause) => {
+      this.#end(String(cause))
+      this.#socket?.destroy()
+    })
+    const cursor = this.#sql.unsafe(text, [...values]).cursor(batchSize)
+    const batches = cursor[Symbol.asyncIterator]()
+    return async () => {
+      try {
+        const { done } = await this.#wait(() => Promise.resolve(batches.next()))
+        return done !== true
+      } catch (cause) {
+        // A cursor that failed would look like one that is at its end.
+        this.#ended ??= toSourceError(cause)
+        throw this.#ended
+      }
     }
-    const batches = query.cursor(1)[Symbol.asyncIterator]()
-    return async (rows) => {
-      // postgres.js reads the size anew for each batch, so wide rows can be fetched fewer at a time.
-      query.cursorRows = rows
-      const batch = await this.#wait(() => Promise.resolve(batches.next()))
-      return batch.done === true ? undefined : batch.value
-    }
+  }
+
+  /** Stops taking bytes from the server, which stops its query when the buffers between are full. */
+  pause(): void {
+    this.#stream?.pause()
+  }
+
+  resume(): void {
+    this.#stream?.resume()
   }
 
   /** Ends the transaction. Only when this resolves was everything that was read complete. */

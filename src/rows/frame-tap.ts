@@ -1,0 +1,78 @@
+import type { Socket } from "node:net"
+
+/** A frame is its type, its length in four bytes (themselves included), and that much. */
+const HEADER_BYTES = 5
+const DATA_ROW = "D".charCodeAt(0)
+
+/** The payload of one DataRow: `bytes` from `start` to `end`. Valid during the call alone. */
+export type OnRow = (bytes: Buffer, start: number, end: number) => void
+
+/**
+ * From now on takes the DataRow frames out of what the server sends, and leaves all other frames to the socket's
+ * `data` listeners. Called between two statements, when no frame is half read.
+ *
+ * postgres.js would make an array and a Buffer a cell of each row: garbage that costs more than the work. Here a
+ * row is read where it lies, and only a frame that falls between two reads is copied.
+ * @see https://www.postgresql.org/docs/current/protocol-message-formats.html
+ */
+export const tapDataRows = (socket: Socket, onRow: OnRow, onError: (cause: unknown) => void): void => {
+  const emit = socket.emit.bind(socket)
+  const head = Buffer.alloc(HEADER_BYTES)
+  let headBytes = 0
+  /** A frame that is not yet whole, allocated at its length. */
+  let frame: Buffer | undefined
+  let frameBytes = 0
+
+  const dispatch = (bytes: Buffer, start: number, end: number) => {
+    if (bytes[start] === DATA_ROW) onRow(bytes, start + HEADER_BYTES, end)
+    else emit("data", bytes.subarray(start, end))
+  }
+
+  const begin = (header: Buffer, start: number) => {
+    frame = Buffer.allocUnsafeSlow(1 + header.readUInt32BE(start + 1))
+    frameBytes = 0
+  }
+
+  /** Copies what `data` has from `start` on of the frame that is not yet whole; returns where it ends in `data`. */
+  const complete = (data: Buffer, start: number): number => {
+    let at = start
+    if (!frame) {
+      at += data.copy(head, headBytes, at, at + HEADER_BYTES - headBytes)
+      headBytes += at - start
+      if (headBytes < HEADER_BYTES) return at
+      begin(head, 0)
+      frameBytes = head.copy(frame!)
+      headBytes = 0
+    }
+    const copied = data.copy(frame!, frameBytes, at)
+    frameBytes += copied
+    if (frameBytes === frame!.length) {
+      const whole = frame!
+      frame = undefined
+      dispatch(whole, 0, whole.length)
+    }
+    return at + copied
+  }
+
+  const take = (data: Buffer) => {
+    let at = frame || headBytes > 0 ? complete(data, 0) : 0
+    while (at + HEADER_BYTES <= data.length) {
+      const end = at + 1 + data.readUInt32BE(at + 1)
+      if (end > data.length) break
+      dispatch(data, at, end)
+      at = end
+    }
+    if (at < data.length) complete(data, at)
+  }
+
+  socket.emit = (event: string | symbol, ...values: Array<unknown>) => {
+    if (event !== "data") return emit(event as never, ...(values as []))
+    try {
+      take(values[0] as Buffer)
+    } catch (cause) {
+      // Thrown into the socket it would end the process.
+      onError(cause)
+    }
+    return true
+  }
+}
