@@ -23,6 +23,8 @@ export class CsvEncoder {
   readonly #delimiter: number
   readonly #quote: number
   readonly #chunkSize: number
+  /** Above this many bytes a value is long; one that might not fit into a chunk always is. */
+  readonly #longValue: number
   /** 1 for each byte that makes a value need quotes. */
   readonly #special = new Uint8Array(256)
   readonly #free: Array<Uint8Array> = []
@@ -35,6 +37,7 @@ export class CsvEncoder {
     this.#delimiter = dialect.delimiter.charCodeAt(0)
     this.#quote = dialect.quote.charCodeAt(0)
     this.#chunkSize = chunkSize
+    this.#longValue = Math.min(LONG_VALUE, (chunkSize - 4) / 2)
     for (const byte of [this.#delimiter, this.#quote, CR, LF]) this.#special[byte] = 1
     this.#buffer = new Uint8Array(chunkSize)
   }
@@ -60,7 +63,7 @@ export class CsvEncoder {
       if (length === NULL) continue
       const at = this.#position
       const end = from + size
-      if (size > LONG_VALUE) {
+      if (size > this.#longValue) {
         this.#long(bytes.subarray(from, end))
       } else {
         let quoted = size === 0 ? 1 : 0

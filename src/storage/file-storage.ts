@@ -43,8 +43,11 @@ export const fileStorage = (root: string, spaceReserveBytes: number = limits.spa
         list: storing(`list ${root}`, () => listAttempts(root)),
         check: storing(`write to ${root}`, async () => {
           const probe = join(root, `.probe-${process.pid}`)
-          await Bun.write(probe, "ok")
-          await rm(probe)
+          try {
+            await Bun.write(probe, "ok")
+          } finally {
+            await rm(probe, { force: true })
+          }
         })
       }
     })
