@@ -39,7 +39,9 @@ const insertRows = `
 export const seedUsers = (url: string, rows: number) =>
   Effect.gen(function* () {
     const sql = yield* Effect.acquireRelease(
-      Effect.sync(() => postgres(url, { max: 1, onnotice: () => {}, connection: { application_name: "sluice seeds" } })),
+      Effect.sync(() =>
+        postgres(url, { max: 1, max_lifetime: 0, onnotice: () => {}, connection: { application_name: "sluice seeds" } })
+      ),
       (client) => Effect.promise(() => client.end({ timeout: 1 }))
     )
     const run = (text: string, values: Array<number> = []) => Effect.tryPromise(() => sql.unsafe(text, values))

@@ -7,8 +7,6 @@ export const limits = {
   urlChars: 16_384,
   /** Bytes of a request body; an export's parameters need a few hundred. */
   bodyBytes: 65_536,
-  /** Bytes of a request's head that the runtime takes in, so that a long URL gets a problem document. */
-  headBytes: 2_097_152,
   /** Characters of an API key. */
   apiKeyChars: 256,
   /** Requests remembered by the rate limiter, over all keys. Past it the key that was quiet longest is forgotten. */
@@ -20,7 +18,12 @@ export const limits = {
   cancelBacklog: 1_024,
   /** Shortest time between two events of one stream: at most 5 a second. */
   eventGapMs: 200,
-  /** A client that takes no byte for this long is broken off. Socket buffers hold megabytes, so it is generous. */
+  /**
+   * A connection on which nothing moves for this long is closed: Bun's most. Downloads of plain files obey it, too,
+   * and it must exceed `controlStatementMs`, or an answer that takes as long is lost.
+   */
+  idleSeconds: 255,
+  /** A client that takes no byte of a body that is made on the fly for this long is broken off. Socket buffers hold megabytes, so it is generous. */
   clientStallMs: 600_000,
   /** Wait of a direct stream for a free source connection before 503. */
   streamAdmissionMs: 5_000,
@@ -43,6 +46,10 @@ export const limits = {
   jobHeartbeatSeconds: 10,
   queueSuperviseSeconds: 3,
   queueStopMs: 1_500,
+  /** How long giving a job back may take while the service stops; its heartbeat tells others later anyway. */
+  releaseMs: 2_000,
+  /** How long migrations, and the start of the queue, may take. */
+  migrateMs: 60_000,
   /** Deliveries of one job, crashes and restarts included. */
   jobDeliveries: 50,
   jobMaxSeconds: 24 * 3600,
@@ -183,8 +190,8 @@ const settings = Config.all({
   Config.map(({ apiPort, explicitPort, seedRows, dataDir, storagePath, logLevel, ...rest }) => ({
     ...rest,
     port: explicitPort === -1 ? apiPort : explicitPort,
-    /** -1: not set, and the database decides: 1,000,000 in the embedded one, else none. */
-    seedRows: seedRows === -1 ? (rest.database ? 0 : 1_000_000) : seedRows,
+    /** Not set: the database decides. Rows that nobody would export are not loaded. */
+    seedRows: seedRows === -1 ? (rest.database || rest.source ? 0 : 1_000_000) : seedRows,
     dataDir: resolve(dataDir),
     storagePath: resolve(storagePath ?? join(dataDir, "exports")),
     logLevel: LogLevel.fromLiteral(

@@ -18,7 +18,7 @@ export const transitions = {
 
 export type Transition = keyof typeof transitions
 
-/** The status after `transition`, or undefined when it is not allowed from `status`. */
+/** The status after `transition`, or undefined when it is not allowed from `status`: the table as a function, for its tests. */
 export const next = (status: ExportStatus, transition: Transition): ExportStatus | undefined => {
   const { from, to } = transitions[transition]
   return (from as ReadonlyArray<ExportStatus>).includes(status) ? to : undefined

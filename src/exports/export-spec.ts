@@ -4,7 +4,7 @@ import { subscriptionTiers, users } from "../datasets/users.ts"
 
 /**
  * What to export: validated and canonical, so that equal requests have equal specs and equal fingerprints.
- * `columns` is always the full list, `minLtv` a decimal without superfluous zeros, `total` absent for all rows.
+ * `columns` is always the full list, `min_ltv` a decimal without superfluous zeros, `total` absent for all rows.
  */
 export const ExportSpec = Schema.Struct({
   dataset: Schema.Literal("users"),
@@ -83,7 +83,6 @@ const Total = Schema.String.pipe(
   Schema.compose(Schema.NumberFromString)
 )
 
-/** The parameters of an export as text, one value each: what a query string holds, and a JSON body after `flatten`. */
 const DialectCharacter = Schema.String.pipe(
   Schema.filter(
     (value) => isDialectCharacter(value) || `must be one ASCII character other than CR, LF and NUL, not ${show(value)}`

@@ -77,41 +77,51 @@ export const streamBody = <E, R>(
         )
       ).pipe(Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause))))
 
-      const close = (exit: Exit.Exit<unknown, unknown>) => Runtime.runPromise(runtime)(Scope.close(scope, exit))
-      const warn = (message: string) => Runtime.runFork(runtime)(Effect.logWarning(message))
-      return pullStream(chunks, first, close, warn, options)
+      const run = Runtime.runFork(runtime)
+      const begun = performance.now()
+      const close = (outcome: Outcome, bytes: number) => {
+        const seconds = Math.round(performance.now() - begun) / 1000
+        run(Effect.logInfo(`body ended: ${outcome}`).pipe(Effect.annotateLogs({ bytes, seconds })))
+        return Runtime.runPromise(runtime)(Scope.close(scope, outcome === "whole" ? Exit.void : Exit.fail(outcome)))
+      }
+      return pullStream(chunks, first, close, (message) => run(Effect.logWarning(message)), options)
     })
   )
+
+type Outcome = "whole" | "client left" | "client stalled" | "broken off"
 
 const pullStream = (
   chunks: Chunks,
   first: Uint8Array | undefined,
-  close: (exit: Exit.Exit<unknown, unknown>) => Promise<void>,
+  close: (outcome: Outcome, bytes: number) => Promise<void>,
   warn: (message: string) => void,
   { signal, onError }: StreamOptions
 ): ReadableStream<Uint8Array> => {
   let ahead: { readonly chunk: Uint8Array | undefined } | undefined = { chunk: first }
   let lastByte: number | undefined
   let stall: Timer | undefined
+  let bytes = 0
   let over = false
-  const finish = async (exit: Exit.Exit<unknown, unknown>) => {
+  const finish = async (outcome: Outcome) => {
+    if (over) return
     over = true
     clearTimeout(stall)
-    await close(exit)
+    await close(outcome, bytes)
   }
-  const left = () => void finish(Exit.fail("client left"))
-  if (signal.aborted) left()
-  signal.addEventListener("abort", left, { once: true })
+  const left = () => finish("client left")
+  if (signal.aborted) void left()
+  signal.addEventListener("abort", () => void left(), { once: true })
   const watch = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+    if (over) return
     stall = setTimeout(() => {
       warn(`a client took nothing for ${limits.clientStallMs / 1000} s and was broken off`)
-      void finish(Exit.fail("client stalled"))
+      void finish("client stalled")
       controller.error()
     }, limits.clientStallMs)
   }
   const fail = async (controller: ReadableStreamDefaultController<Uint8Array>, cause: unknown) => {
     warn(`a body was broken off: ${(cause as Error).message}`)
-    await finish(Exit.fail(cause))
+    await finish("broken off")
     // Without a reason, which Bun would print with a piece of our source.
     if (!onError) return controller.error()
     controller.enqueue(onError(lastByte))
@@ -127,10 +137,11 @@ const pullStream = (
           ahead = undefined
           if (over) return
           if (chunk === undefined) {
-            await finish(Exit.void)
+            await finish("whole")
             controller.close()
             return
           }
+          bytes += chunk.length
           lastByte = chunk[chunk.length - 1]
           controller.enqueue(chunk)
           watch(controller)

@@ -54,8 +54,11 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
           const hasher = new Bun.CryptoHasher("sha256")
           const chunks = blobChunks(file)
           yield* Effect.tryPromise({
-            try: async () => {
-              for (let chunk = await chunks.next(); chunk !== undefined; chunk = await chunks.next()) hasher.update(chunk)
+            try: async (signal) => {
+              for (let chunk = await chunks.next(); chunk !== undefined; chunk = await chunks.next()) {
+                signal.throwIfAborted()
+                hasher.update(chunk)
+              }
             },
             catch: unreadable
           })

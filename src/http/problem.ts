@@ -122,7 +122,8 @@ const problemOf = (failure: HttpFailure): Problem => {
         ? { status: 503, detail: "Sluice's own database cannot be reached just now", headers: { "Retry-After": RETRY_SECONDS } }
         : { status: 500, detail: "An internal error happened; the log says more" }
     case "StorageError":
-      return { status: 500, detail: failure.message }
+      // Its message names paths of ours.
+      return { status: 500, detail: "The export's file cannot be read; the log says more" }
   }
 }
 

@@ -1,7 +1,10 @@
 import { Effect, Runtime } from "effect"
-import { AppConfig } from "../config.ts"
+import { AppConfig, limits } from "../config.ts"
 import { makeApp } from "./app.ts"
 import { defectResponse, InvalidRequest, problemResponse } from "./problem.ts"
+
+/** Paths whose answers may be made on the fly. */
+const STREAMED = /\/(csv|download|events)$/
 
 /** The request with a whole URL. Without a Host, as HTTP/1.0 allows, Bun's is a bare path; undefined: a wrong Host. */
 const withUrl = (request: Request): Request | undefined => {
@@ -20,13 +23,14 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
         Bun.serve({
           hostname: host,
           port,
+          idleTimeout: limits.idleSeconds,
           // Bodies are read under a limit of our own, which answers with a document; Bun's would not.
           maxRequestBodySize: Number.MAX_SAFE_INTEGER,
           fetch: (request, bun) => {
-            // A quiet client is not a dead one: bodies have a watchdog of their own (idleTimeout also cuts slow readers).
-            if (request.method === "GET") bun.timeout(request, 0)
             const routable = withUrl(request)
             if (!routable) return problemResponse(new InvalidRequest({ detail: "Cannot read the Host header" }), "/")
+            // These bodies have a watchdog of their own; Bun's timer would also cut readers that are slow but steady.
+            if (request.method === "GET" && STREAMED.test(new URL(routable.url).pathname)) bun.timeout(request, 0)
             return app.fetch(routable, { address: bun.requestIP(request)?.address ?? "" })
           },
           error: (error) => {

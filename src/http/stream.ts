@@ -60,7 +60,7 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
       Effect.gen(function* () {
         const taken = c.get("rate") as RateDecision | undefined
         const { remaining, resetSeconds } = taken ?? (yield* limiter.peek(rateKey(c)))
-        headers.set("RateLimit-Policy", `"stream";q=${limiter.limit};w=${limiter.windowSeconds}`)
+        headers.set("RateLimit-Policy", `"stream";q=${limiter.limit};w=${Math.ceil(limiter.windowSeconds)}`)
         headers.set("RateLimit", `"stream";r=${remaining};t=${resetSeconds}`)
       })
 

@@ -1,6 +1,6 @@
-import { Effect, PubSub, Queue, type Scope } from "effect"
+import { Effect, Queue, type Scope } from "effect"
 import { limits } from "../config.ts"
-import { attempt, Control } from "../postgres/control.ts"
+import { Control, querying } from "../postgres/control.ts"
 import { channels } from "./export-store.ts"
 
 /**
@@ -12,7 +12,8 @@ export class ExportChanges extends Effect.Service<ExportChanges>()("ExportChange
     const { sql } = yield* Control
     /** Ids that waiters look at, each waiter with a queue of one: many changes at once are one. */
     const watchers = new Map<string, Set<Queue.Queue<void>>>()
-    const cancelled = yield* PubSub.sliding<string>(limits.cancelBacklog)
+    /** Ids of exports that were cancelled, for the one worker of this instance. */
+    const cancelled = yield* Queue.sliding<string>(limits.cancelBacklog)
 
     const changed = (id: string) => {
       for (const watcher of watchers.get(id) ?? []) watcher.unsafeOffer(undefined)
@@ -21,7 +22,7 @@ export class ExportChanges extends Effect.Service<ExportChanges>()("ExportChange
     const resync = () => {
       for (const id of watchers.keys()) changed(id)
     }
-    yield* attempt("listen for changes", async () => {
+    yield* querying("listen for changes", async () => {
       await sql.listen(channels.changed, changed, resync)
       await sql.listen(channels.cancelled, (id) => void cancelled.unsafeOffer(id))
     })

@@ -1,10 +1,11 @@
-import { and, desc, eq, lt } from "drizzle-orm"
+import { desc, eq, lt } from "drizzle-orm"
 import { Data, Duration, Effect, Schedule } from "effect"
 import { limits, AppConfig } from "../config.ts"
 import { transitions, type ExportJob, type Transition } from "../exports/export-job.ts"
 import { fingerprint, type ExportSpec } from "../exports/export-spec.ts"
-import { attempt, Control, DatabaseError, type Transaction } from "../postgres/control.ts"
+import { Control, querying, DatabaseError, type Transaction } from "../postgres/control.ts"
 import { exports } from "../postgres/schema.ts"
+import { mayStillRun } from "./queue.ts"
 import type { Attempt, StoredAttempt, StoredFile } from "../storage/export-storage.ts"
 
 /** Another attempt owns the job, or it was cancelled: this one must stop and leave the row alone. */
@@ -58,7 +59,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       verb: string,
       update: () => ReturnType<typeof sql>
     ): Effect.Effect<void, DatabaseError | LeaseLost> =>
-      attempt(`${verb} export ${job.id}`, async () => (await announced(update())).length > 0).pipe(
+      querying(`${verb} export ${job.id}`, async () => (await announced(update())).length > 0).pipe(
         Effect.filterOrFail(
           (changed) => changed,
           () => new LeaseLost({ id: job.id, epoch: job.epoch })
@@ -69,7 +70,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
     /** Inserts a pending export; `enqueue` runs in the same transaction. */
     const create = Effect.fn("ExportStore.create")(
       (spec: ExportSpec, enqueue: (tx: Transaction, id: string) => Promise<unknown>) =>
-        attempt("create an export", () =>
+        querying("create an export", () =>
           db.transaction(async (tx): Promise<ExportJob> => {
             const id = crypto.randomUUID()
             const [row] = await tx
@@ -83,7 +84,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
     )
 
     const find = Effect.fn("ExportStore.find")((id: string) =>
-      attempt(
+      querying(
         `read export ${id}`,
         async (): Promise<ExportJob | undefined> => (await db.select().from(exports).where(eq(exports.id, id)))[0]
       )
@@ -91,11 +92,11 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
 
     /** Newest first, `before` being the sequence of the last one seen. One more than `limit` when there are more. */
     const list = Effect.fn("ExportStore.list")((limit: number, before: number | undefined) =>
-      attempt("list the exports", () =>
+      querying("list the exports", () =>
         db
           .select()
           .from(exports)
-          .where(and(before === undefined ? undefined : lt(exports.sequence, before)))
+          .where(before === undefined ? undefined : lt(exports.sequence, before))
           .orderBy(desc(exports.sequence))
           .limit(limit + 1)
       )
@@ -103,7 +104,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
 
     /** Takes the job for a new attempt. Undefined: it is finished, or gone. */
     const claim = Effect.fn("ExportStore.claim")((id: string) =>
-      attempt(
+      querying(
         `claim export ${id}`,
         async (): Promise<ClaimedJob | undefined> =>
           (
@@ -145,14 +146,14 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       )
     )
 
-    /** Gives the job back to be tried again; `failed` counts the attempt against its retries. */
+    /** Gives the job back to be tried again; `failed` counts the attempt against its retries. Idempotent, as `complete`. */
     const release = Effect.fn("ExportStore.release")((job: ClaimedJob, failed: boolean) =>
       held(
         job,
         "release",
         () => sql`
-          update sluice.exports set ${to("release")}, failures = failures + ${failed ? 1 : 0}
-          where ${owned(job)} and ${from("release")}`
+          update sluice.exports set ${to("release")}, failures = ${job.failures + (failed ? 1 : 0)}
+          where ${owned(job)} and (${from("release")} or ${to("release")})`
       )
     )
 
@@ -167,7 +168,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
 
     /** Cancels an unfinished export and tells its worker. False: it was finished. */
     const cancel = Effect.fn("ExportStore.cancel")((id: string) =>
-      attempt(`cancel export ${id}`, async () => {
+      querying(`cancel export ${id}`, async () => {
         const changed = await sql`
           with changed as (
             update sluice.exports set ${to("cancel")}, completed_at = now() where id = ${id} and ${from("cancel")} returning id
@@ -179,37 +180,39 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
 
     /** Marks a completed export as expired, before its file is removed. */
     const expire = Effect.fn("ExportStore.expire")((id: string) =>
-      attempt(`expire export ${id}`, () =>
-        announced(sql`update sluice.exports set ${to("expire")} where id = ${id} and ${from("expire")}`)
+      querying(`expire export ${id}`, () =>
+        announced(
+          sql`update sluice.exports set ${to("expire")}, expires_at = least(expires_at, now()) where id = ${id} and ${from("expire")}`
+        )
       )
     )
 
     /** Marks all exports past their time as expired and returns their ids. */
-    const expireDue = attempt("expire exports", async () => {
+    const expireDue = querying("expire exports", async () => {
       const due = await announced(sql`update sluice.exports set ${to("expire")} where ${from("expire")} and expires_at <= now()`)
       return due.map(({ id }) => id)
     })
 
     /** Fails what the queue has given up on: unfinished exports without a job that may still run. */
-    const failAbandoned = attempt("fail abandoned exports", async () => {
+    const failAbandoned = querying("fail abandoned exports", async () => {
       const message = "Cannot finish the export: the service stopped too often while it ran. Create it again."
       const abandoned = await announced(sql`
         update sluice.exports e set ${to("fail")}, error = ${message}, completed_at = now()
-        where e.${from("fail")} and e.created_at < now() - interval '1 minute' and not exists (
-          select from sluice_queue.job j where j.name = 'exports' and j.id = e.id and j.state in ('created', 'retry', 'active'))`)
+        where e.${from("fail")} and e.created_at < now() - interval '1 minute' and not ${mayStillRun(sql, sql`e.id`)}`)
       return abandoned.map(({ id }) => id)
     })
 
-    const forget = attempt("forget old exports", async () => {
+    const forget = querying("forget old exports", async () => {
       const old = await sql`
         delete from sluice.exports where status in ('failed', 'cancelled', 'expired')
-          and greatest(completed_at, expires_at) < now() - make_interval(days => ${limits.historyDays})`
+          and completed_at < now() - make_interval(days => ${limits.historyDays})
+          and (expires_at is null or expires_at < now() - make_interval(days => ${limits.historyDays}))`
       return old.count
     })
 
     /** Which of the stored attempts belong to no running or completed export. */
     const staleAttempts = (stored: ReadonlyArray<StoredAttempt>) =>
-      attempt("look up stored exports", async () => {
+      querying("look up stored exports", async () => {
         const rows = await sql<Array<{ id: string; epoch: number; live: boolean }>>`
           select id, epoch, status in ('processing', 'completed') as live from sluice.exports where id = any(${stored.map(({ id }) => id)}::uuid[])`
         const known = new Map(rows.map((row) => [row.id, row]))
@@ -225,10 +228,10 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       })
 
     const keepSha256 = Effect.fn("ExportStore.keepSha256")((id: string, sha256: string) =>
-      attempt(`keep the digest of export ${id}`, () => sql`update sluice.exports set sha256 = ${sha256} where id = ${id}`)
+      querying(`keep the digest of export ${id}`, () => sql`update sluice.exports set sha256 = ${sha256} where id = ${id}`)
     )
 
-    const check = attempt("reach Sluice's database", () => sql`select 1`)
+    const check = querying("reach Sluice's database", () => sql`select 1`)
 
     return {
       check,

@@ -2,13 +2,11 @@ import { Effect } from "effect"
 import { limits } from "../config.ts"
 import { RowSource, type ByteRows } from "../rows/row-source.ts"
 import { toSourceError } from "../rows/source-connection.ts"
-import { ExportStorage, StorageError, StorageFull, type Attempt, type FileWriter } from "../storage/export-storage.ts"
+import { ExportStorage, type Attempt, type FileWriter, type StorageError, type StorageFull } from "../storage/export-storage.ts"
 import { ExportStore, persist, type ClaimedJob } from "./export-store.ts"
 
-const toStorageFailure = (cause: unknown) =>
-  cause instanceof StorageFull || cause instanceof StorageError
-    ? cause
-    : new StorageError({ message: `Cannot write the export: ${(cause as Error).message}`, cause })
+/** What a FileWriter rejects with. */
+const toStorageFailure = (cause: unknown) => cause as StorageError | StorageFull
 
 /** Moves the rows into the file, chunk by chunk. */
 const copy = (rows: ByteRows, file: FileWriter) =>
@@ -33,7 +31,9 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
     /** Never succeeds; fails when the job is no longer ours. A database that is away for a moment is no reason to stop. */
     const report = (job: ClaimedJob, rows: ByteRows) =>
       Effect.suspend(() => store.progress(job, { processedRows: rows.rows, totalRows: rows.estimatedRows })).pipe(
-        Effect.catchTag("DatabaseError", (error) => Effect.logDebug(error.message)),
+        Effect.catchTag("DatabaseError", (error) =>
+          error.unavailable ? Effect.logDebug(error.message) : Effect.logWarning(error.message)
+        ),
         Effect.zipRight(Effect.sleep(limits.progressGapMs)),
         Effect.forever
       )

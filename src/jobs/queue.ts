@@ -1,10 +1,16 @@
 import { sql } from "drizzle-orm"
 import { Effect, Redacted, Runtime } from "effect"
 import { fromDrizzle, PgBoss } from "pg-boss"
+import type postgres from "postgres"
 import { AppConfig, Databases, limits } from "../config.ts"
-import type { Transaction } from "../postgres/control.ts"
+import { closing, type Transaction } from "../postgres/control.ts"
 
+const SCHEMA = "sluice_queue"
 const QUEUE = "exports"
+
+/** A condition: the queue holds a delivery of this export that has not ended. */
+export const mayStillRun = (control: postgres.Sql, id: postgres.Fragment) => control`exists (
+  select from ${control(SCHEMA)}.job where name = ${QUEUE} and job.id = ${id} and state in ('created', 'retry', 'active'))`
 
 /** `sslmode` told to node-postgres explicitly: it reads `require` as "verify the certificate too". */
 const connection = (url: string) => {
@@ -25,7 +31,7 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
     const runFork = Runtime.runFork(yield* Effect.runtime())
     const boss = new PgBoss({
       ...connection(url),
-      schema: "sluice_queue",
+      schema: SCHEMA,
       application_name: "sluice queue",
       max: limits.queueConnections,
       useListenNotify: true,
@@ -39,21 +45,24 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
     boss.on("warning", ({ message }) => void runFork(Effect.logDebug(`queue: ${message}`)))
 
     yield* Effect.acquireRelease(
-      Effect.tryPromise(() => boss.start()),
+      Effect.tryPromise(() => boss.start()).pipe(Effect.timeout(limits.migrateMs)),
       // The rejections of interrupted jobs are still on their way to the database.
-      () => Effect.promise(() => boss.stop({ graceful: true, timeout: limits.queueStopMs })).pipe(Effect.ignore)
+      () => closing(() => boss.stop({ graceful: true, timeout: limits.queueStopMs }), 2 * limits.queueStopMs)
     )
-    yield* Effect.tryPromise(() =>
-      boss.createQueue(QUEUE, {
-        retryLimit: limits.jobDeliveries,
-        retryDelay: limits.jobRetryDelaySeconds,
-        retryBackoff: true,
-        retryDelayMax: limits.jobRetryDelayMaxSeconds,
-        heartbeatSeconds: limits.jobHeartbeatSeconds,
-        expireInSeconds: limits.jobMaxSeconds,
-        notify: true
-      })
-    )
+    const options = {
+      retryLimit: limits.jobDeliveries,
+      retryDelay: limits.jobRetryDelaySeconds,
+      retryBackoff: true,
+      retryDelayMax: limits.jobRetryDelayMaxSeconds,
+      heartbeatSeconds: limits.jobHeartbeatSeconds,
+      expireInSeconds: limits.jobMaxSeconds,
+      notify: true
+    }
+    yield* Effect.tryPromise(async () => {
+      // Creating leaves a queue that is there as it was.
+      await boss.createQueue(QUEUE, options)
+      await boss.updateQueue(QUEUE, options)
+    })
 
     /** Hands an export to the queue, in the transaction that creates it. */
     const enqueue = (tx: Transaction, id: string) => boss.send(QUEUE, {}, { id, db: fromDrizzle(tx, sql) })

@@ -1,4 +1,4 @@
-import { Duration, Effect, FiberMap, Stream } from "effect"
+import { Cause, Duration, Effect, FiberMap, Queue } from "effect"
 import { limits } from "../config.ts"
 import type { SourceError } from "../rows/source-connection.ts"
 import type { StorageError } from "../storage/export-storage.ts"
@@ -6,6 +6,15 @@ import { ExportChanges } from "./export-changes.ts"
 import { ExportStore, persist, type ClaimedJob } from "./export-store.ts"
 import { Exporter } from "./exporter.ts"
 import { ExportQueue } from "./queue.ts"
+
+/** Ends when the signal aborts: the delivery is no longer ours. */
+const aborted = (signal: AbortSignal): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    const end = () => resume(Effect.void)
+    if (signal.aborted) return end()
+    signal.addEventListener("abort", end, { once: true })
+    return Effect.sync(() => signal.removeEventListener("abort", end))
+  })
 
 /**
  * Runs delivered jobs, each as a fiber under its id; cancelling a job is interrupting its fiber. An attempt ends
@@ -51,22 +60,27 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
           StorageError: (error) => failed(job, error)
         }),
         // Cancelled (then the row says so and this changes nothing), or shut down: the next worker starts anew.
-        Effect.onInterrupt(() => store.release(job, false).pipe(Effect.ignore)),
+        Effect.onInterrupt(() =>
+          store.release(job, false).pipe(Effect.interruptible, Effect.timeout(limits.releaseMs), Effect.ignore)
+        ),
         Effect.catchTag("LeaseLost", () => Effect.void),
         Effect.annotateLogs({ exportId: job.id, epoch: job.epoch })
       )
 
-    const handle = (id: string) => Effect.flatMap(store.claim(id), (job) => (job ? attempt(job) : Effect.void))
+    const handle = (id: string) =>
+      Effect.flatMap(store.claim(id), (job) => (job ? attempt(job) : Effect.void)).pipe(
+        Effect.tapErrorTag("DatabaseError", (error) => Effect.logWarning(`the export will be delivered again: ${error.message}`)),
+        Effect.tapDefect((cause) => Effect.logError("an export failed unexpectedly", Cause.pretty(cause))),
+        Effect.annotateLogs({ exportId: id })
+      )
 
-    yield* Stream.fromPubSub(changes.cancelled).pipe(
-      Stream.runForEach((id) => FiberMap.remove(fibers, id)),
+    // Each in a fiber of its own: one that ends slowly must not keep the next one's query alive.
+    yield* Queue.take(changes.cancelled).pipe(
+      Effect.flatMap((id) => Effect.fork(FiberMap.remove(fibers, id))),
+      Effect.forever,
       Effect.forkScoped
     )
-    yield* queue.work((id, signal) => {
-      const lost = () => void run(id, Effect.void).catch(() => {})
-      signal.addEventListener("abort", lost, { once: true })
-      return run(id, handle(id)).finally(() => signal.removeEventListener("abort", lost))
-    })
+    yield* queue.work((id, signal) => run(id, Effect.raceFirst(handle(id), aborted(signal))))
 
     /** Takes no new jobs and waits for those at work. What is still there when the scope closes is given back. */
     const drain = queue.stopWork.pipe(Effect.zipRight(FiberMap.awaitEmpty(fibers)))

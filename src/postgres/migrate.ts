@@ -27,7 +27,7 @@ export const migrateDatabase = (url: string) =>
         max: 1,
         connect_timeout: limits.controlConnectSeconds,
         onnotice: () => {},
-        connection: { application_name: "sluice migrations" }
+        connection: { application_name: "sluice migrations", lock_timeout: limits.migrateMs }
       })
       try {
         await sql`select pg_advisory_lock(${MIGRATION_LOCK})`

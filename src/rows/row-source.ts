@@ -23,15 +23,21 @@ export interface ByteRows {
 /** All source connections are in use, and stayed so for `streamAdmissionMs`. */
 export class SourceBusy extends Data.TaggedError("SourceBusy")<{ readonly message: string }> {}
 
+/** Takes a permit, and gives it back when the scope closes. */
+const permit = (semaphore: Effect.Semaphore) =>
+  Effect.uninterruptibleMask((restore) =>
+    restore(semaphore.take(1)).pipe(Effect.zipRight(Effect.addFinalizer(() => semaphore.release(1))))
+  )
+
 /** Opens exports on the source database, on at most `MAX_SOURCE_CONNECTIONS` connections at once. */
 export class RowSource extends Effect.Service<RowSource>()("RowSource", {
   effect: Effect.gen(function* () {
-    const { batchSize, chunkSize, maxSourceConnections } = yield* AppConfig
+    const { batchSize, chunkSize, maxConcurrentExports, maxSourceConnections } = yield* AppConfig
     const url = Redacted.value((yield* Databases).source)
     const permits = yield* Effect.makeSemaphore(maxSourceConnections)
-    const permit = Effect.uninterruptibleMask((restore) =>
-      restore(permits.take(1)).pipe(Effect.zipRight(Effect.addFinalizer(() => permits.release(1))))
-    )
+    // Streams that stall must not keep the jobs from working.
+    const streamPermits = yield* Effect.makeSemaphore(Math.max(1, maxSourceConnections - maxConcurrentExports))
+    const checking = yield* Effect.makeSemaphore(1)
 
     const connect = (spec: ExportSpec) =>
       Effect.gen(function* () {
@@ -47,11 +53,12 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
 
     /** Waits for a connection as long as it takes. The scope owns the connection. */
     const open = (spec: ExportSpec): Effect.Effect<ByteRows, SourceError, Scope.Scope> =>
-      permit.pipe(Effect.zipRight(connect(spec)))
+      permit(permits).pipe(Effect.zipRight(connect(spec)))
 
     /** Waits `streamAdmissionMs` for a connection: somebody holds the line. */
     const openNow = (spec: ExportSpec): Effect.Effect<ByteRows, SourceError | SourceBusy, Scope.Scope> =>
-      permit.pipe(
+      permit(streamPermits).pipe(
+        Effect.zipRight(permit(permits)),
         Effect.timeoutFail({
           duration: limits.streamAdmissionMs,
           onTimeout: () =>
@@ -60,8 +67,10 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
         Effect.zipRight(connect(spec))
       )
 
-    /** Succeeds when the source answers; beside the bound, so that a busy service is not an unready one. */
-    const check = Effect.scoped(connectSource(url)).pipe(Effect.asVoid)
+    /** Succeeds when the source answers; beside the bound, so that a busy service is not an unready one, but one at a time. */
+    const check = checking
+      .withPermits(1)(Effect.scoped(connectSource(url)))
+      .pipe(Effect.asVoid)
 
     return { open, openNow, check } as const
   })

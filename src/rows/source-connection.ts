@@ -66,7 +66,7 @@ export class SourceConnection {
       return openSocket(socketTarget(url), (raw) => {
         this.#socket = raw
         // Before postgres.js, which would let a cursor end as if complete when its connection is reset between two batches.
-        raw.once("error", ({ message }) => this.#end(message))
+        raw.on("error", ({ message }) => this.#end(message))
         raw.once("close", () => this.#end("the connection was closed"))
         if (this.#ended) raw.destroy()
       }).then((stream) => (this.#stream = stream))

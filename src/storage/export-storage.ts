@@ -22,7 +22,7 @@ export interface StoredFile {
   readonly crc32: string
 }
 
-/** A file being written. Nothing of it is visible before `finish`, which makes it durable. */
+/** A file being written. Nothing of it is visible before `finish`, which makes it durable. Rejects with StorageError or StorageFull. */
 export interface FileWriter {
   /** Resolves when the storage has taken the chunk, which may be reused then. One call at a time. */
   write(chunk: Uint8Array): Promise<void>

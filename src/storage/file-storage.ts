@@ -141,6 +141,6 @@ class LocalFile implements FileWriter {
   }
 
   #full() {
-    return new StorageFull({ message: `Cannot write the export: the disk of ${this.root} is full` })
+    return new StorageFull({ message: "Cannot write the export: the disk that holds the exports is full" })
   }
 }
