@@ -1,0 +1,28 @@
+/** Measured by main.ts: reads the whole table through RowSource, as a job does, and drops the bytes. */
+import { Effect, Layer, Redacted } from "effect"
+import { AppConfig, Databases } from "../../src/config.ts"
+import { toExportSpec } from "../../src/exports/export-spec.ts"
+import { RowSource, type ByteRows } from "../../src/rows/row-source.ts"
+import type { Printed } from "./case.ts"
+
+const databases = Layer.effect(
+  Databases,
+  Effect.map(AppConfig, ({ database = Redacted.make("") }) => ({ control: database, source: database }))
+)
+
+const drain = async (source: ByteRows): Promise<number> => {
+  let bytes = 0
+  for (let chunk; (chunk = await source.next()); source.recycle(chunk)) bytes += chunk.length
+  return bytes
+}
+
+const start = performance.now()
+const program = Effect.gen(function* () {
+  const source = yield* (yield* RowSource).open(toExportSpec({}))
+  const bytes = yield* Effect.promise(() => drain(source))
+  const printed: Printed = { seconds: (performance.now() - start) / 1000, rows: source.rows, bytes }
+  process.stdout.write(`${JSON.stringify(printed)}\n`)
+})
+
+const services = RowSource.Default.pipe(Layer.provide(databases), Layer.provide(AppConfig.Default))
+await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(services)))

@@ -1,0 +1,140 @@
+/** Export files on a local disk: the contract of every storage, and what only a disk can do. */
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import { mkdir, readdir, rm, stat, truncate, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { Effect } from "effect"
+import { StorageError, StorageFull, type FileWriter } from "../../src/storage/export-storage.ts"
+import { fileStorage } from "../../src/storage/file-storage.ts"
+import { temporaryDirectory } from "../support/shared.ts"
+import { failure, listed, newAttempt, openStorage, randomBytes, storageContract, store, writing } from "./storage-contract.ts"
+
+setDefaultTimeout(30_000)
+
+const MEGABYTE = 1 << 20
+
+storageContract("a directory", async () => fileStorage(join(await temporaryDirectory(), "exports"), 0))
+
+/** The failure of the write that does not fit, and how many did. */
+const fillUp = async (file: FileWriter): Promise<{ error: unknown; written: number }> => {
+  const chunk = randomBytes(MEGABYTE / 4)
+  for (let written = 0; ; written++) {
+    const error = await file.write(chunk).then(
+      () => undefined,
+      (cause: unknown) => cause
+    )
+    if (error !== undefined) return { error, written }
+  }
+}
+
+/** A file system of 4 MB, or undefined where none can be mounted. */
+const mountSmallDisk = async (): Promise<string | undefined> => {
+  const path = join(await temporaryDirectory(), "disk")
+  await mkdir(path)
+  const { success } = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", path], { stderr: "ignore" })
+  return success ? path : undefined
+}
+const disk = process.getuid?.() === 0 && Bun.which("mount") ? await mountSmallDisk() : undefined
+afterAll(() => void (disk !== undefined && Bun.spawnSync(["umount", disk])))
+
+describe("files", () => {
+  test("bear their final name only when they are finished, and belong to their user alone", async () => {
+    const root = join(await temporaryDirectory(), "exports")
+    const [storage, attempt] = [await openStorage(fileStorage(root, 0)), newAttempt()]
+    await writing(storage, attempt, async (file) => {
+      await file.write(randomBytes(10))
+      expect(await readdir(root)).toEqual([`${attempt.id}.1.csv.tmp`])
+      await file.finish()
+      expect(await readdir(root)).toEqual([`${attempt.id}.1.csv`])
+    })
+    const modes = [root, join(root, `${attempt.id}.1.csv`)].map(async (path) => ((await stat(path)).mode & 0o777).toString(8))
+    expect(await Promise.all(modes)).toEqual(["700", "600"])
+  })
+
+  test("that a killed service left are listed, and can be removed; other files are not touched", async () => {
+    const root = await temporaryDirectory()
+    const [storage, attempt] = [await openStorage(fileStorage(root, 0)), newAttempt()]
+    const others = ["notes.csv", ".probe-1", `${attempt.id}.csv`, `x${attempt.id}.1.csv`]
+    for (const name of [...others, `${attempt.id}.7.csv.tmp`]) await writeFile(join(root, name), "left")
+    expect(await listed(storage)).toEqual([{ ...attempt, epoch: 7 }])
+    await Effect.runPromise(storage.remove({ ...attempt, epoch: 7 }))
+    expect((await readdir(root)).toSorted()).toEqual(others.toSorted())
+  })
+
+  test("that were cut short on the disk are refused, with both lengths", async () => {
+    const root = await temporaryDirectory()
+    const [storage, attempt] = [await openStorage(fileStorage(root, 0)), newAttempt()]
+    await store(storage, attempt, [randomBytes(100)])
+    await truncate(join(root, `${attempt.id}.1.csv`), 99)
+    const { message } = await failure(storage.read(attempt, 100))
+    expect(message).toBe(`Cannot read export ${attempt.id}: its file has 99 bytes instead of 100`)
+  })
+})
+
+describe("a directory that is not usable", () => {
+  test("fails the check and every new file", async () => {
+    const root = join(await temporaryDirectory(), "exports")
+    const storage = await openStorage(fileStorage(root, 0))
+    await rm(root, { recursive: true })
+    await writeFile(root, "in its place")
+    expect((await failure(storage.check)).message).toStartWith(`Cannot write to ${root}: `)
+    expect(await failure(Effect.scoped(storage.create(newAttempt())))).toBeInstanceOf(StorageError)
+    expect(await failure(storage.list)).toBeInstanceOf(StorageError)
+  })
+
+  test("fails the start when it cannot be made", async () => {
+    const file = join(await temporaryDirectory(), "file")
+    await writeFile(file, "")
+    const error = await openStorage(fileStorage(join(file, "exports"), 0)).catch(String)
+    expect(error).toContain(`Cannot create ${file}/exports: `)
+  })
+})
+
+describe("a disk that is full", () => {
+  test("as far as the reserve goes refuses the first write, and leaves nothing", async () => {
+    const root = await temporaryDirectory()
+    const storage = await openStorage(fileStorage(root, Number.MAX_SAFE_INTEGER))
+    const { error, written } = await writing(storage, newAttempt(), fillUp)
+    expect(error).toBeInstanceOf(StorageFull)
+    expect((error as StorageFull).message).toMatch(/^Cannot write the export: the disk .*is full$/)
+    expect(written).toBe(0)
+    expect(await readdir(root)).toEqual([])
+  })
+
+  describe.skipIf(disk === undefined)("for real (skipped where no tmpfs can be mounted, which needs root)", () => {
+    const root = disk!
+    const open = () => openStorage(fileStorage(root, 0))
+
+    test("fails the write that does not fit, leaves nothing, and has room again", async () => {
+      const storage = await open()
+      const { error, written } = await writing(storage, newAttempt(), fillUp)
+      expect(error).toBeInstanceOf(StorageFull)
+      expect(written).toBeGreaterThan(10)
+      expect(await readdir(root)).toEqual([])
+      const attempt = newAttempt()
+      expect(await store(storage, attempt, [randomBytes(3 * MEGABYTE)])).toMatchObject({ bytes: 3 * MEGABYTE })
+      await Effect.runPromise(storage.remove(attempt))
+    })
+
+    test("keeps the files that are finished", async () => {
+      const [storage, attempt] = [await open(), newAttempt()]
+      const { crc32 } = await store(storage, attempt, [randomBytes(MEGABYTE)])
+      await writing(storage, newAttempt(), fillUp)
+      expect(await listed(storage)).toEqual([attempt])
+      const blob = await Effect.runPromise(storage.read(attempt, MEGABYTE))
+      expect(
+        Bun.hash
+          .crc32(await blob.arrayBuffer())
+          .toString(16)
+          .padStart(8, "0")
+      ).toBe(crc32)
+      await Effect.runPromise(storage.remove(attempt))
+    })
+
+    test("fails the check, which leaves no trace", async () => {
+      const storage = await open()
+      await writeFile(join(root, "filler"), randomBytes(4 * MEGABYTE))
+      expect(await failure(storage.check)).toBeInstanceOf(StorageError)
+      expect(await readdir(root)).toEqual(["filler"])
+    })
+  })
+})
