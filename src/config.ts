@@ -70,6 +70,8 @@ export const limits = {
   /** Time that requests and jobs in flight get on SIGTERM. Container runtimes kill after 10 s. */
   drainMs: 8_000,
   readyCheckMs: 3_000,
+  /** One look at the databases and the storage answers everybody for this long. */
+  readyShareMs: 500,
   /** How long a database may be away at start. */
   startMs: 30_000,
   seedBatchRows: 250_000

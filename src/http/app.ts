@@ -13,6 +13,8 @@ import { StreamRoute } from "./stream.ts"
 export interface RequestEnv {
   /** The client's address. */
   readonly address: string
+  /** Closes the connection when nothing moves on it for this long; 0 never. */
+  readonly idle: (seconds: number) => void
 }
 
 const urlLimit: MiddlewareHandler = async function urlLimit(c, next) {

@@ -1,6 +1,8 @@
 import { Effect, Exit, Runtime, Scope } from "effect"
+import type { Context } from "hono"
 import Negotiator from "negotiator"
 import { limits } from "../config.ts"
+import type { RequestEnv } from "./app.ts"
 
 /** Bytes that are asked for one chunk at a time. */
 interface Chunks {
@@ -47,8 +49,8 @@ export const headResponse = (headers: Record<string, string>): Response =>
   new Response(null, { headers: { ...headers, "Transfer-Encoding": "chunked" } })
 
 interface StreamOptions {
-  /** Aborts when the client leaves, also while nobody reads the body yet. */
-  readonly signal: AbortSignal
+  /** The request, with the signal that aborts when the client leaves, also while nobody reads the body yet. */
+  readonly context: Context
   /** The last words of a body that fails, instead of a broken connection. */
   readonly onError?: (lastByte: number | undefined) => Uint8Array
 }
@@ -95,17 +97,23 @@ const pullStream = (
   first: Uint8Array | undefined,
   close: (outcome: Outcome, bytes: number) => Promise<void>,
   warn: (message: string) => void,
-  { signal, onError }: StreamOptions
+  { context, onError }: StreamOptions
 ): ReadableStream<Uint8Array> => {
   let ahead: { readonly chunk: Uint8Array | undefined } | undefined = { chunk: first }
   let lastByte: number | undefined
   let stall: Timer | undefined
   let bytes = 0
   let over = false
+  const { signal } = context.req.raw
+  const { idle } = context.env as RequestEnv
+  // We have a watchdog of our own; Bun's timer would also cut readers that are slow but steady.
+  idle(0)
   const finish = async (outcome: Outcome) => {
     if (over) return
     over = true
     clearTimeout(stall)
+    // Sticks to the connection, which may serve more requests. Bun closes a stalled one by this alone.
+    idle(outcome === "client stalled" ? 1 : limits.idleSeconds)
     await close(outcome, bytes)
   }
   const left = () => finish("client left")

@@ -36,4 +36,7 @@ export const makeBridge = (runtime: Runtime.Runtime<never>) => {
     }
 }
 
-const describe = (failure: HttpFailure) => ("message" in failure && failure.message !== "" ? failure.message : failure._tag)
+const describe = (failure: HttpFailure) => {
+  if (failure._tag === "NotReady") return failure.errors.map(({ field, detail }) => `${field}: ${detail}`).join("; ")
+  return failure.message === "" ? failure._tag : failure.message
+}

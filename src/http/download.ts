@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
-import { AppConfig, limits } from "../config.ts"
+import { AppConfig } from "../config.ts"
 import type { ExportJob } from "../exports/export-job.ts"
 import { ExportStore } from "../jobs/export-store.ts"
 import { ExportStorage, StorageError } from "../storage/export-storage.ts"
@@ -13,19 +13,24 @@ import { parseRange } from "./ranges.ts"
 
 export const CSV_TYPE = "text/csv; charset=utf-8; header=present"
 
-/** A blob's bytes, a chunk at a time. */
-const blobChunks = (blob: Blob) => {
-  let offset = 0
-  return {
-    next: async (): Promise<Uint8Array | undefined> => {
-      if (offset >= blob.size) return undefined
-      const chunk = new Uint8Array(await blob.slice(offset, offset + limits.readBytes).arrayBuffer())
-      if (chunk.length === 0) throw new Error(`the file ended at ${offset} of ${blob.size} bytes`)
-      offset += chunk.length
-      return chunk
-    }
-  }
-}
+/** A file's bytes, a chunk at a time. It stays open until the scope closes, so that it may be removed meanwhile. */
+const fileChunks = (file: Blob) =>
+  Effect.acquireRelease(
+    Effect.sync(() => file.stream().getReader()),
+    (reader) => Effect.promise(() => reader.cancel())
+  ).pipe(
+    Effect.map((reader) => {
+      let bytes = 0
+      return {
+        next: async (): Promise<Uint8Array | undefined> => {
+          const { value } = await reader.read()
+          bytes += value?.length ?? 0
+          if (value === undefined && bytes < file.size) throw new Error(`the file ended at ${bytes} of ${file.size} bytes`)
+          return value
+        }
+      }
+    })
+  )
 
 const unreadable = (cause: unknown) => new StorageError({ message: `Cannot read the export: ${(cause as Error).message}`, cause })
 
@@ -52,7 +57,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
           const known = (yield* store.find(job.id))?.sha256
           if (known) return known
           const hasher = new Bun.CryptoHasher("sha256")
-          const chunks = blobChunks(file)
+          const chunks = yield* fileChunks(file)
           yield* Effect.tryPromise({
             try: async (signal) => {
               for (let chunk = await chunks.next(); chunk !== undefined; chunk = await chunks.next()) {
@@ -65,7 +70,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
           const digest = hasher.digest("base64")
           yield* store.keepSha256(job.id, digest)
           return digest
-        })
+        }).pipe(Effect.scoped)
       )
 
     const download = (c: Context) =>
@@ -98,11 +103,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
         if (coding !== "identity") {
           headers["Content-Encoding"] = coding
           if (c.req.method === "HEAD") return headResponse(headers)
-          const body = yield* streamBody(
-            Effect.sync(() => blobChunks(file)),
-            unreadable,
-            { signal: c.req.raw.signal }
-          )
+          const body = yield* streamBody(fileChunks(file), unreadable, { context: c })
           return new Response(compress(body, coding, gzipLevel), { headers })
         }
         if (wantsDigest) headers["Repr-Digest"] = `sha-256=:${yield* sha256(job, file)}:`

@@ -31,7 +31,7 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
         if (c.req.header("Last-Event-ID") === FINAL_ID) return new Response(null, { status: 204 })
         const headers = { "Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no" }
         if (c.req.method === "HEAD") return headResponse(headers)
-        const body = yield* streamBody(open(id, basePath(c)), unreadable, { signal: c.req.raw.signal })
+        const body = yield* streamBody(open(id, basePath(c)), unreadable, { context: c })
         return new Response(body, { headers })
       })
 

@@ -119,7 +119,8 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
         const job = yield* find(c)
         // Between the look and the write the job may have finished: then the second verb applies.
         const cancelled = !isFinished(job.status) && (yield* store.cancel(job.id))
-        if (!cancelled && (yield* store.expire(job.id))) {
+        if (!cancelled) {
+          yield* store.expire(job.id)
           const { epoch } = yield* find(c)
           yield* storage.remove({ id: job.id, epoch })
         }

@@ -1,4 +1,4 @@
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import { limits } from "../config.ts"
 import { ExportStore } from "../jobs/export-store.ts"
 import { RowSource } from "../rows/row-source.ts"
@@ -24,13 +24,18 @@ export class HealthRoutes extends Effect.Service<HealthRoutes>()("HealthRoutes",
     const source = yield* RowSource
     const storage = yield* ExportStorage
 
+    const all = Effect.all([check("database", store.check), check("source", source.check), check("storage", storage.check)], {
+      concurrency: "unbounded"
+    }).pipe(Effect.map((errors) => errors.flat()))
+    // Shared by all who ask, so that probes cannot use up the database's connections; in a fiber of its own, so that
+    // one who leaves does not take the answer from the others.
+    const shared = Effect.uninterruptible(Effect.flatMap(Effect.forkDaemon(Effect.interruptible(all)), Fiber.join))
+    const checked = yield* Effect.cachedWithTTL(shared, limits.readyShareMs)
+
     const ready = () =>
       Effect.gen(function* () {
-        const errors = yield* Effect.all(
-          [check("database", store.check), check("source", source.check), check("storage", storage.check)],
-          { concurrency: "unbounded" }
-        )
-        if (errors.flat().length > 0) return yield* new NotReady({ errors: errors.flat() })
+        const errors = yield* checked
+        if (errors.length > 0) return yield* new NotReady({ errors })
         return Response.json({ status: "ready" }, { headers: { "Cache-Control": "no-store" } })
       })
 

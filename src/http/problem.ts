@@ -25,6 +25,8 @@ export class NotDownloadable extends Data.TaggedError("NotDownloadable")<{
   readonly status: ExportStatus
   readonly error: string | null
 }> {}
+/** What was there a moment ago is not any more. */
+export class Gone extends Data.TaggedError("Gone")<{ readonly detail: string }> {}
 export class RangeNotSatisfiable extends Data.TaggedError("RangeNotSatisfiable")<{ readonly bytes: number }> {}
 export class PreconditionFailed extends Data.TaggedError("PreconditionFailed")<{ readonly detail: string }> {}
 export class RateLimited extends Data.TaggedError("RateLimited")<{ readonly retryAfterSeconds: number }> {}
@@ -38,6 +40,7 @@ export type HttpFailure =
   | NotFound
   | MethodNotAllowed
   | NotDownloadable
+  | Gone
   | RangeNotSatisfiable
   | PreconditionFailed
   | RateLimited
@@ -91,6 +94,8 @@ const problemOf = (failure: HttpFailure): Problem => {
       }
     case "NotDownloadable":
       return downloadProblem(failure)
+    case "Gone":
+      return { status: 410, detail: failure.detail }
     case "RangeNotSatisfiable":
       // RFC 9110 §15.5.17: the actual length, so that the client can ask again.
       return {

@@ -1,10 +1,9 @@
-import { Effect, Runtime } from "effect"
+import { Data, Effect, Runtime } from "effect"
 import { AppConfig, limits } from "../config.ts"
 import { makeApp } from "./app.ts"
-import { defectResponse, InvalidRequest, problemResponse } from "./problem.ts"
+import { defectResponse, Gone, InvalidRequest, problemResponse } from "./problem.ts"
 
-/** Paths whose answers may be made on the fly. */
-const STREAMED = /\/(csv|download|events)$/
+class ListenError extends Data.TaggedError("ListenError")<{ readonly message: string; readonly cause: unknown }> {}
 
 /** The request with a whole URL. Without a Host, as HTTP/1.0 allows, Bun's is a bare path; undefined: a wrong Host. */
 const withUrl = (request: Request): Request | undefined => {
@@ -19,26 +18,33 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
     const app = yield* makeApp
     const log = Runtime.runFork(yield* Effect.runtime())
     const server = yield* Effect.acquireRelease(
-      Effect.try(() =>
-        Bun.serve({
-          hostname: host,
-          port,
-          idleTimeout: limits.idleSeconds,
-          // Bodies are read under a limit of our own, which answers with a document; Bun's would not.
-          maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-          fetch: (request, bun) => {
-            const routable = withUrl(request)
-            if (!routable) return problemResponse(new InvalidRequest({ detail: "Cannot read the Host header" }), "/")
-            // These bodies have a watchdog of their own; Bun's timer would also cut readers that are slow but steady.
-            if (request.method === "GET" && STREAMED.test(new URL(routable.url).pathname)) bun.timeout(request, 0)
-            return app.fetch(routable, { address: bun.requestIP(request)?.address ?? "" })
-          },
-          error: (error) => {
-            log(Effect.logError("a request failed unexpectedly", error))
-            return defectResponse("/")
-          }
-        })
-      ),
+      Effect.try({
+        catch: (cause) =>
+          new ListenError({ message: `HOST=${host} PORT=${port} cannot be listened on: ${(cause as Error).message}`, cause }),
+        try: () =>
+          Bun.serve({
+            hostname: host,
+            port,
+            idleTimeout: limits.idleSeconds,
+            // Bodies are read under a limit of our own, which answers with a document; Bun's would not.
+            maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+            fetch: (request, bun) => {
+              const routable = withUrl(request)
+              if (!routable) return problemResponse(new InvalidRequest({ detail: "Cannot read the Host header" }), "/")
+              return app.fetch(routable, {
+                address: bun.requestIP(request)?.address ?? "",
+                idle: (seconds) => bun.timeout(request, seconds)
+              })
+            },
+            error: (error) => {
+              // A file that is removed between our look at it and Bun's opening it.
+              if (error.code === "ENOENT")
+                return problemResponse(new Gone({ detail: "The export's file was removed just now" }), "/")
+              log(Effect.logError("a request failed unexpectedly", error))
+              return defectResponse("/")
+            }
+          })
+      }),
       (bun) => Effect.promise(() => bun.stop(true))
     )
     /** Takes no new connections and waits for the requests under way. */

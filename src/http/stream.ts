@@ -49,7 +49,7 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
         }
         if (c.req.method === "HEAD") return headResponse(headers)
         const body = yield* streamBody(source.openNow(spec), toSourceError, {
-          signal: c.req.raw.signal,
+          context: c,
           ...(values.errorRow === "true" && { onError: errorRow })
         })
         return new Response(compress(body, coding, gzipLevel), { headers })

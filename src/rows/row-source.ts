@@ -37,7 +37,6 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
     const permits = yield* Effect.makeSemaphore(maxSourceConnections)
     // Streams that stall must not keep the jobs from working.
     const streamPermits = yield* Effect.makeSemaphore(Math.max(1, maxSourceConnections - maxConcurrentExports))
-    const checking = yield* Effect.makeSemaphore(1)
 
     const connect = (spec: ExportSpec) =>
       Effect.gen(function* () {
@@ -67,10 +66,8 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
         Effect.zipRight(connect(spec))
       )
 
-    /** Succeeds when the source answers; beside the bound, so that a busy service is not an unready one, but one at a time. */
-    const check = checking
-      .withPermits(1)(Effect.scoped(connectSource(url)))
-      .pipe(Effect.asVoid)
+    /** Succeeds when the source answers; beside the bound, so that a busy service is not an unready one. */
+    const check = Effect.scoped(connectSource(url)).pipe(Effect.asVoid)
 
     return { open, openNow, check } as const
   })

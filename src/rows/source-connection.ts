@@ -91,12 +91,12 @@ export class SourceConnection {
   /** Opens the session and its read-only snapshot. */
   async begin(): Promise<void> {
     await this.#wait(() => this.#ready)
-    // Not on every server (PostgreSQL 13, Windows); without it a computing query ends with its next row.
-    await this.#wait(() => this.#sql.unsafe(`set client_connection_check_interval = ${limits.sourceCheckMs}`)).catch(
-      (error: SourceError) => {
+    // Not on every server: since PostgreSQL 14 (without it a computing query ends with its next row), and 17.
+    for (const setting of [`client_connection_check_interval = ${limits.sourceCheckMs}`, "transaction_timeout = 0"]) {
+      await this.#wait(() => this.#sql.unsafe(`set ${setting}`)).catch((error: SourceError) => {
         if (this.#ended) throw error
-      }
-    )
+      })
+    }
     await this.#wait(() => this.#sql.unsafe("begin isolation level repeatable read read only"))
   }
 

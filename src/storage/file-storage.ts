@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, rename, rm, stat, statfs, type FileHandle } from "node:fs/promises"
+import { mkdir, open, readdir, rename, rm, stat, statfs, writeFile, type FileHandle } from "node:fs/promises"
 import { join } from "node:path"
 import { crc32 } from "node:zlib"
 import { Effect, Layer } from "effect"
@@ -42,9 +42,10 @@ export const fileStorage = (root: string, spaceReserveBytes: number = limits.spa
           }),
         list: storing(`list ${root}`, () => listAttempts(root)),
         check: storing(`write to ${root}`, async () => {
-          const probe = join(root, `.probe-${process.pid}`)
+          // One name for all: whoever was killed in between leaves no more than this.
+          const probe = join(root, ".probe")
           try {
-            await Bun.write(probe, "ok")
+            await writeFile(probe, "ok", { mode: 0o600 })
           } finally {
             await rm(probe, { force: true })
           }

@@ -22,7 +22,7 @@ afterAll(async () => {
 })
 
 /** Everything that comes over the wire for a GET, until the server closes; `onData` sees each piece. */
-const rawGet = (url: string, path: string, onData: (socket: ReturnType<typeof connectSocket>) => void = () => {}) =>
+const rawGet = (url: string, path: string, onData: (socket: ReturnType<typeof connectSocket>, data: Buffer) => void = () => {}) =>
   new Promise<string>((resolve) => {
     const { hostname, port } = new URL(url)
     const pieces: Array<string> = []
@@ -31,7 +31,7 @@ const rawGet = (url: string, path: string, onData: (socket: ReturnType<typeof co
     )
     socket.on("data", (data) => {
       pieces.push(data.toString("latin1"))
-      onData(socket)
+      onData(socket, data as Buffer)
     })
     socket.on("error", () => {})
     socket.on("close", () => resolve(pieces.join("")))
@@ -122,6 +122,23 @@ test("a job whose backend is killed is tried again and completes", async () => {
   expect(lines[ROWS]).toStartWith(`${ROWS},Ada Lovelace`)
   const warned = service.log().filter(({ annotations }) => annotations["exportId"] === id && annotations["epoch"] === 1)
   expect(warned.map(({ message }) => String(message)).join()).toContain("export will be tried again (1 of 3)")
+})
+
+test("a download whose client pauses longer than the runtime's idle timer would allow is whole", async () => {
+  const id = await createExport(service)
+  const { bytes } = await reaches(service, id, "completed")
+  let received = 0
+  let paused = false
+  const answer = rawGet(service.url, `/exports/${id}/download`, (socket, data) => {
+    received += data.length
+    if (paused) return
+    paused = true
+    socket.pause()
+    // Bun's default is 10 s, and what the buffers between hold is far less than this file.
+    setTimeout(() => socket.resume(), 12_000)
+  })
+  const wire = await answer
+  expect(received).toBe(bytes! + wire.indexOf("\r\n\r\n") + 4)
 })
 
 test("cancelling a running job answers 204, ends its query and removes its file within a second", async () => {

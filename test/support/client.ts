@@ -59,5 +59,6 @@ export const copyCsv = async ({ database }: Service, query: string, options = ""
   const chunks: Array<Uint8Array> = []
   const copy = sql.unsafe(`copy (${query}) to stdout (format csv, header true${options})`)
   for await (const chunk of await copy.readable()) chunks.push(chunk)
+  await sql.end({ timeout: 1 })
   return Buffer.concat(chunks)
 }
