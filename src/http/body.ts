@@ -27,7 +27,7 @@ export const negotiateCoding = (headers: Headers): ContentCoding => {
   return negotiator.encoding(preferred, { preferred }) ?? "identity"
 }
 
-/** zstd 1 is as small as gzip 6 at five times its speed; higher levels cost more than they save on CSV. */
+/** zstd 1 is as small as gzip 6 at three times its speed; higher levels cost more than they save on CSV. */
 const ZSTD_LEVEL = 1
 
 export const compress = (

@@ -1,4 +1,4 @@
-import { Effect, Queue } from "effect"
+import { Deferred, Effect, Queue } from "effect"
 import type { Context } from "hono"
 import { limits } from "../config.ts"
 import { isFinished, type ExportJob } from "../exports/export-job.ts"
@@ -23,6 +23,7 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
     const changes = yield* ExportChanges
     const routes = yield* ExportRoutes
     let streams = 0
+    const closing = yield* Deferred.make<void>()
 
     const events = (c: Context) =>
       Effect.gen(function* () {
@@ -63,16 +64,21 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
       // A change that comes within the gap is seen with the next look, since each look reads the row.
       const changed = Queue.take(watch).pipe(
         Effect.zipLeft(Effect.sleep(limits.eventGapMs)),
-        Effect.timeoutOption(limits.eventKeepAliveMs)
+        Effect.timeoutOption(limits.eventKeepAliveMs),
+        Effect.raceFirst(Deferred.await(closing))
       )
       return Effect.gen(function* () {
         if (finished) return undefined
         if (last !== undefined) yield* changed
+        if (yield* Deferred.isDone(closing)) return undefined
         return new TextEncoder().encode(yield* look)
       })
     }
 
-    return { events } as const
+    /** Ends all streams: the service stops, and an EventSource comes back to the next one. */
+    const close = Deferred.succeed(closing, undefined)
+
+    return { events, close } as const
   })
 }) {}
 

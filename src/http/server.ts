@@ -1,6 +1,7 @@
 import { Data, Effect, Runtime } from "effect"
 import { AppConfig, limits } from "../config.ts"
 import { makeApp } from "./app.ts"
+import { EventsRoute } from "./events.ts"
 import { defectResponse, Gone, InvalidRequest, problemResponse } from "./problem.ts"
 
 class ListenError extends Data.TaggedError("ListenError")<{ readonly message: string; readonly cause: unknown }> {}
@@ -16,6 +17,7 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
   scoped: Effect.gen(function* () {
     const { host, port } = yield* AppConfig
     const app = yield* makeApp
+    const { close } = yield* EventsRoute
     const log = Runtime.runFork(yield* Effect.runtime())
     const server = yield* Effect.acquireRelease(
       Effect.try({
@@ -48,7 +50,7 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
       (bun) => Effect.promise(() => bun.stop(true))
     )
     /** Takes no new connections and waits for the requests under way. */
-    const drain = Effect.promise(() => server.stop())
+    const drain = close.pipe(Effect.zipRight(Effect.promise(() => server.stop())))
     return { url: server.url, drain } as const
   })
 }) {}

@@ -1,7 +1,10 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
-import { copyCsv, createExport, download, reaches } from "../support/client.ts"
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import { readdir, utimes, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { copyCsv, createExport, download, reaches, statusOf, type ExportDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
-import { USERS } from "../support/shared.ts"
+import { freshDatabase, temporaryDirectory, USERS } from "../support/shared.ts"
+import { until } from "../support/until.ts"
 
 setDefaultTimeout(90_000)
 
@@ -21,4 +24,79 @@ test("an export of the whole table is what COPY writes, byte for byte", async ()
   expect(progress).toEqual({ totalRows: USERS, totalRowsExact: true, processedRows: USERS, percentage: 100 })
   expect(bytes).toBe(file.length)
   expect(crc32).toBe(Bun.hash.crc32(file).toString(16).padStart(8, "0"))
+})
+
+describe("as a job, from a JSON body, and as a stream, an export is what COPY writes", () => {
+  const cases: ReadonlyArray<readonly [Record<string, string>, string, string?]> = [
+    [{ country_code: "US" }, "select * from users where country_code = 'US'"],
+    [{ country_code: "XX" }, "select * from users where country_code = 'XX'"],
+    [
+      { subscription_tier: "premium", min_ltv: "5000.10" },
+      "select * from users where subscription_tier = 'premium' and lifetime_value >= 5000.10"
+    ],
+    [{ columns: "email,id,signup_date" }, "select email, id, signup_date from users"],
+    [{ columns: "name", delimiter: " ", quoteChar: "'" }, "select name from users", ", delimiter ' ', quote '''', escape ''''"],
+    [{ delimiter: "\t", total: "12345" }, "select * from users limit 12345", ", delimiter E'\\t'"],
+    [{ delimiter: "-", quoteChar: ":", min_ltv: "-0.5" }, "select * from users", ", delimiter '-', quote ':', escape ':'"]
+  ]
+  test.each(cases)("%o", async (parameters, query, options = "") => {
+    const expected = await copyCsv(service, query, options)
+    const search = `?${new URLSearchParams(parameters).toString()}`
+    const asked = await fetch(`${service.url}/api/v1/exports/csv`, { method: "POST", body: JSON.stringify(parameters) })
+    const { exportId } = (await asked.json()) as { exportId: string }
+    for (const id of [await createExport(service, search), exportId]) {
+      const { progress } = await reaches(service, id, "completed")
+      const file = await download(service, id)
+      expect(file.equals(expected)).toBe(true)
+      expect(progress.totalRows).toBe(file.toString("latin1").split("\n").length - 2)
+    }
+    const streamed = await fetch(`${service.url}/api/v1/exports/csv${search}`)
+    expect(Buffer.from(await streamed.arrayBuffer()).equals(expected)).toBe(true)
+  })
+})
+
+test("exports are listed newest first, page by page, each once", async () => {
+  const created: Array<string> = []
+  for (let i = 0; i < 5; i++) created.push(await createExport(service, "?total=1"))
+  const seen: Array<string> = []
+  for (let next: string | undefined = "/exports?limit=2"; next !== undefined && seen.length < 5;) {
+    const page = (await (await fetch(service.url + next)).json()) as {
+      exports: Array<ExportDocument>
+      nextCursor: string | null
+      links?: { next: string }
+    }
+    expect(page.exports.length).toBe(2)
+    seen.push(...page.exports.map(({ exportId }) => exportId))
+    next = page.links?.next
+  }
+  expect(seen.slice(0, 5)).toEqual(created.toReversed())
+})
+
+test("what has expired, and what dead attempts left, is swept; what may belong to others is not", async () => {
+  const env = { DATABASE_URL: await freshDatabase(), EXPORT_STORAGE_PATH: await temporaryDirectory(), EXPORT_TTL: "1 second" }
+  const first = await startService(env)
+  const id = await createExport(first, "?total=10")
+  const { expiresAt } = await reaches(first, id, "completed")
+  await first.stop()
+  const plant = async (name: string, ageMs: number) => {
+    const path = join(env.EXPORT_STORAGE_PATH, name)
+    await writeFile(path, "x")
+    const time = new Date(Date.now() - ageMs)
+    await utimes(path, time, time)
+  }
+  const [old, young] = [crypto.randomUUID(), crypto.randomUUID()]
+  await plant(`${old}.1.csv.tmp`, 3_600_000)
+  await plant("notes.txt", 3_600_000)
+  await until("the export to expire", () => Date.now() > Date.parse(expiresAt!))
+
+  const second = await startService({ ...env, EXPORT_TTL: "1 hour" })
+  await plant(`${young}.1.csv`, 0)
+  await until("the sweep", async () => (await statusOf(second, id)).status === "expired")
+  await until("the files to be gone", async () => {
+    const names = await readdir(env.EXPORT_STORAGE_PATH)
+    return !names.some((name) => name.startsWith(id) || name.startsWith(old))
+  })
+  expect((await readdir(env.EXPORT_STORAGE_PATH)).toSorted()).toEqual([`${young}.1.csv`, "notes.txt"].toSorted())
+  expect((await fetch(`${second.url}/exports/${id}/download`)).status).toBe(410)
+  await second.stop()
 })

@@ -1,0 +1,84 @@
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
+import { createExport, reaches, type ExportDocument } from "../support/client.ts"
+import { startService, type Service } from "../support/service.ts"
+import { connect } from "../support/shared.ts"
+import { makeUsersLarge } from "../support/source.ts"
+
+setDefaultTimeout(60_000)
+
+let service: Service
+beforeAll(async () => {
+  service = await startService()
+  await makeUsersLarge(service.database, 1_500_000)
+})
+afterAll(() => service.stop())
+
+const open = (id: string, init: RequestInit = {}) => fetch(`${service.url}/exports/${id}/events`, init)
+
+interface Received {
+  readonly text: string
+  readonly at: number
+}
+
+/** The blocks of an event stream with their times, until it ends or `enough` says so. */
+const receive = async (response: Response, enough: (blocks: ReadonlyArray<Received>) => boolean = () => false) => {
+  const blocks: Array<Received> = []
+  let rest = ""
+  for await (const text of response.body!.pipeThrough(new TextDecoderStream())) {
+    const parts = (rest + text).split("\n\n")
+    rest = parts.pop() ?? ""
+    blocks.push(...parts.map((part) => ({ text: part, at: performance.now() })))
+    if (enough(blocks)) break
+  }
+  return blocks
+}
+const documentOf = ({ text }: Received): ExportDocument => JSON.parse(/^data: (.*)$/m.exec(text)![1]!)
+
+test("events tell the status at once, its progress at most five times a second, and the end once", async () => {
+  const id = await createExport(service)
+  const response = await open(id)
+  expect(response.headers.get("Content-Type")).toBe("text/event-stream")
+  const begun = performance.now()
+  const blocks = await receive(response)
+  const events = blocks.filter(({ text }) => text.includes("event: status"))
+  expect(events[0]!.at - begun).toBeLessThan(500)
+  const documents = events.map(documentOf)
+  const percentages = documents.map(({ progress }) => progress.percentage)
+  expect(percentages).toEqual(percentages.toSorted((a, b) => a - b))
+  expect(new Set(percentages).size).toBeGreaterThan(3)
+  expect(documents.filter(({ status }) => status === "completed")).toEqual([documents.at(-1)!])
+  expect(documents.at(-1)!.progress.percentage).toBe(100)
+  for (const [index, { at }] of events.entries()) {
+    // The time of arrival may vary by what lies between.
+    if (index >= 5) expect(at - events[index - 5]!.at).toBeGreaterThan(900)
+  }
+})
+
+test("events of a finished export are one, and a browser that comes back after it is told to stop", async () => {
+  const id = await createExport(service, "?total=1")
+  await reaches(service, id, "completed")
+  const blocks = await receive(await open(id))
+  expect(blocks.length).toBe(1)
+  expect(blocks[0]!.text).toStartWith("id: final\nevent: status\ndata: {")
+  expect((await open(id, { headers: { "Last-Event-ID": "final" } })).status).toBe(204)
+})
+
+test("a quiet stream has a comment every five seconds, and ends when the service stops", async () => {
+  const sql = await connect(service.database, 1)
+  await sql.unsafe("begin; lock table public.users in access exclusive mode")
+  const id = await createExport(service)
+  await reaches(service, id, "processing")
+  const response = await open(id)
+  let stopped = 0
+  const blocks = await receive(response, (seen) => {
+    if (seen.filter(({ text }) => text.startsWith(":")).length === 1 && stopped === 0) {
+      stopped = performance.now()
+      service.signal("SIGTERM")
+    }
+    return false
+  })
+  const comment = blocks.findIndex(({ text }) => text.startsWith(":"))
+  expect(blocks[comment]!.at - blocks[comment - 1]!.at).toBeWithin(4_500, 6_000)
+  expect(performance.now() - stopped).toBeLessThan(2_000)
+  await sql.unsafe("rollback")
+})
