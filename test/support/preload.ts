@@ -2,4 +2,5 @@
 import { afterAll } from "bun:test"
 import { closeShared } from "./shared.ts"
 
-afterAll(closeShared)
+// The server writes its last checkpoint; on a busy machine that takes longer than a test may.
+afterAll(closeShared, 60_000)
