@@ -70,7 +70,7 @@ const downloadProblem = ({ id, status, error }: NotDownloadable): Problem => {
     case "expired":
       return { status: 410, detail: `Export ${id} is ${status}: its file is gone` }
     default:
-      // RFC 8470 names 425 for replayed early data; the contract uses it for "not finished yet".
+      // RFC 8470 made 425 for replayed early data; here it says "not finished yet".
       return {
         status: 425,
         detail: `Export ${id} is ${status}: try again when it is completed`,
