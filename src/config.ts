@@ -23,7 +23,10 @@ export const limits = {
    * and it must exceed `controlStatementMs`, or an answer that takes as long is lost.
    */
   idleSeconds: 255,
-  /** A client that takes no byte of a body that is made on the fly for this long is broken off. Socket buffers hold megabytes, so it is generous. */
+  /**
+   * A client that takes no byte of a body that is made on the fly for this long is broken off. Socket buffers hold
+   * megabytes, so it is generous.
+   */
   clientStallMs: 600_000,
   /** Wait of a direct stream for a free source connection before 503. */
   streamAdmissionMs: 5_000,
@@ -45,7 +48,9 @@ export const limits = {
   /** A worker that is silent this long is taken for dead and its job is handed out again (10 is the queue's least). */
   jobHeartbeatSeconds: 10,
   queueSuperviseSeconds: 3,
+  /** How long interrupted jobs may take to reach the queue while the service stops, and how long any client to close. */
   queueStopMs: 1_500,
+  closeMs: 3_000,
   /** How long giving a job back may take while the service stops; its heartbeat tells others later anyway. */
   releaseMs: 2_000,
   /** How long migrations, and the start of the queue, may take. */
@@ -99,6 +104,9 @@ const integer = (name: string, fallback: number, min: number, max: number) =>
     return number >= min && number <= max ? number : undefined
   })
 
+const hostName = (name: string, fallback: string) =>
+  setting(name, fallback, "a host name or an address", (value) => (/^[\w.:-]+$/.test(value) ? value : undefined))
+
 const oneOf = <A extends string>(name: string, fallback: A, choices: ReadonlyArray<A>) =>
   setting(name, fallback, `one of ${choices.join(", ")}`, (value) => choices.find((choice) => choice === value.toLowerCase()))
 
@@ -145,31 +153,22 @@ const databaseUrl = (name: string) =>
 /** DATABASE_URL wins; DB_HOST (with DB_PORT, DB_USER, DB_PASSWORD, DB_NAME) is the long form of it. */
 const database = Config.all({
   url: databaseUrl("DATABASE_URL"),
-  // Refused here, and not below, where it would hide behind another wrong variable.
-  host: text("DB_HOST").pipe(
-    Config.mapOrFail((host) =>
-      host === undefined || /^[\w.:-]+$/.test(host)
-        ? Either.right(host)
-        : Either.left(
-            ConfigError.InvalidData(["DB_HOST"], `DB_HOST=${JSON.stringify(host)} is not allowed: a host name or an address`)
-          )
-    )
-  ),
+  host: hostName("DB_HOST", ""),
   port: integer("DB_PORT", 5432, 1, 65_535),
   user: text("DB_USER"),
   password: text("DB_PASSWORD"),
   name: text("DB_NAME")
 }).pipe(
   Config.map(({ url, host, port, user, password, name }) => {
-    if (url || !(host ?? user ?? password ?? name)) return url
-    const address = host?.includes(":") ? `[${host}]` : (host ?? "localhost")
+    if (url || !(host || user || password || name)) return url
+    const address = host.includes(":") ? `[${host}]` : host || "localhost"
     const secret = [user ?? "postgres", password ?? ""].map(encodeURIComponent).join(":")
     return Redacted.make(`postgres://${secret}@${address}:${port}/${encodeURIComponent(name ?? "postgres")}`)
   })
 )
 
 const settings = Config.all({
-  host: setting("HOST", "127.0.0.1", "a host name or an address", (value) => (/^[\w.:-]+$/.test(value) ? value : undefined)),
+  host: hostName("HOST", "127.0.0.1"),
   apiPort: integer("API_PORT", 8080, 0, 65_535),
   explicitPort: integer("PORT", -1, 0, 65_535),
   dataDir: setting("DATA_DIR", ".data", "a directory", (value) => (value.includes("\0") ? undefined : value)),
@@ -192,8 +191,8 @@ const settings = Config.all({
   Config.map(({ apiPort, explicitPort, seedRows, dataDir, storagePath, logLevel, ...rest }) => ({
     ...rest,
     port: explicitPort === -1 ? apiPort : explicitPort,
-    /** Not set: the database decides. Rows that nobody would export are not loaded. */
-    seedRows: seedRows === -1 ? (rest.database || rest.source ? 0 : 1_000_000) : seedRows,
+    /** -1: not set, and the database decides: 1,000,000 in the embedded one, else none. */
+    seedRows: seedRows === -1 ? (rest.database ? 0 : 1_000_000) : seedRows,
     dataDir: resolve(dataDir),
     storagePath: resolve(storagePath ?? join(dataDir, "exports")),
     logLevel: LogLevel.fromLiteral(

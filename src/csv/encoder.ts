@@ -28,7 +28,7 @@ export class CsvEncoder {
   /** 1 for each byte that makes a value need quotes. */
   readonly #special = new Uint8Array(256)
   readonly #free: Array<Uint8Array> = []
-  #full: Array<Uint8Array> = []
+  readonly #full: Array<Uint8Array> = []
   #fullBytes = 0
   #buffer: Uint8Array
   #position = 0

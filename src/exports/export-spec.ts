@@ -88,7 +88,8 @@ const DialectCharacter = Schema.String.pipe(
     (value) => isDialectCharacter(value) || `must be one ASCII character other than CR, LF and NUL, not ${show(value)}`
   )
 )
-const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
+/** A parameter that may be left out, but not be undefined: that would double each message. */
+export const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
 /** The parameters of an export as text, one value each. */
 export const ExportParameters = Schema.Struct({

@@ -2,6 +2,7 @@ import { Effect, Schema } from "effect"
 import type { Context } from "hono"
 import { limits } from "../config.ts"
 import { isFinished, type ExportJob } from "../exports/export-job.ts"
+import { optional } from "../exports/export-spec.ts"
 import { ExportQueue } from "../jobs/queue.ts"
 import { ExportStore } from "../jobs/export-store.ts"
 import { ExportStorage } from "../storage/export-storage.ts"
@@ -38,21 +39,17 @@ export const exportDocument = (job: ExportJob, base: string) => ({
 export const basePath = (c: Context): string => (c.req.path.startsWith("/api/v1/") ? "/api/v1/exports" : "/exports")
 
 const PageQuery = Schema.Struct({
-  limit: Schema.optionalWith(
+  limit: optional(
     Schema.String.pipe(
       Schema.filter(
         (value) =>
           (/^[1-9]\d{0,3}$/.test(value) && Number(value) <= limits.pageMax) ||
           `must be a whole number from 1 to ${limits.pageMax}`
       )
-    ),
-    { exact: true }
+    )
   ),
-  cursor: Schema.optionalWith(
-    Schema.String.pipe(Schema.filter((value) => cursorSequence(value) !== undefined || "is not a cursor of this list")),
-    {
-      exact: true
-    }
+  cursor: optional(
+    Schema.String.pipe(Schema.filter((value) => cursorSequence(value) !== undefined || "is not a cursor of this list"))
   )
 })
 

@@ -6,7 +6,7 @@ import { InvalidRequest, type FieldProblem } from "./problem.ts"
 
 type Values = Readonly<Record<string, string>>
 
-const invalid = (all: ReadonlyArray<FieldProblem>) => {
+export const invalid = (all: ReadonlyArray<FieldProblem>) => {
   // One entry a field: the first thing that is wrong with it.
   const errors = all.filter(({ field }, index) => all.findIndex((other) => other.field === field) === index)
   return new InvalidRequest({ detail: errors.map(({ field, detail }) => `${field} ${detail}`).join("; "), errors })

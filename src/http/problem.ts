@@ -60,7 +60,14 @@ interface Problem {
   readonly headers?: Record<string, string>
 }
 
-const RETRY_SECONDS = "1"
+const INTERNAL = "An internal error happened; the log says more"
+
+const retryLater = (status: number, detail: string, errors: ReadonlyArray<FieldProblem> = []): Problem => ({
+  status,
+  detail,
+  errors,
+  headers: { "Retry-After": "1" }
+})
 
 const downloadProblem = ({ id, status, error }: NotDownloadable): Problem => {
   switch (status) {
@@ -71,11 +78,7 @@ const downloadProblem = ({ id, status, error }: NotDownloadable): Problem => {
       return { status: 410, detail: `Export ${id} is ${status}: its file is gone` }
     default:
       // RFC 8470 made 425 for replayed early data; here it says "not finished yet".
-      return {
-        status: 425,
-        detail: `Export ${id} is ${status}: try again when it is completed`,
-        headers: { "Retry-After": RETRY_SECONDS }
-      }
+      return retryLater(425, `Export ${id} is ${status}: try again when it is completed`)
   }
 }
 
@@ -113,19 +116,17 @@ const problemOf = (failure: HttpFailure): Problem => {
         headers: { "Retry-After": String(failure.retryAfterSeconds) }
       }
     case "Unavailable":
-      return { status: 503, detail: failure.detail, headers: { "Retry-After": RETRY_SECONDS } }
+      return retryLater(503, failure.detail)
     case "NotReady":
-      return { status: 503, detail: "Not ready", errors: failure.errors, headers: { "Retry-After": RETRY_SECONDS } }
+      return retryLater(503, "Not ready", failure.errors)
     case "SourceBusy":
-      return { status: 503, detail: failure.message, headers: { "Retry-After": RETRY_SECONDS } }
+      return retryLater(503, failure.message)
     case "SourceError":
-      return failure.retryable
-        ? { status: 503, detail: failure.message, headers: { "Retry-After": RETRY_SECONDS } }
-        : { status: 500, detail: failure.message }
+      return failure.retryable ? retryLater(503, failure.message) : { status: 500, detail: failure.message }
     case "DatabaseError":
       return failure.unavailable
-        ? { status: 503, detail: "Sluice's own database cannot be reached just now", headers: { "Retry-After": RETRY_SECONDS } }
-        : { status: 500, detail: "An internal error happened; the log says more" }
+        ? retryLater(503, "Sluice's own database cannot be reached just now")
+        : { status: 500, detail: INTERNAL }
     case "StorageError":
       // Its message names paths of ours.
       return { status: 500, detail: "The export's file cannot be read; the log says more" }
@@ -136,8 +137,7 @@ const problemOf = (failure: HttpFailure): Problem => {
 export const problemResponse = (failure: HttpFailure, instance: string): Response => toResponse(problemOf(failure), instance)
 
 /** The document of what nobody foresaw; the log has the rest. */
-export const defectResponse = (instance: string): Response =>
-  toResponse({ status: 500, detail: "An internal error happened; the log says more" }, instance)
+export const defectResponse = (instance: string): Response => toResponse({ status: 500, detail: INTERNAL }, instance)
 
 const toResponse = ({ status, detail, errors = [], error = detail, headers = {} }: Problem, instance: string): Response =>
   Response.json(

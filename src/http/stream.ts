@@ -4,21 +4,22 @@ import { AppConfig, limits } from "../config.ts"
 import { RateLimiter, type RateDecision } from "../limits/rate-limiter.ts"
 import { RowSource } from "../rows/row-source.ts"
 import { toSourceError } from "../rows/source-connection.ts"
+import type { RequestEnv } from "./app.ts"
 import { compress, headResponse, negotiateCoding, streamBody } from "./body.ts"
 import { CSV_TYPE } from "./download.ts"
-import { exportQuery } from "./parameters.ts"
-import { InvalidRequest, RateLimited } from "./problem.ts"
+import { exportQuery, invalid } from "./parameters.ts"
+import { RateLimited, type InvalidRequest } from "./problem.ts"
 
 const LF = 10
 /** The end of a failed body, for clients that cannot see a broken connection; on a line of its own. */
 const errorRow = (lastByte: number | undefined) =>
   new TextEncoder().encode(`${lastByte === undefined || lastByte === LF ? "" : "\n"}"__ERROR__","internal_server_error"\n`)
 
-/** Whose requests are counted together: a key that the client gives, else its address. */
 const apiKeyOf = (c: Context) => new URL(c.req.url).searchParams.get("apiKey") ?? c.req.header("X-API-Key")
+/** Whose requests are counted together: a key that the client gives, else its address. */
 const rateKey = (c: Context): string => {
   const key = apiKeyOf(c)
-  return key ? `key ${key.slice(0, limits.apiKeyChars)}` : `address ${(c.env as { address?: string }).address ?? ""}`
+  return key ? `key ${key.slice(0, limits.apiKeyChars)}` : `address ${(c.env as RequestEnv).address}`
 }
 
 /** Rows straight from the source to the client's socket. */
@@ -75,7 +76,5 @@ const checkOwn = (apiKey = "", row = "false"): InvalidRequest | undefined => {
       : []),
     ...(row !== "true" && row !== "false" ? [{ field: "errorRow", detail: "must be true or false" }] : [])
   ]
-  return errors.length > 0
-    ? new InvalidRequest({ detail: errors.map(({ field, detail }) => `${field} ${detail}`).join("; "), errors })
-    : undefined
+  return errors.length > 0 ? invalid(errors) : undefined
 }

@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import { limits } from "../config.ts"
 import { RowSource, type ByteRows } from "../rows/row-source.ts"
 import { toSourceError } from "../rows/source-connection.ts"
-import { ExportStorage, type Attempt, type FileWriter, type StorageError, type StorageFull } from "../storage/export-storage.ts"
+import { discard, ExportStorage, type FileWriter, type StorageError, type StorageFull } from "../storage/export-storage.ts"
 import { ExportStore, persist, type ClaimedJob } from "./export-store.ts"
 
 /** What a FileWriter rejects with. */
@@ -48,16 +48,12 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
         })
       )
 
-    /** Removes what an attempt wrote; the sweeper comes later if this fails. */
-    const discard = (attempt: Attempt) =>
-      storage.remove(attempt).pipe(Effect.catchAll((error) => Effect.logWarning(`${error.message}; the sweeper will try again`)))
-
     const run = Effect.fn("Exporter.run")(function* (job: ClaimedJob) {
       // A worker that died leaves its file behind.
-      if (job.epoch > 1) yield* discard({ id: job.id, epoch: job.epoch - 1 })
-      const file = yield* write(job).pipe(Effect.onError(() => discard(job)))
+      if (job.epoch > 1) yield* discard(storage, { id: job.id, epoch: job.epoch - 1 })
+      const file = yield* write(job).pipe(Effect.onError(() => discard(storage, job)))
       // Whether a call that failed has changed the row is unknown: then the files stay, for the sweeper to decide.
-      yield* persist(store.complete(job, file)).pipe(Effect.tapErrorTag("LeaseLost", () => discard(job)))
+      yield* persist(store.complete(job, file)).pipe(Effect.tapErrorTag("LeaseLost", () => discard(storage, job)))
       return file
     })
 

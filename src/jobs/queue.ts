@@ -47,7 +47,7 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
     yield* Effect.acquireRelease(
       Effect.tryPromise(() => boss.start()).pipe(Effect.timeout(limits.migrateMs)),
       // The rejections of interrupted jobs are still on their way to the database.
-      () => closing(() => boss.stop({ graceful: true, timeout: limits.queueStopMs }), 2 * limits.queueStopMs)
+      () => closing(() => boss.stop({ graceful: true, timeout: limits.queueStopMs }))
     )
     const options = {
       retryLimit: limits.jobDeliveries,

@@ -1,6 +1,6 @@
 import { Duration, Effect, Schedule } from "effect"
 import { AppConfig, limits } from "../config.ts"
-import { ExportStorage, type Attempt } from "../storage/export-storage.ts"
+import { discard, ExportStorage } from "../storage/export-storage.ts"
 import { ExportStore } from "./export-store.ts"
 
 /**
@@ -23,9 +23,7 @@ export class Sweeper extends Effect.Service<Sweeper>()("Sweeper", {
       const { stale, unknown } = yield* store.staleAttempts(stored)
       const removed = [...stale, ...unknown.filter(({ ageMs }) => ageMs > ttlMs)]
       // One that cannot be removed must not keep the others.
-      const remove = (attempt: Attempt) =>
-        storage.remove(attempt).pipe(Effect.catchAll((error) => Effect.logWarning(error.message)))
-      yield* Effect.forEach(removed, remove, { discard: true })
+      yield* Effect.forEach(removed, (attempt) => discard(storage, attempt), { discard: true })
       const forgotten = yield* store.forget
       if (expired.length + removed.length + forgotten > 0) {
         yield* Effect.logInfo("swept").pipe(

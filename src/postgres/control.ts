@@ -38,9 +38,9 @@ const options = (application: string, max: number): postgres.Options<{}> => ({
 
 export type Transaction = Parameters<Parameters<PostgresJsDatabase<typeof schema>["transaction"]>[0]>[0]
 
-/** Closes something of a database that may have fallen silent: waits `limitMs` at most, and takes any outcome. */
-export const closing = (close: () => Promise<void>, limitMs: number): Effect.Effect<void> =>
-  Effect.tryPromise(close).pipe(Effect.interruptible, Effect.timeout(limitMs), Effect.ignore)
+/** Closes a client of a database that may have fallen silent: waits `closeMs` at most, and takes any outcome. */
+export const closing = (close: () => Promise<void>): Effect.Effect<void> =>
+  Effect.tryPromise(close).pipe(Effect.interruptible, Effect.timeout(limits.closeMs), Effect.ignore)
 
 /** Runs one unit of control work, bounded in time. `verb` ends the sentence "Cannot …". */
 export const querying = <A>(verb: string, work: () => Promise<A>): Effect.Effect<A, DatabaseError> =>
@@ -65,7 +65,7 @@ export class Control extends Effect.Service<Control>()("Control", {
     const open = (application: string, max: number) =>
       Effect.acquireRelease(
         Effect.sync(() => postgres(url, options(application, max))),
-        (sql) => closing(() => sql.end({ timeout: 2 }), limits.queueStopMs * 2)
+        (sql) => closing(() => sql.end({ timeout: 2 }))
       )
     const sql = yield* open("sluice", limits.controlConnections)
     // Drizzle changes the parsers of the client it is given, so it gets one of its own.

@@ -1,4 +1,4 @@
-import { Context, Data, type Effect, type Scope } from "effect"
+import { Context, Data, Effect, type Scope } from "effect"
 
 /** The storage failed. `message` is fit for the user. */
 export class StorageError extends Data.TaggedError("StorageError")<{ readonly message: string; readonly cause?: unknown }> {}
@@ -45,3 +45,7 @@ export class ExportStorage extends Context.Tag("ExportStorage")<
     readonly check: Effect.Effect<void, StorageError>
   }
 >() {}
+
+/** Removes an attempt; where that fails the log says so, and the sweeper tries again. */
+export const discard = (storage: Context.Tag.Service<ExportStorage>, attempt: Attempt): Effect.Effect<void> =>
+  storage.remove(attempt).pipe(Effect.catchAll((error) => Effect.logWarning(`${error.message}; the sweeper will try again`)))

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import { readdir } from "node:fs/promises"
-import { connect as connectSocket } from "node:net"
+import type { Socket } from "node:net"
 import { createExport, download, reaches, statusOf } from "../support/client.ts"
+import { exchange } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect } from "../support/shared.ts"
 import { makeUsersLarge, sourceIsBusy, sourceIsLeft, terminateSource } from "../support/source.ts"
@@ -22,20 +23,8 @@ afterAll(async () => {
 })
 
 /** Everything that comes over the wire for a GET, until the server closes; `onData` sees each piece. */
-const rawGet = (url: string, path: string, onData: (socket: ReturnType<typeof connectSocket>, data: Buffer) => void = () => {}) =>
-  new Promise<string>((resolve) => {
-    const { hostname, port } = new URL(url)
-    const pieces: Array<string> = []
-    const socket = connectSocket(Number(port), hostname, () =>
-      socket.write(`GET ${path} HTTP/1.1\r\nHost: ${hostname}\r\nConnection: close\r\n\r\n`)
-    )
-    socket.on("data", (data) => {
-      pieces.push(data.toString("latin1"))
-      onData(socket, data as Buffer)
-    })
-    socket.on("error", () => {})
-    socket.on("close", () => resolve(pieces.join("")))
-  })
+const rawGet = async (url: string, path: string, onData?: Parameters<typeof exchange>[2]) =>
+  (await exchange(url, `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`, onData)).toString("latin1")
 
 /** Kills the backend when the first bytes have come. */
 const terminateOnce = () => {
@@ -80,7 +69,7 @@ test("a client that leaves ends its query within a second", async () => {
 })
 
 test("a client that stops reading stops the query, and ends it when it leaves", async () => {
-  let paused: ReturnType<typeof connectSocket> | undefined
+  let paused: Socket | undefined
   void rawGet(service.url, STREAM, (socket) => {
     paused = socket.pause()
   })

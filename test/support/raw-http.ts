@@ -1,5 +1,5 @@
 /** HTTP requests as written, which `fetch` would correct or refuse, and the error documents they get. */
-import { connect } from "node:net"
+import { connect, type Socket } from "node:net"
 import { STATUS_CODES } from "node:http"
 import { expect } from "bun:test"
 import type { ProblemDocument } from "./client.ts"
@@ -24,7 +24,7 @@ export interface RawAnswer {
 
 /** Sends one request over a connection of its own and reads until the server closes it. */
 export const send = async (url: string, request: RawRequest): Promise<RawAnswer> => {
-  const { hostname, port, host } = new URL(url)
+  const { host } = new URL(url)
   const { method = "GET", target, version = "1.1", headers = {}, body = "", chunked = false } = request
   const bytes = Buffer.from(body)
   const framing = chunked ? { "Transfer-Encoding": "chunked" } : bytes.length > 0 && { "Content-Length": String(bytes.length) }
@@ -34,14 +34,27 @@ export const send = async (url: string, request: RawRequest): Promise<RawAnswer>
   const head = Buffer.from(`${method} ${target} HTTP/${version}\r\n${lines.join("")}\r\n`, "latin1")
   const frames = chunked ? [Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from("\r\n0\r\n\r\n")] : [bytes]
 
+  return parse((await exchange(url, Buffer.concat([head, ...frames]))).toString())
+}
+
+/** Writes bytes on a connection of its own and returns what comes until the server closes; `onData` sees each piece. */
+export const exchange = async (
+  url: string,
+  bytes: Uint8Array | string,
+  onData: (socket: Socket, data: Buffer) => void = () => {}
+) => {
+  const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
   const received: Array<Buffer> = []
-  socket.on("data", (data: Buffer) => received.push(data))
+  socket.on("data", (data: Buffer) => {
+    received.push(data)
+    onData(socket, data)
+  })
   // The server may answer and close before it has read the body.
   socket.on("error", () => {})
-  socket.write(Buffer.concat([head, ...frames]))
+  socket.write(bytes)
   await new Promise((resolve) => socket.once("close", resolve))
-  return parse(Buffer.concat(received).toString())
+  return Buffer.concat(received)
 }
 
 const parse = (text: string): RawAnswer => {
