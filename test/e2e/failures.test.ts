@@ -92,7 +92,12 @@ test("a client that leaves before the first row ends its query within a second",
   await sql.unsafe("begin; lock table public.users in access exclusive mode")
   const left = new AbortController()
   const answer = fetch(service.url + STREAM, { signal: left.signal })
-  await sourceIsBusy(service.database)
+  const observer = await connect(service.database, 1)
+  await until("the query to wait for the lock", async () => {
+    const waiting = await observer`select 1 from pg_stat_activity
+      where application_name = 'sluice source' and datname = current_database() and wait_event_type = 'Lock'`
+    return waiting.length === 1
+  })
   left.abort()
   expect(answer).rejects.toThrow()
   await sourceIsLeft(service.database)
