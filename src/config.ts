@@ -35,8 +35,27 @@ export const limits = {
   sourceLockMs: 30_000,
   /** The server looks this often whether its client is still there. */
   sourceCheckMs: 500,
-  /** Encoded bytes that wait to be taken before the source is paused. */
+  /** Bytes that wait to be taken, of what an export's client or file needs next, before the source is paused. */
   readAheadBytes: 262_144,
+  /**
+   * CSV that a part of a split table should make: enough that the statement for it does not count, little enough that
+   * progress moves and reading it again is cheap. And the pages it reads at most, where a filter leaves little of them.
+   */
+  partBytes: 1 * 1024 * 1024,
+  partPages: 8_192,
+  /** Bytes that each helping connection lets wait in memory: two parts. `STREAM_LOOKAHEAD` is as many helpers. */
+  helperBytes: 2 * 1024 * 1024,
+  /** Parts of one export that are begun and not yet handed on. */
+  openParts: 64,
+  /** Retries of a part that nobody else would come to, and the time between them. */
+  partRetries: 3,
+  partRetryMs: 200,
+  /** How often it is looked whether a helper is of use, and the share of that time that it may be held up. */
+  helperReviewMs: 2_000,
+  helperHeldShare: 0.9,
+  /** After this a helper that left, or was not to be had, is tried again; twice as long each time, up to the second. */
+  helperPauseMs: 1_000,
+  helperPauseMaxMs: 60_000,
   controlConnections: 4,
   queueConnections: 3,
   controlConnectSeconds: 5,
@@ -180,6 +199,8 @@ const settings = Config.all({
   chunkSize: integer("CHUNK_SIZE", 65_536, 1_024, 16_777_216),
   maxConcurrentExports: integer("MAX_CONCURRENT_EXPORTS", 3, 1, 64),
   exportParallelism: integer("EXPORT_PARALLELISM", 2, 1, 16),
+  exportSource: oneOf("EXPORT_SOURCE", "copy", ["copy", "cursor"]),
+  streamLookahead: integer("STREAM_LOOKAHEAD", 16_777_216, 0, 1_073_741_824),
   maxSourceConnections: integer("MAX_SOURCE_CONNECTIONS", 64, 1, 1_000),
   exportTtl: duration("EXPORT_TTL", "24 hours", "1 second", "365 days"),
   rateLimitMax: integer("RATE_LIMIT_MAX", 60, 1, 10_000),

@@ -7,6 +7,8 @@ import type { RequestEnv } from "./app.ts"
 /** Bytes that are asked for one chunk at a time. */
 interface Chunks {
   next(): Promise<Uint8Array | undefined>
+  /** Takes a chunk back that nobody reads any more. */
+  recycle?(chunk: Uint8Array): void
 }
 
 /** Chunks that an effect makes, one a run. */
@@ -53,6 +55,8 @@ interface StreamOptions {
   readonly context: Context
   /** The last words of a body that fails, instead of a broken connection. */
   readonly onError?: (lastByte: number | undefined) => Uint8Array
+  /** The body goes to the socket as it is: Bun has written or copied a chunk when it asks for the next. */
+  readonly direct?: boolean
 }
 
 /**
@@ -97,12 +101,13 @@ const pullStream = (
   first: Uint8Array | undefined,
   close: (outcome: Outcome, bytes: number) => Promise<void>,
   warn: (message: string) => void,
-  { context, onError }: StreamOptions
+  { context, onError, direct = false }: StreamOptions
 ): ReadableStream<Uint8Array> => {
   let ahead: { readonly chunk: Uint8Array | undefined } | undefined = { chunk: first }
   let lastByte: number | undefined
   let stall: Timer | undefined
   let bytes = 0
+  let given: Uint8Array | undefined
   let over = false
   const { signal } = context.req.raw
   const { idle } = context.env as RequestEnv
@@ -140,6 +145,8 @@ const pullStream = (
       start: watch,
       async pull(controller) {
         clearTimeout(stall)
+        if (direct && given) chunks.recycle?.(given)
+        given = undefined
         try {
           const { chunk } = ahead ?? { chunk: await chunks.next() }
           ahead = undefined
@@ -151,6 +158,7 @@ const pullStream = (
           }
           bytes += chunk.length
           lastByte = chunk[chunk.length - 1]
+          given = chunk
           controller.enqueue(chunk)
           watch(controller)
         } catch (cause) {

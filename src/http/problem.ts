@@ -2,7 +2,7 @@ import { Data } from "effect"
 import { STATUS_CODES } from "node:http"
 import type { ExportStatus } from "../exports/export-job.ts"
 import type { DatabaseError } from "../postgres/control.ts"
-import type { SourceBusy } from "../rows/row-source.ts"
+import type { SourceBusy } from "../rows/connections.ts"
 import type { SourceError } from "../rows/source-connection.ts"
 import type { StorageError } from "../storage/export-storage.ts"
 

@@ -1,24 +1,26 @@
 import { Effect } from "effect"
 import { limits } from "../config.ts"
-import { RowSource, type ByteRows } from "../rows/row-source.ts"
-import { toSourceError } from "../rows/source-connection.ts"
+import type { ByteRows } from "../rows/byte-rows.ts"
+import { RowSource } from "../rows/row-source.ts"
+import type { SourceError } from "../rows/source-connection.ts"
 import { discard, ExportStorage, type FileWriter, type StorageError, type StorageFull } from "../storage/export-storage.ts"
 import { ExportStore, persist, type ClaimedJob } from "./export-store.ts"
 
-/** What a FileWriter rejects with. */
-const toStorageFailure = (cause: unknown) => cause as StorageError | StorageFull
+/** What ByteRows and FileWriter reject with. */
+const toFailure = (cause: unknown) => cause as SourceError | StorageError | StorageFull
 
 /** Moves the rows into the file, chunk by chunk. */
 const copy = (rows: ByteRows, file: FileWriter) =>
-  Effect.gen(function* () {
-    for (;;) {
-      const chunk = yield* Effect.tryPromise({ try: () => rows.next(), catch: toSourceError })
-      if (chunk === undefined) break
-      yield* Effect.tryPromise({ try: () => file.write(chunk), catch: toStorageFailure })
-      rows.recycle(chunk)
-    }
-    const stored = yield* Effect.tryPromise({ try: () => file.finish(), catch: toStorageFailure })
-    return { ...stored, rows: rows.rows }
+  Effect.tryPromise({
+    try: async (signal) => {
+      for (let chunk; (chunk = await rows.next()); rows.recycle(chunk)) {
+        signal.throwIfAborted()
+        await file.write(chunk)
+      }
+      signal.throwIfAborted()
+      return { ...(await file.finish()), rows: rows.rows }
+    },
+    catch: toFailure
   })
 
 /** Writes the file of one claimed job: rows → storage → `completed`. */

@@ -1,15 +1,18 @@
 import { limits } from "../config.ts"
+import { BufferPool, Chunks } from "../csv/chunks.ts"
 import { CsvEncoder } from "../csv/encoder.ts"
-import type { ExportSpec } from "../exports/export-spec.ts"
-import type { RowPlan } from "./plan.ts"
-import type { ByteRows } from "./row-source.ts"
+import type { ByteRows, CsvShape } from "./byte-rows.ts"
 import { type SourceConnection, type SourceError, toSourceError } from "./source-connection.ts"
+import type { Statement } from "./statement.ts"
 
-/** What of an export decides its bytes, beside its rows. */
-type CsvShape = Pick<ExportSpec, "columns" | "delimiter" | "quote">
+/** What a cursor reads, and the rows that the planner expects of it. */
+interface CursorPlan {
+  readonly statement: Statement
+  readonly estimatedRows: number
+}
 
 /**
- * Reads a plan through a cursor. Rows are encoded as they arrive, and the next batch is asked for at once: the
+ * Reads a statement through a cursor. Rows are encoded as they arrive, and the next batch is asked for at once: the
  * server works while chunks are taken away. Once `readAheadBytes` wait to be taken the socket is paused, so memory
  * is bounded however wide the rows are.
  */
@@ -17,22 +20,26 @@ export class CursorSource implements ByteRows {
   rows = 0
   readonly estimatedRows: number
   readonly #connection: SourceConnection
+  readonly #pool: BufferPool
+  readonly #chunks: Chunks
   readonly #encoder: CsvEncoder
   readonly #fetch: () => Promise<boolean>
   #paused = false
   #end: "not yet" | "reached" | "committed" | SourceError = "not yet"
   /** The rows that came first go out at once: a sparse filter may need long for the next. */
   readonly #flushFirst = () => {
-    this.#encoder.flush()
+    this.#chunks.flush()
     this.#wake()
   }
   /** Wakes `next` when there is a chunk, or the end. */
   #wake: () => void = () => {}
 
-  constructor(connection: SourceConnection, shape: CsvShape, plan: RowPlan, batchSize: number, chunkSize: number) {
+  constructor(connection: SourceConnection, shape: CsvShape, plan: CursorPlan, batchSize: number, chunkSize: number) {
     this.#connection = connection
     this.estimatedRows = plan.estimatedRows
-    this.#encoder = new CsvEncoder(shape, chunkSize)
+    this.#pool = new BufferPool(chunkSize)
+    this.#chunks = new Chunks(this.#pool)
+    this.#encoder = new CsvEncoder(shape, this.#chunks)
     this.#encoder.header(shape.columns)
     this.#fetch = connection.cursor(plan.statement, batchSize, (bytes, start) => this.#take(bytes, start))
     void this.#pump()
@@ -40,8 +47,8 @@ export class CursorSource implements ByteRows {
 
   async next(): Promise<Uint8Array | undefined> {
     for (;;) {
-      const chunk = this.#encoder.shift()
-      if (this.#paused && this.#encoder.fullBytes < limits.readAheadBytes) {
+      const chunk = this.#chunks.shift()
+      if (this.#paused && this.#chunks.fullBytes < limits.readAheadBytes) {
         this.#paused = false
         this.#connection.resume()
       }
@@ -50,7 +57,7 @@ export class CursorSource implements ByteRows {
       if (this.#end === "reached") {
         await this.#connection.commit()
         this.#end = "committed"
-        this.#encoder.flush()
+        this.#chunks.flush()
       } else if (this.#end === "not yet") {
         await new Promise<void>((resolve) => {
           this.#wake = resolve
@@ -62,7 +69,7 @@ export class CursorSource implements ByteRows {
   }
 
   recycle(chunk: Uint8Array): void {
-    this.#encoder.recycle(chunk)
+    this.#pool.recycle(chunk)
   }
 
   /** Per row: no closure is made here, since each would be an allocation. */
@@ -70,9 +77,9 @@ export class CursorSource implements ByteRows {
     this.#encoder.row(bytes, start)
     this.rows++
     if (this.rows === 1) queueMicrotask(this.#flushFirst)
-    if (this.#encoder.fullBytes === 0) return
+    if (this.#chunks.fullBytes === 0) return
     this.#wake()
-    if (!this.#paused && this.#encoder.fullBytes >= limits.readAheadBytes) {
+    if (!this.#paused && this.#chunks.fullBytes >= limits.readAheadBytes) {
       this.#paused = true
       this.#connection.pause()
     }

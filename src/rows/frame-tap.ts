@@ -1,7 +1,7 @@
 import type { Socket } from "node:net"
 
 /** A frame is its type, its length in four bytes (themselves included), and that much. */
-const HEADER_BYTES = 5
+export const HEADER_BYTES = 5
 const DATA_ROW = "D".charCodeAt(0)
 
 /** The payload of one DataRow: `bytes` from `start` to `end`. Valid during the call alone. */
@@ -65,10 +65,21 @@ export const tapDataRows = (socket: Socket, onRow: OnRow, onError: (cause: unkno
     if (at < data.length) complete(data, at)
   }
 
+  interceptData(socket, take, onError)
+}
+
+/** Gives what the socket reads to `take` instead of its `data` listeners, whom `take` may still reach by `emit`. */
+export const interceptData = (
+  socket: Socket,
+  take: (data: Buffer, emit: (frame: Buffer) => void) => void,
+  onError: (cause: unknown) => void
+): void => {
+  const emit = socket.emit.bind(socket)
+  const forward = (frame: Buffer) => void emit("data", frame)
   socket.emit = (event: string | symbol, ...values: Array<unknown>) => {
     if (event !== "data") return emit(event as never, ...(values as []))
     try {
-      take(values[0] as Buffer)
+      take(values[0] as Buffer, forward)
     } catch (cause) {
       // Thrown into the socket it would end the process.
       onError(cause)

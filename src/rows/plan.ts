@@ -1,23 +1,136 @@
 import type { ExportSpec } from "../exports/export-spec.ts"
-import { selectStatement, type Statement } from "./statement.ts"
+import type { Part } from "./statement.ts"
 
-/** How an export is read: its statement, and the rows that the planner expects. */
+/** How an export is read. */
 export interface RowPlan {
-  readonly statement: Statement
+  /** `copy`: the server writes the CSV. `cursor`: it sends rows, and we do. */
+  readonly source: "copy" | "cursor"
+  /** What is read one after the other, each in parts of its own; none: the dataset's query as it is, in one part. */
+  readonly scans: ReadonlyArray<Scan>
+  /** How many parts that makes. */
+  readonly parts: number
+  /** Why it is one part, or how it is split. */
+  readonly reason: string
+  /** Rows that the planner expects. */
   readonly estimatedRows: number
+}
+
+/** A relation read in parts of `pagesPerPart` pages of its `pages`; in one part when that is undefined. */
+interface Scan {
+  readonly schema: string
+  readonly table: string
+  readonly pages: number
+  readonly pagesPerPart: number | undefined
+}
+
+/** The dataset's table, or a partition of it, as the catalog has it. */
+export interface Relation {
+  readonly schema: string
+  readonly table: string
+  /** Its pages can be asked for: a heap, on a server that knows TID range scans (PostgreSQL 14). */
+  readonly paged: boolean
+  /** Read by its own name it shows the same rows as through the dataset: no row security, no inheritance, a privilege. */
+  readonly direct: boolean
+  readonly foreign: boolean
+  readonly pages: number
+  /** TOAST included. */
+  readonly bytes: number
+}
+
+/** A node of `explain (format json)`. */
+interface PlanNode {
+  readonly "Node Type": string
+  readonly "Relation Name"?: string
+  readonly "Plan Rows": number
+  readonly "Plan Width": number
+  readonly Plans?: ReadonlyArray<PlanNode>
 }
 
 /** The one row that `explain (format json)` answers. */
 export interface Explained {
-  readonly "QUERY PLAN": ReadonlyArray<{ readonly Plan: { readonly "Plan Rows": number } }>
+  readonly "QUERY PLAN": ReadonlyArray<{ readonly Plan: PlanNode }>
 }
 
-export const explainStatement = (spec: ExportSpec): Statement => {
-  const { text, values } = selectStatement(spec)
-  return { text: `explain (format json) ${text}`, values }
+interface PlanSettings {
+  readonly source: "copy" | "cursor"
+  /** Connections that the export may have. */
+  readonly connections: number
+  /** Bytes of CSV that a part should make. */
+  readonly partBytes: number
+  /** Pages that a part reads at most, however few bytes come of them: it may have to be read again. */
+  readonly partPages: number
 }
 
-export const planRows = (spec: ExportSpec, [explained]: ReadonlyArray<Explained>): RowPlan => ({
-  statement: selectStatement(spec),
-  estimatedRows: Math.min(explained?.["QUERY PLAN"][0]?.Plan["Plan Rows"] ?? 0, spec.total ?? Number.POSITIVE_INFINITY)
-})
+/** Fewer are not worth another connection. */
+const LEAST_PARTS = 3
+
+/**
+ * Decides how an export is read, from the planner's own view of its query and the catalog's of its relations: a
+ * full scan of a heap is split into ranges of pages, a partitioned table into its partitions as the planner
+ * appends them, and all else is one part.
+ */
+export const planRows = (
+  spec: ExportSpec,
+  { "QUERY PLAN": [explained] }: Explained,
+  relations: ReadonlyArray<Relation>,
+  settings: PlanSettings
+): RowPlan => {
+  const root = explained!.Plan
+  const estimatedRows = Math.min(root["Plan Rows"], spec.total ?? Number.POSITIVE_INFINITY)
+  const onePart = (reason: string): RowPlan => ({ source: settings.source, scans: [], parts: 1, reason, estimatedRows })
+  if (settings.source === "cursor") return onePart("a cursor reads in one part")
+  if (settings.connections === 1) return onePart("one connection")
+  if (spec.total !== undefined) return onePart("a total")
+
+  const nodes = root["Node Type"] === "Append" ? (root.Plans ?? []) : [root]
+  const scans: Array<Scan> = []
+  for (const node of nodes) {
+    const named = relations.filter(({ table }) => table === node["Relation Name"])
+    const relation = named[0]
+    if (!relation || named.length > 1) return onePart(`the plan is ${article(root["Node Type"])}`)
+    const name = `${relation.schema}.${relation.table}`
+    // Two connections to a foreign server would see two moments of it.
+    if (relation.foreign) return onePart(`${name} is foreign`)
+    if (!relation.direct) return onePart(`${name} shows other rows by itself`)
+    const { schema, table, pages } = relation
+    const split = node["Node Type"] === "Seq Scan" && relation.paged
+    if (!split && nodes.length === 1) return onePart(`the plan is ${article(node["Node Type"])}`)
+    scans.push({ schema, table, pages, pagesPerPart: split ? pagesPerPart(node, relation, settings) : undefined })
+  }
+  const parts = scans.reduce((sum, scan) => sum + partCount(scan), 0)
+  if (parts < LEAST_PARTS) return onePart("small")
+  return {
+    source: "copy",
+    scans,
+    parts,
+    reason: scans.length > 1 ? "partitions and ranges of pages" : "ranges of pages",
+    estimatedRows
+  }
+}
+
+const article = (nodeType: string) => `${/^[AEIO]/.test(nodeType) ? "an" : "a"} ${nodeType}`
+
+const partCount = ({ pages, pagesPerPart = Number.POSITIVE_INFINITY }: Scan) => Math.max(1, Math.ceil(pages / pagesPerPart))
+
+const pagesPerPart = (node: PlanNode, { pages, bytes }: Relation, { partBytes, partPages }: PlanSettings): number => {
+  const rowsPerPage = node["Plan Rows"] / Math.max(1, pages)
+  // The planner's width leaves TOAST out; what is stored bounds it from the other side.
+  const csvBytesPerPage = Math.max(1, rowsPerPage * node["Plan Width"], bytes / Math.max(1, pages) - PAGE_BYTES)
+  return Math.min(partPages, Math.max(1, Math.round(partBytes / csvBytesPerPage)))
+}
+
+/** PostgreSQL's usual one; here it only tells heap from TOAST. */
+const PAGE_BYTES = 8192
+
+/** The parts of a plan in the order of the file, one at a time: a large table has hundreds of thousands. */
+export function* partsOf({ scans }: RowPlan): Generator<Part | undefined> {
+  if (scans.length === 0) yield undefined
+  for (const { schema, table, pages, pagesPerPart: step } of scans) {
+    if (step === undefined) yield { schema, table }
+    // The last range is open: nothing visible lies beyond the pages counted, but nothing is lost by looking.
+    else
+      for (let from = 0; from === 0 || from < pages; from += step) {
+        yield { schema, table, pages: { from, to: from + step < pages ? from + step : undefined } }
+      }
+  }
+}

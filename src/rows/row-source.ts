@@ -1,70 +1,81 @@
-import { Data, Effect, Redacted, type Scope } from "effect"
+import { Effect, Redacted, type Scope } from "effect"
 import { AppConfig, Databases, limits } from "../config.ts"
+import { datasets } from "../datasets/users.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
+import type { ByteRows } from "./byte-rows.ts"
+import { relationsStatement } from "./catalog.ts"
+import { makeConnections, type SourceBusy } from "./connections.ts"
+import { CopySource } from "./copy-source.ts"
 import { CursorSource } from "./cursor-source.ts"
-import { explainStatement, planRows, type Explained } from "./plan.ts"
-import { connectSource, SourceError, toSourceError } from "./source-connection.ts"
+import { assist } from "./helpers.ts"
+import { partsOf, planRows, type Explained, type Relation, type RowPlan } from "./plan.ts"
+import { connectSource, toSourceError, type SourceConnection, type SourceError } from "./source-connection.ts"
+import { copyStatement, quoteStatement, selectStatement } from "./statement.ts"
 
-/** The bytes of one export, in order, from one snapshot. */
-export interface ByteRows {
-  /**
-   * The next chunk; undefined after the last, which comes only when the database has answered `commit`.
-   * Rejects with SourceError. One call at a time. The receiver owns the chunk.
-   */
-  next(): Promise<Uint8Array | undefined>
-  /** Gives a chunk's buffer back for reuse, when nobody reads it any more. */
-  recycle(chunk: Uint8Array): void
-  /** Rows encoded so far. */
-  readonly rows: number
-  /** Rows that the planner expects. */
-  readonly estimatedRows: number
+/** The COPY statements of a plan's parts. */
+const copyStatements = async (connection: SourceConnection, spec: ExportSpec, plan: RowPlan): Promise<Iterator<string>> => {
+  const statement = selectStatement(spec)
+  const [quoted = {}] =
+    statement.values.length > 0 ? await connection.query<Record<string, string>>(quoteStatement(statement)) : []
+  return partsOf(plan).map((part) => copyStatement(spec, Object.values(quoted), part))
 }
 
-/** All source connections are in use, and stayed so for `streamAdmissionMs`. */
-export class SourceBusy extends Data.TaggedError("SourceBusy")<{ readonly message: string }> {}
-
-/** Takes a permit, and gives it back when the scope closes. */
-const permit = (semaphore: Effect.Semaphore) =>
-  Effect.uninterruptibleMask((restore) =>
-    restore(semaphore.take(1)).pipe(Effect.zipRight(Effect.addFinalizer(() => semaphore.release(1))))
-  )
+const attempt = <A>(work: () => Promise<A>) => Effect.tryPromise({ try: work, catch: toSourceError })
 
 /** Opens exports on the source database, on at most `MAX_SOURCE_CONNECTIONS` connections at once. */
 export class RowSource extends Effect.Service<RowSource>()("RowSource", {
   effect: Effect.gen(function* () {
-    const { batchSize, chunkSize, maxConcurrentExports, maxSourceConnections } = yield* AppConfig
+    const { batchSize, chunkSize, exportSource, exportParallelism, maxConcurrentExports, maxSourceConnections, streamLookahead } =
+      yield* AppConfig
     const url = Redacted.value((yield* Databases).source)
-    const permits = yield* Effect.makeSemaphore(maxSourceConnections)
-    // Streams that stall must not keep the jobs from working.
-    const streamPermits = yield* Effect.makeSemaphore(Math.max(1, maxSourceConnections - maxConcurrentExports))
+    const connections = yield* makeConnections({
+      connections: maxSourceConnections,
+      jobs: maxConcurrentExports,
+      helpers: Math.floor(streamLookahead / limits.helperBytes)
+    })
 
-    const connect = (spec: ExportSpec) =>
+    const plan = async (connection: SourceConnection, spec: ExportSpec): Promise<RowPlan> => {
+      const { text, values } = selectStatement(spec)
+      const [explained] = await connection.query<Explained>({ text: `explain (format json) ${text}`, values })
+      const relations =
+        exportSource === "copy" ? await connection.query<Relation>(relationsStatement(datasets[spec.dataset]!)) : []
+      return planRows(spec, explained!, relations, {
+        source: exportSource,
+        connections: exportParallelism,
+        partBytes: limits.partBytes,
+        partPages: limits.partPages
+      })
+    }
+
+    const start = (spec: ExportSpec) =>
       Effect.gen(function* () {
         const connection = yield* connectSource(url)
-        return yield* Effect.tryPromise({
-          try: async () => {
-            const plan = planRows(spec, await connection.query<Explained>(explainStatement(spec)))
-            return new CursorSource(connection, spec, plan, batchSize, chunkSize)
-          },
-          catch: toSourceError
-        })
+        const rowPlan = yield* attempt(() => plan(connection, spec))
+        const { source, parts, reason, estimatedRows } = rowPlan
+        yield* Effect.logInfo("export planned").pipe(Effect.annotateLogs({ source, parts, reason, estimatedRows }))
+        if (source === "cursor") {
+          return new CursorSource(connection, spec, { statement: selectStatement(spec), estimatedRows }, batchSize, chunkSize)
+        }
+        const statements = yield* attempt(() => copyStatements(connection, spec, rowPlan))
+        const snapshot = parts > 1 ? yield* attempt(() => connection.exportSnapshot()) : ""
+        const helpers = Math.min(exportParallelism, parts) - 1
+        const rows = new CopySource(connection, spec, statements, estimatedRows, chunkSize, helpers * limits.helperBytes)
+        yield* Effect.forkScoped(
+          Effect.all(
+            Array.from({ length: helpers }, () => assist(rows, connections, url, snapshot)),
+            { concurrency: "unbounded" }
+          )
+        )
+        return rows
       })
 
     /** Waits for a connection as long as it takes. The scope owns the connection. */
     const open = (spec: ExportSpec): Effect.Effect<ByteRows, SourceError, Scope.Scope> =>
-      permit(permits).pipe(Effect.zipRight(connect(spec)))
+      connections.lead.pipe(Effect.zipRight(start(spec)))
 
-    /** Waits `streamAdmissionMs` for a connection: somebody holds the line. */
+    /** Waits `streamAdmissionMs` for a connection. */
     const openNow = (spec: ExportSpec): Effect.Effect<ByteRows, SourceError | SourceBusy, Scope.Scope> =>
-      permit(streamPermits).pipe(
-        Effect.zipRight(permit(permits)),
-        Effect.timeoutFail({
-          duration: limits.streamAdmissionMs,
-          onTimeout: () =>
-            new SourceBusy({ message: `Cannot start the export: all ${maxSourceConnections} source connections are in use` })
-        }),
-        Effect.zipRight(connect(spec))
-      )
+      connections.leadNow.pipe(Effect.zipRight(start(spec)))
 
     /** Succeeds when the source answers; beside the bound, so that a busy service is not an unready one. */
     const check = Effect.scoped(connectSource(url)).pipe(Effect.asVoid)

@@ -11,9 +11,10 @@ import type { Socket } from "node:net"
 import { Data, Effect, type Scope } from "effect"
 import postgres from "postgres"
 import { limits } from "../config.ts"
-import type { Statement } from "./statement.ts"
+import { tapCopyData, type CopySink, type CopyTap } from "./copy-tap.ts"
 import { tapDataRows, type OnRow } from "./frame-tap.ts"
 import { openSocket, socketTarget } from "./source-socket.ts"
+import type { Statement } from "./statement.ts"
 
 /** The source database failed. `message` is fit for the user; `retryable` says whether another try may succeed. */
 export class SourceError extends Data.TaggedError("SourceError")<{
@@ -31,9 +32,12 @@ const parameters = {
   statement_timeout: "0",
   idle_in_transaction_session_timeout: "0",
   lock_timeout: limits.sourceLockMs,
-  // Compiling costs more than it gives before a first row, and scans that start in the middle would change the order.
+  // Compiling costs more than it gives before a first row.
   jit: "off",
-  synchronize_seqscans: "off"
+  // One order of rows for all ways to read them: no scan that starts in the middle, none by several processes, whose
+  // number is `EXPORT_PARALLELISM`'s to bound.
+  synchronize_seqscans: "off",
+  max_parallel_workers_per_gather: "0"
 }
 
 /** Class 42: a missing table or column, a missing privilege. Trying again does not help. */
@@ -53,6 +57,7 @@ export class SourceConnection {
   #socket: Socket | undefined
   /** What postgres.js reads: the socket, or the TLS on it. */
   #stream: Socket | undefined
+  #copyTap: CopyTap | undefined
   #ended: SourceError | undefined
   /** Fails the one wait that is under way. Racing each wait against one long promise would keep every batch alive. */
   #fail: ((error: SourceError) => void) | undefined
@@ -88,8 +93,8 @@ export class SourceConnection {
     this.#ready.catch(() => {})
   }
 
-  /** Opens the session and its read-only snapshot. */
-  async begin(): Promise<void> {
+  /** Opens the session and its read-only snapshot: a new one, or the one that another connection has exported. */
+  async begin(snapshot?: string): Promise<void> {
     await this.#wait(() => this.#ready)
     // Not on every server: since PostgreSQL 14 (without it a computing query ends with its next row), and 17.
     for (const setting of [`client_connection_check_interval = ${limits.sourceCheckMs}`, "transaction_timeout = 0"]) {
@@ -98,6 +103,16 @@ export class SourceConnection {
       })
     }
     await this.#wait(() => this.#sql.unsafe("begin isolation level repeatable read read only"))
+    if (snapshot !== undefined) await this.#wait(() => this.#sql.unsafe(`set transaction snapshot '${snapshot}'`))
+  }
+
+  /** The name under which other connections get this snapshot, as long as this one is open. */
+  async exportSnapshot(): Promise<string> {
+    const [row] = await this.query<{ snapshot: string }>({ text: "select pg_export_snapshot() as snapshot", values: [] })
+    const { snapshot } = row!
+    if (!/^[0-9A-F-]+$/.test(snapshot))
+      throw new SourceError({ message: `Cannot use the snapshot ${snapshot}`, retryable: false })
+    return snapshot
   }
 
   /** The rows of a short statement, decoded. */
@@ -110,10 +125,7 @@ export class SourceConnection {
    * whether there may be more after these; one fetch at a time.
    */
   cursor({ text, values }: Statement, batchSize: number, onRow: OnRow): () => Promise<boolean> {
-    tapDataRows(this.#stream!, onRow, (cause) => {
-      this.#end(String(cause))
-      this.#socket?.destroy()
-    })
+    tapDataRows(this.#stream!, onRow, this.#broken)
     const cursor = this.#sql.unsafe(text, [...values]).cursor(batchSize)
     const batches = cursor[Symbol.asyncIterator]()
     return async () => {
@@ -125,6 +137,21 @@ export class SourceConnection {
         this.#ended ??= toSourceError(cause)
         throw this.#ended
       }
+    }
+  }
+
+  /** Runs a `copy … to stdout`, whose bytes go to `sink`. Resolves to its rows when all of them have come. */
+  async copy(text: string, sink: CopySink): Promise<number> {
+    const tap = (this.#copyTap ??= tapCopyData(this.#stream!, this.#broken))
+    tap.sink = sink
+    tap.rows = 0
+    try {
+      const { count } = await this.#wait(() => this.#sql.unsafe(text))
+      if (count !== tap.rows)
+        throw new SourceError({ message: `Cannot read: ${tap.rows} rows came of ${count} that were sent`, retryable: true })
+      return tap.rows
+    } finally {
+      tap.sink = undefined
     }
   }
 
@@ -154,6 +181,12 @@ export class SourceConnection {
     this.#socket?.destroy()
   }
 
+  /** What arrived cannot be used. */
+  readonly #broken = (cause: unknown) => {
+    this.#end(String(cause))
+    this.#socket?.destroy()
+  }
+
   #end(reason: string): void {
     this.#ended ??= new SourceError({ message: `Cannot read from the source database: ${reason}`, retryable: true })
     this.#fail?.(this.#ended)
@@ -175,13 +208,13 @@ export class SourceConnection {
 }
 
 /** A connection with an open snapshot, destroyed when the scope closes. */
-export const connectSource = (url: string): Effect.Effect<SourceConnection, SourceError, Scope.Scope> =>
+export const connectSource = (url: string, snapshot?: string): Effect.Effect<SourceConnection, SourceError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => new SourceConnection(url)),
     (connection) => Effect.sync(() => connection.destroy())
   ).pipe(
     Effect.tap((connection) =>
-      Effect.tryPromise({ try: () => connection.begin(), catch: toSourceError }).pipe(
+      Effect.tryPromise({ try: () => connection.begin(snapshot), catch: toSourceError }).pipe(
         Effect.timeoutFail({
           duration: limits.sourceConnectMs,
           onTimeout: () =>

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url"
-import packageJson from "../../package.json"
+import { heapSettings } from "../support/runtime.ts"
 import { runProcess, type Case, type Finished, type Printed } from "./case.ts"
 
 const measured = ({ output, cpuSeconds, peakRssMb }: Finished) => ({ ...(JSON.parse(output) as Printed), cpuSeconds, peakRssMb })
@@ -42,17 +42,24 @@ const node = (url: string): Case => ({
     measured(await runProcess(["node", fileURLToPath(import.meta.resolve("./node-pipeline.mjs"))], { DATABASE_URL: url }))
 })
 
-/** The row source as the service runs it: one minified bundle, under the `server` script's heap setting. */
+/** The row source as the service runs it: one minified bundle, under the `server` script's heap settings. */
 const cursor = (url: string, directory: string): Case => {
   const bundle = once(async () => {
     const entry = fileURLToPath(import.meta.resolve("./cursor-program.ts"))
     const { outputs } = await Bun.build({ entrypoints: [entry], target: "bun", minify: true, outdir: directory })
     return outputs[0]!.path
   })
-  const [, name = "", value = ""] = /(BUN_JSC_\w+)=(\d+)/.exec(packageJson.scripts.server) ?? []
   return {
     name: "cursor",
-    run: async () => measured(await runProcess([process.execPath, await bundle()], { DATABASE_URL: url, [name]: value }))
+    run: async () =>
+      measured(
+        await runProcess([process.execPath, await bundle()], {
+          DATABASE_URL: url,
+          EXPORT_SOURCE: "cursor",
+          LOG_LEVEL: "warning",
+          ...heapSettings
+        })
+      )
   }
 }
 

@@ -2,7 +2,8 @@
 import { Effect, Layer, Redacted } from "effect"
 import { AppConfig, Databases } from "../../src/config.ts"
 import { toExportSpec } from "../../src/exports/export-spec.ts"
-import { RowSource, type ByteRows } from "../../src/rows/row-source.ts"
+import type { ByteRows } from "../../src/rows/byte-rows.ts"
+import { RowSource } from "../../src/rows/row-source.ts"
 import type { Printed } from "./case.ts"
 
 const databases = Layer.effect(

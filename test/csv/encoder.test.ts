@@ -5,6 +5,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import * as fc from "fast-check"
 import { defaultDialect, type Dialect } from "../../src/csv/dialect.ts"
+import { BufferPool, Chunks } from "../../src/csv/chunks.ts"
 import { CsvEncoder } from "../../src/csv/encoder.ts"
 import { awkward, dialects, parseCsv } from "./csv-arbitraries.ts"
 
@@ -51,19 +52,20 @@ interface Consumer {
 
 /** The chunks of header and rows, as a consumer sees them that reads late, recycles each, and spoils it before. */
 const chunksOf = ([header, ...rows]: ReadonlyArray<Row>, dialect: Dialect, { chunkSize, batches, held }: Consumer) => {
-  const encoder = new CsvEncoder(dialect, chunkSize)
-  const chunks: Array<Buffer> = []
+  const chunks = new Chunks(new BufferPool(chunkSize))
+  const encoder = new CsvEncoder(dialect, chunks)
+  const taken: Array<Buffer> = []
   const waiting: Array<Uint8Array> = []
   const consume = (keep: number) => {
-    const before = encoder.fullBytes
-    let taken = 0
-    for (let chunk; (chunk = encoder.shift()); taken += chunk.length) waiting.push(chunk)
-    expect({ taken, left: encoder.fullBytes }).toEqual({ taken: before, left: 0 })
+    const before = chunks.fullBytes
+    let bytes = 0
+    for (let chunk; (chunk = chunks.shift()); bytes += chunk.length) waiting.push(chunk)
+    expect({ bytes, left: chunks.fullBytes }).toEqual({ bytes: before, left: 0 })
     while (waiting.length > keep) {
       const chunk = waiting.shift()!
-      chunks.push(Buffer.from(chunk))
+      taken.push(Buffer.from(chunk))
       new Uint8Array(chunk.buffer).fill(0xa5)
-      encoder.recycle(chunk)
+      chunks.pool.recycle(chunk)
     }
   }
   encoder.header(header!.map(String))
@@ -73,9 +75,9 @@ const chunksOf = ([header, ...rows]: ReadonlyArray<Row>, dialect: Dialect, { chu
     consume(held)
     at += size
   }
-  encoder.flush()
+  chunks.flush()
   consume(0)
-  return chunks
+  return taken
 }
 
 /** Chunks above the bound, save those that lie within one value with its delimiter and line end. */
@@ -138,11 +140,16 @@ const lines = (rows: ReadonlyArray<Row>, dialect = defaultDialect) =>
 
 const besideB = (value: string) => lines([[value, "b"]])
 
+const encoding = () => {
+  const chunks = new Chunks(new BufferPool(1024))
+  return { chunks, encoder: new CsvEncoder(defaultDialect, chunks) }
+}
+
 /** The one chunk of a row with one value of `length` bytes. */
-const encodeOne = (encoder: CsvEncoder, length: number): Uint8Array => {
+const encodeOne = ({ encoder, chunks }: ReturnType<typeof encoding>, length: number): Uint8Array => {
   encodeRow(encoder, ["x".repeat(length)])
-  encoder.flush()
-  return encoder.shift()!
+  chunks.flush()
+  return chunks.shift()!
 }
 
 describe("any rows in any dialect, batches and chunks", () => {
@@ -208,25 +215,25 @@ describe("a value", () => {
 
 describe("a recycled buffer", () => {
   test("is filled again; one that held a larger value is let go", () => {
-    const encoder = new CsvEncoder(defaultDialect, 1024)
-    const first = encodeOne(encoder, 100)
-    const large = encodeOne(encoder, 5000)
+    const one = encoding()
+    const first = encodeOne(one, 100)
+    const large = encodeOne(one, 5000)
     // The line end after a value that fills its chunk.
-    encoder.flush()
-    while (encoder.shift());
-    encoder.recycle(first)
-    encoder.recycle(large)
-    const later = Array.from({ length: 8 }, () => encodeOne(encoder, 100).buffer)
+    one.chunks.flush()
+    while (one.chunks.shift());
+    one.chunks.pool.recycle(first)
+    one.chunks.pool.recycle(large)
+    const later = Array.from({ length: 8 }, () => encodeOne(one, 100).buffer)
     expect(later).toContain(first.buffer)
     expect(later).not.toContain(large.buffer)
   })
 
   test("is one of a few: the rest go to the garbage collector", () => {
-    const encoder = new CsvEncoder(defaultDialect, 1024)
-    const many = Array.from({ length: 50 }, () => encodeOne(encoder, 100))
-    for (const chunk of many) encoder.recycle(chunk)
+    const one = encoding()
+    const many = Array.from({ length: 50 }, () => encodeOne(one, 100))
+    for (const chunk of many) one.chunks.pool.recycle(chunk)
     const before = new Set(many.map(({ buffer }) => buffer))
-    const reused = Array.from({ length: 50 }, () => encodeOne(encoder, 100)).filter(({ buffer }) => before.has(buffer))
+    const reused = Array.from({ length: 50 }, () => encodeOne(one, 100)).filter(({ buffer }) => before.has(buffer))
     expect(reused.length).toBeLessThanOrEqual(3)
   })
 })

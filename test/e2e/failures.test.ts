@@ -80,7 +80,7 @@ test("a client that stops reading stops the query, and ends it when it leaves", 
   await until("the query to wait for its client", async () => {
     const [row] =
       await sql`select wait_event from pg_stat_activity where application_name = 'sluice source' and datname = current_database()`
-    looks = row?.["wait_event"] === "ClientRead" ? looks + 1 : 0
+    looks = row?.["wait_event"] === "ClientWrite" ? looks + 1 : 0
     return looks === 30
   })
   paused!.destroy()

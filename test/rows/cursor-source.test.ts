@@ -6,11 +6,11 @@ import { pipeline } from "node:stream/promises"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import postgres from "postgres"
-import packageJson from "../../package.json"
 import { defaultDialect, type Dialect } from "../../src/csv/dialect.ts"
 import { CursorSource } from "../../src/rows/cursor-source.ts"
 import { connectSource } from "../../src/rows/source-connection.ts"
 import { awkward, dialects, parseCsv } from "../csv/csv-arbitraries.ts"
+import { heapSettings } from "../support/runtime.ts"
 import { connect, freshDatabase } from "../support/shared.ts"
 import { until } from "../support/until.ts"
 
@@ -115,8 +115,7 @@ const measure = async (query: string): Promise<{ bytes: number; grownMB: number 
     }
     const reading = Effect.flatMap(connectSource(process.env.SOURCE), (connection) => Effect.promise(() => read(connection)))
     await Effect.runPromise(Effect.scoped(reading))`
-  const [, setting = "", value = ""] = /(BUN_JSC_\w+)=(\d+)/.exec(packageJson.scripts.server) ?? []
-  const env = { ...process.env, QUERY: query, SOURCE: url, [setting]: value }
+  const env = { ...process.env, QUERY: query, SOURCE: url, ...heapSettings }
   const child = Bun.spawn([process.execPath, "-e", program], { cwd: join(import.meta.dir, "../.."), env, stdout: "pipe" })
   return (await child.stdout.json()) as { bytes: number; grownMB: number }
 }

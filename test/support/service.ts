@@ -1,10 +1,7 @@
 /** A Sluice in a process of its own, as `bun run server` starts it. */
 import { join } from "node:path"
-import packageJson from "../../package.json"
+import { bunFlags, heapSettings } from "./runtime.ts"
 import { freshDatabase, serverBundle, temporaryDirectory } from "./shared.ts"
-
-/** What the `server` script sets and passes besides building. */
-const [, heapSetting = "", bunFlags = ""] = /(BUN_JSC_\S+) exec bun (.*) dist\/main\.js$/.exec(packageJson.scripts.server) ?? []
 
 export interface Service {
   readonly url: string
@@ -25,12 +22,11 @@ export interface Service {
 export const startService = async (env: Record<string, string> = {}): Promise<Service> => {
   const storage = env["EXPORT_STORAGE_PATH"] ?? (await temporaryDirectory())
   const database = env["DATABASE_URL"] ?? (await freshDatabase())
-  const [name = "", value = ""] = heapSetting.split("=")
-  const child = Bun.spawn([process.execPath, ...bunFlags.split(" "), await serverBundle()], {
+  const child = Bun.spawn([process.execPath, ...bunFlags, await serverBundle()], {
     cwd: join(import.meta.dir, "../.."),
     env: {
       PATH: process.env["PATH"],
-      [name]: value,
+      ...heapSettings,
       PORT: "0",
       LOG_FORMAT: "json",
       DATABASE_URL: database,

@@ -1,0 +1,208 @@
+import { limits } from "../config.ts"
+import { BufferPool, Chunks } from "../csv/chunks.ts"
+import { CsvEncoder } from "../csv/encoder.ts"
+import type { ByteRows, CsvShape } from "./byte-rows.ts"
+import { OpenPart, Reader } from "./open-part.ts"
+import { toSourceError, type SourceConnection, type SourceError } from "./source-connection.ts"
+
+/**
+ * Reads the parts of an export by COPY and hands their bytes on in order. The lead, whose snapshot it is, reads from
+ * the beginning to the end; helpers, connections in the same snapshot, may come and go.
+ *
+ * What waits to be taken is bounded: `readAheadBytes` of the part whose turn it is, and `helperBytes` a helper in
+ * all; a reader beyond that is paused, and one read of each socket may exceed it. A part that its reader gave up is
+ * read again by the next one that is free. So that the file goes on without helpers, none is dismissed from a part
+ * that the lead, held up on a later one, would not come to.
+ */
+export class CopySource implements ByteRows {
+  readonly estimatedRows: number
+  readonly #statements: Iterator<string>
+  readonly #pool: BufferPool
+  readonly #header: Chunks
+  readonly #lead: Reader
+  /** Parts begun, in the order of the file. */
+  readonly #open: Array<OpenPart> = []
+  #begun = 0
+  #helpers = 0
+  /** Every part is begun. */
+  #exhausted = false
+  #leadDone = false
+  #handedRows = 0
+  #failure: SourceError | undefined
+  #committed = false
+  /** Readers, and `next`, that wait for something to change. */
+  #waiting: Array<() => void> = []
+
+  /** `statements` are the parts' COPY statements; `lookAheadBytes` is what all its helpers together may let wait. */
+  constructor(
+    lead: SourceConnection,
+    shape: CsvShape,
+    statements: Iterator<string>,
+    estimatedRows: number,
+    chunkSize: number,
+    lookAheadBytes: number
+  ) {
+    this.estimatedRows = estimatedRows
+    this.#statements = statements
+    this.#pool = new BufferPool(chunkSize, lookAheadBytes)
+    this.#header = new Chunks(this.#pool)
+    new CsvEncoder(shape, this.#header).header(shape.columns)
+    this.#header.flush()
+    this.#lead = new Reader(lead)
+    this.#readParts(this.#lead, () => false).then(
+      () => (this.#leadDone = true),
+      (cause: unknown) => this.fail(toSourceError(cause))
+    )
+  }
+
+  get rows(): number {
+    return this.#open.reduce((sum, part) => sum + part.rows, this.#handedRows)
+  }
+
+  /** No part is left to begin. */
+  get begunAll(): boolean {
+    return this.#exhausted || this.#failure !== undefined
+  }
+
+  /** Bytes that wait to be taken. */
+  get waitingBytes(): number {
+    return this.#open.reduce((sum, { chunks }) => sum + chunks.fullBytes, 0)
+  }
+
+  async next(): Promise<Uint8Array | undefined> {
+    for (;;) {
+      if (this.#failure) throw this.#failure
+      const part = this.#open[0]
+      if (part && part.chunks.fullBytes > 0) {
+        const chunk = this.#header.shift() ?? part.shift()
+        this.#changed()
+        return chunk
+      }
+      if (part?.whole) {
+        this.#open.shift()
+        this.#handedRows += part.rows
+        this.#changed()
+      } else if (!part && this.#exhausted) {
+        if (!this.#committed) await this.#lead.connection.commit()
+        this.#committed = true
+        return this.#header.shift()
+      } else {
+        await this.#change()
+      }
+    }
+  }
+
+  recycle(chunk: Uint8Array): void {
+    this.#pool.recycle(chunk)
+  }
+
+  /** Makes `next` reject. */
+  fail(error: SourceError): void {
+    this.#failure ??= error
+    this.#changed()
+  }
+
+  /** Reads parts on another connection of the same snapshot, until none is left to begin or `wanted` elsewhere. */
+  async help(reader: Reader, wanted: () => boolean): Promise<void> {
+    this.#helpers++
+    try {
+      await this.#readParts(reader, wanted)
+    } finally {
+      this.#helpers--
+      this.#changed()
+    }
+  }
+
+  /**
+   * Ends a helper's work, and drops what it and others read further ahead than the lead, unless the lead would not
+   * come to the part that is left.
+   */
+  dismiss(helper: Reader): boolean {
+    const leadAt = this.#lead.part?.number ?? -1
+    if (this.#leadDone || (helper.part && helper.part.number < leadAt)) return false
+    helper.dismissed = true
+    helper.connection.destroy()
+    for (const part of this.#open.slice(1)) if (part.whole && part.number > leadAt) part.reset()
+    this.#changed()
+    return true
+  }
+
+  /** Whether a part waits for a reader that the lead has gone past. */
+  get leftBehind(): boolean {
+    const { part: current } = this.#lead
+    return current !== undefined && this.#open.some(({ unread, number }) => unread && number < current.number)
+  }
+
+  async #readParts(reader: Reader, wanted: () => boolean): Promise<void> {
+    for (let part; (part = await this.#takePart(reader, wanted));) {
+      reader.part = part
+      part.reader = reader
+      try {
+        await part.read(reader.connection, () => this.#arrived())
+      } finally {
+        // The end of a part may have come with what it was held for.
+        reader.held = false
+        reader.part = undefined
+        part.reader = undefined
+        if (!part.whole) part.reset()
+        this.#changed()
+      }
+    }
+  }
+
+  /** The part to be read next: one that was left, or a new one as soon as there is room for what comes of it. */
+  async #takePart(reader: Reader, wanted: () => boolean): Promise<OpenPart | undefined> {
+    for (;;) {
+      if (this.#failure || reader.dismissed) return undefined
+      const left = this.#open.find(({ unread }) => unread)
+      if (left || wanted()) return left
+      if (!this.#exhausted && (this.#open.length === 0 || !this.#isFull())) {
+        const { value, done } = this.#statements.next()
+        if (!done) {
+          const part = new OpenPart(this.#begun++, value, this.#pool)
+          this.#open.push(part)
+          return part
+        }
+        this.#exhausted = true
+        this.#changed()
+      }
+      // The lead stays until no helper can leave it anything to read.
+      if (this.#exhausted && (reader !== this.#lead || this.#open.every(({ whole }) => whole))) return undefined
+      reader.held = true
+      await this.#change()
+      reader.held = false
+    }
+  }
+
+  #isFull(): boolean {
+    return (
+      this.#open.length >= limits.openParts ||
+      this.waitingBytes >= Math.max(limits.readAheadBytes, this.#helpers * limits.helperBytes)
+    )
+  }
+
+  /** After each read of a socket. */
+  #arrived(): void {
+    const [head] = this.#open
+    // The rows that came first go out at once: a sparse filter may need long for the next.
+    if (this.#header.fullBytes > 0) head?.chunks.flush()
+    this.#changed()
+  }
+
+  /** Pauses and resumes the readers as what waits demands, and wakes who waits. */
+  #changed(): void {
+    const full = this.#isFull()
+    for (const [place, { reader, chunks }] of this.#open.entries()) {
+      if (!reader) continue
+      reader.held = place === 0 ? chunks.fullBytes >= limits.readAheadBytes : full
+    }
+    const woken = this.#waiting
+    if (woken.length === 0) return
+    this.#waiting = []
+    for (const wake of woken) wake()
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+}

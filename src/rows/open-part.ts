@@ -1,0 +1,104 @@
+import { crc32 } from "node:zlib"
+import { Chunks, type BufferPool } from "../csv/chunks.ts"
+import type { CopySink } from "./copy-tap.ts"
+import type { SourceConnection } from "./source-connection.ts"
+
+/** A connection that reads parts, one at a time. */
+export class Reader {
+  part: OpenPart | undefined
+  /** It is to stop. */
+  dismissed = false
+  #heldAt: number | undefined
+  #heldMs = 0
+
+  constructor(readonly connection: SourceConnection) {}
+
+  /** Whether it has to wait, because what it and others have read is not taken fast enough. */
+  get held(): boolean {
+    return this.#heldAt !== undefined
+  }
+
+  set held(held: boolean) {
+    if (held === this.held) return
+    this.#heldMs = this.heldMs
+    this.#heldAt = held ? performance.now() : undefined
+    if (held) this.connection.pause()
+    else this.connection.resume()
+  }
+
+  /** How long it was held so far. */
+  get heldMs(): number {
+    return this.#heldMs + (this.#heldAt === undefined ? 0 : performance.now() - this.#heldAt)
+  }
+}
+
+/** A part that was begun and is not yet handed on to its end. */
+export class OpenPart {
+  chunks: Chunks
+  reader: Reader | undefined
+  /** All of it has come. */
+  whole = false
+  rows = 0
+  /** Bytes handed on, and their CRC-32. */
+  #handedBytes = 0
+  #handedCrc = 0
+
+  constructor(
+    readonly number: number,
+    readonly statement: string,
+    private readonly pool: BufferPool
+  ) {
+    this.chunks = new Chunks(pool)
+  }
+
+  /** The next chunk to hand on, if there is one. */
+  shift(): Uint8Array | undefined {
+    const chunk = this.chunks.shift()
+    if (chunk) {
+      this.#handedBytes += chunk.length
+      this.#handedCrc = crc32(chunk, this.#handedCrc)
+    }
+    return chunk
+  }
+
+  get unread(): boolean {
+    return !this.reader && !this.whole
+  }
+
+  /** Drops what was not handed on: the part will be read again. */
+  reset(): void {
+    this.chunks = new Chunks(this.pool)
+    this.rows = 0
+    this.whole = false
+  }
+
+  /** Reads the part. What was handed on before comes again, since the snapshot is the same, and is left out. */
+  async read(connection: SourceConnection, arrived: () => void): Promise<void> {
+    const { chunks } = this
+    const handedBytes = this.#handedBytes
+    let skippedBytes = 0
+    let skippedCrc = 0
+    const sink: CopySink = {
+      append: (bytes, start, end) => {
+        let from = start
+        if (skippedBytes < handedBytes) {
+          from = Math.min(end, start + handedBytes - skippedBytes)
+          skippedBytes += from - start
+          skippedCrc = crc32(bytes.subarray(start, from), skippedCrc)
+          // A label of an enum that was renamed meanwhile, for example, which no snapshot covers.
+          if (skippedBytes === handedBytes && skippedCrc !== this.#handedCrc)
+            throw new Error("Cannot read a part again: the database writes it otherwise now")
+        }
+        chunks.append(bytes, from, end)
+      },
+      arrived: (rows) => {
+        this.rows = rows
+        arrived()
+      }
+    }
+    await connection.copy(this.statement, sink)
+    if (skippedBytes < handedBytes) throw new Error("Cannot read a part again: the database writes less of it now")
+    chunks.flush()
+    this.whole = true
+  }
+}
