@@ -43,13 +43,10 @@ export const limits = {
    */
   partBytes: 1 * 1024 * 1024,
   partPages: 8_192,
-  /** Bytes that each helping connection lets wait in memory: two parts. `STREAM_LOOKAHEAD` is as many helpers. */
+  /** Bytes that each helping connection lets wait in memory: two parts. `STREAM_LOOKAHEAD` bounds how many help at once. */
   helperBytes: 2 * 1024 * 1024,
-  /** Parts of one export that are begun and not yet handed on. */
-  openParts: 64,
-  /** Retries of a part that nobody else would come to, and the time between them. */
-  partRetries: 3,
-  partRetryMs: 200,
+  /** Parts of one export that are begun and not yet handed on; each holds a chunk's memory, however little came of it. */
+  openParts: 16,
   /** How often it is looked whether a helper is of use, and the share of that time that it may be held up. */
   helperReviewMs: 2_000,
   helperHeldShare: 0.9,
@@ -196,7 +193,7 @@ const settings = Config.all({
   seedRows: integer("SEED_ROWS", -1, 0, 1_000_000_000),
   storagePath: text("EXPORT_STORAGE_PATH"),
   batchSize: integer("BATCH_SIZE", 1_000, 1, 100_000),
-  chunkSize: integer("CHUNK_SIZE", 65_536, 1_024, 16_777_216),
+  chunkSize: integer("CHUNK_SIZE", 65_536, 1_024, 1_048_576),
   maxConcurrentExports: integer("MAX_CONCURRENT_EXPORTS", 3, 1, 64),
   exportParallelism: integer("EXPORT_PARALLELISM", 2, 1, 16),
   exportSource: oneOf("EXPORT_SOURCE", "copy", ["copy", "cursor"]),

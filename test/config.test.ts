@@ -89,9 +89,20 @@ const table: Readonly<Record<string, Row>> = {
   },
   SEED_ROWS: integer("seedRows", 1_000_000, 0, 1_000_000_000),
   BATCH_SIZE: integer("batchSize", 1_000, 1, 100_000),
-  CHUNK_SIZE: integer("chunkSize", 65_536, 1_024, 16_777_216),
+  CHUNK_SIZE: integer("chunkSize", 65_536, 1_024, 1_048_576),
   MAX_CONCURRENT_EXPORTS: integer("maxConcurrentExports", 3, 1, 64),
   EXPORT_PARALLELISM: integer("exportParallelism", 2, 1, 16),
+  EXPORT_SOURCE: {
+    setting: "exportSource",
+    fallback: "copy",
+    good: [
+      ["copy", "copy"],
+      ["Cursor", "cursor"]
+    ],
+    bad: ["select", "auto"],
+    allowed: "one of copy, cursor"
+  },
+  STREAM_LOOKAHEAD: integer("streamLookahead", 16_777_216, 0, 1_073_741_824),
   MAX_SOURCE_CONNECTIONS: integer("maxSourceConnections", 64, 1, 1_000),
   EXPORT_TTL: duration("exportTtl", "24 hours", "365 days", 24 * 3_600_000),
   RATE_LIMIT_MAX: integer("rateLimitMax", 60, 1, 10_000),

@@ -10,9 +10,9 @@ import { toSourceError, type SourceConnection, type SourceError } from "./source
  * the beginning to the end; helpers, connections in the same snapshot, may come and go.
  *
  * What waits to be taken is bounded: `readAheadBytes` of the part whose turn it is, and `helperBytes` a helper in
- * all; a reader beyond that is paused, and one read of each socket may exceed it. A part that its reader gave up is
- * read again by the next one that is free. So that the file goes on without helpers, none is dismissed from a part
- * that the lead, held up on a later one, would not come to.
+ * all; a reader beyond that is held up, and one read of each socket may exceed it. A part that its reader gave up is
+ * read by the next one that is free. Where that can only be the lead, and the lead is held up on a later part, it
+ * skips that: so the file goes on whatever happens to helpers.
  */
 export class CopySource implements ByteRows {
   readonly estimatedRows: number
@@ -113,24 +113,13 @@ export class CopySource implements ByteRows {
     }
   }
 
-  /**
-   * Ends a helper's work, and drops what it and others read further ahead than the lead, unless the lead would not
-   * come to the part that is left.
-   */
-  dismiss(helper: Reader): boolean {
-    const leadAt = this.#lead.part?.number ?? -1
-    if (this.#leadDone || (helper.part && helper.part.number < leadAt)) return false
+  /** Ends a helper's work, and drops what has come out of turn: its memory is given back. */
+  dismiss(helper: Reader): void {
+    if (this.#leadDone) return
     helper.dismissed = true
     helper.connection.destroy()
-    for (const part of this.#open.slice(1)) if (part.whole && part.number > leadAt) part.reset()
+    for (const part of this.#open.slice(1)) if (part.whole) part.reset()
     this.#changed()
-    return true
-  }
-
-  /** Whether a part waits for a reader that the lead has gone past. */
-  get leftBehind(): boolean {
-    const { part: current } = this.#lead
-    return current !== undefined && this.#open.some(({ unread, number }) => unread && number < current.number)
   }
 
   async #readParts(reader: Reader, wanted: () => boolean): Promise<void> {
@@ -192,9 +181,15 @@ export class CopySource implements ByteRows {
   /** Pauses and resumes the readers as what waits demands, and wakes who waits. */
   #changed(): void {
     const full = this.#isFull()
-    for (const [place, { reader, chunks }] of this.#open.entries()) {
+    let left = false
+    for (const [place, part] of this.#open.entries()) {
+      const { reader, chunks, unread } = part
+      left ||= unread
       if (!reader) continue
-      reader.held = place === 0 ? chunks.fullBytes >= limits.readAheadBytes : full
+      const held = place === 0 ? chunks.fullBytes >= limits.readAheadBytes : full
+      // Its turn comes after a part that only it may be there to read.
+      if (held && left && reader === this.#lead) part.skip()
+      else reader.held = held
     }
     const woken = this.#waiting
     if (woken.length === 0) return

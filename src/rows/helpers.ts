@@ -5,14 +5,18 @@ import type { CopySource } from "./copy-source.ts"
 import { Reader } from "./open-part.ts"
 import { connectSource, toSourceError } from "./source-connection.ts"
 
-/** Ends when the reader was held up for so much of the time that it was dismissed. */
+/** Dismisses the reader when it was held up nearly all of the time: one connection is as fast as what takes the bytes. */
 const reviewed = (source: CopySource, reader: Reader) => {
   let heldMs = 0
   return Effect.suspend(() => {
     const held = reader.heldMs - heldMs
     heldMs = reader.heldMs
-    return Effect.succeed(held > limits.helperReviewMs * limits.helperHeldShare && source.dismiss(reader))
-  }).pipe(Effect.delay(limits.helperReviewMs), Effect.repeat({ until: (dismissed) => dismissed }))
+    return Effect.succeed(held > limits.helperReviewMs * limits.helperHeldShare)
+  }).pipe(
+    Effect.delay(limits.helperReviewMs),
+    Effect.repeat({ until: (useless) => useless }),
+    Effect.map(() => source.dismiss(reader))
+  )
 }
 
 /** One helper's time with an export: until nothing is left to do, it is wanted elsewhere, or is of no use. */
@@ -29,13 +33,8 @@ const help = (source: CopySource, url: string, snapshot: string, wanted: () => b
     yield* Effect.raceFirst(reading, reviewed(source, reader))
   }).pipe(
     Effect.scoped,
-    Effect.tapError((error) => Effect.logWarning(`a helping connection ended: ${error.message}`)),
-    // Only a part that the lead will not come to is worth a hurry.
-    Effect.retry({
-      while: (error) => error.retryable && source.leftBehind,
-      schedule: Schedule.intersect(Schedule.spaced(limits.partRetryMs), Schedule.recurs(limits.partRetries))
-    }),
-    Effect.catchAll((error) => (error.retryable && !source.leftBehind ? Effect.void : Effect.sync(() => source.fail(error))))
+    // The lead reads what was left, and says whether it can be read at all.
+    Effect.catchAll((error) => Effect.logWarning(`a helping connection ended: ${error.message}`))
   )
 
 /**

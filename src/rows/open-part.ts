@@ -39,6 +39,8 @@ export class OpenPart {
   /** All of it has come. */
   whole = false
   rows = 0
+  /** Its reader runs through it without keeping anything, to be free for another. */
+  #skipped = false
   /** Bytes handed on, and their CRC-32. */
   #handedBytes = 0
   #handedCrc = 0
@@ -72,32 +74,41 @@ export class OpenPart {
     this.whole = false
   }
 
+  /** Lets the reader run through the rest and forget all of it: the part will be read again. */
+  skip(): void {
+    this.#skipped = true
+    this.reset()
+  }
+
   /** Reads the part. What was handed on before comes again, since the snapshot is the same, and is left out. */
   async read(connection: SourceConnection, arrived: () => void): Promise<void> {
     const { chunks } = this
     const handedBytes = this.#handedBytes
-    let skippedBytes = 0
-    let skippedCrc = 0
+    let repeatedBytes = 0
+    let repeatedCrc = 0
+    this.#skipped = false
     const sink: CopySink = {
       append: (bytes, start, end) => {
+        if (this.#skipped) return
         let from = start
-        if (skippedBytes < handedBytes) {
-          from = Math.min(end, start + handedBytes - skippedBytes)
-          skippedBytes += from - start
-          skippedCrc = crc32(bytes.subarray(start, from), skippedCrc)
+        if (repeatedBytes < handedBytes) {
+          from = Math.min(end, start + handedBytes - repeatedBytes)
+          repeatedBytes += from - start
+          repeatedCrc = crc32(bytes.subarray(start, from), repeatedCrc)
           // A label of an enum that was renamed meanwhile, for example, which no snapshot covers.
-          if (skippedBytes === handedBytes && skippedCrc !== this.#handedCrc)
+          if (repeatedBytes === handedBytes && repeatedCrc !== this.#handedCrc)
             throw new Error("Cannot read a part again: the database writes it otherwise now")
         }
         chunks.append(bytes, from, end)
       },
       arrived: (rows) => {
-        this.rows = rows
+        if (!this.#skipped) this.rows = rows
         arrived()
       }
     }
     await connection.copy(this.statement, sink)
-    if (skippedBytes < handedBytes) throw new Error("Cannot read a part again: the database writes less of it now")
+    if (this.#skipped) return
+    if (repeatedBytes < handedBytes) throw new Error("Cannot read a part again: the database writes less of it now")
     chunks.flush()
     this.whole = true
   }

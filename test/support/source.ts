@@ -1,5 +1,5 @@
 import type postgres from "postgres"
-import { connect } from "./shared.ts"
+import { connect, USERS } from "./shared.ts"
 import { until } from "./until.ts"
 
 const clients = new Map<string, Promise<postgres.Sql>>()
@@ -25,11 +25,25 @@ export const makeUsersLarge = async (database: string, rows: number): Promise<vo
     from (select generate_series(1::bigint, ${rows}) as i) numbered`)
 }
 
-/** Process ids of the server's sessions that read exports in this database. */
-const sourceBackends = async (database: string): Promise<Array<number>> => {
+/**
+ * Puts a heap with `times` as many rows as the template's in the place of the table `users`: large enough to be read
+ * in many parts.
+ */
+export const multiplyUsers = async (database: string, times: number): Promise<void> => {
+  const sql = await observer(database)
+  await sql.unsafe(`
+    create table public.multiplied as
+    select id + n * ${USERS} as id, name, email, signup_date, country_code, subscription_tier, lifetime_value
+    from generate_series(0, ${times - 1}) n, public.users order by 1;
+    drop table public.users; alter table public.multiplied rename to users; analyze public.users`)
+}
+
+/** Process ids of the server's sessions that read exports in this database, the oldest first. */
+export const sourceBackends = async (database: string): Promise<Array<number>> => {
   const sql = await observer(database)
   const rows = await sql<Array<{ pid: number }>>`
-    select pid from pg_stat_activity where application_name = 'sluice source' and datname = current_database()`
+    select pid from pg_stat_activity where application_name = 'sluice source' and datname = current_database()
+    order by backend_start`
   return rows.map(({ pid }) => pid)
 }
 
@@ -47,4 +61,11 @@ export const terminateSource = async (database: string): Promise<void> => {
   const sql = await observer(database)
   await sql`select pg_terminate_backend(pid) from pg_stat_activity
     where application_name = 'sluice source' and datname = current_database()`
+}
+
+/** Ends the session of a helper: of whatever came last. */
+export const terminateNewest = async (database: string): Promise<void> => {
+  const sql = await observer(database)
+  const pids = await sourceBackends(database)
+  await sql`select pg_terminate_backend(${pids.at(-1)!})`
 }

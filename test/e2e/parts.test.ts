@@ -1,0 +1,213 @@
+/** Exports that are read in parts, on several connections of one snapshot. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import type { Socket } from "node:net"
+import type postgres from "postgres"
+import { copyCsv, createExport, download, reaches } from "../support/client.ts"
+import { chunkedBody, exchange } from "../support/raw-http.ts"
+import { startService, type Service } from "../support/service.ts"
+import { connect, freshDatabase } from "../support/shared.ts"
+import { multiplyUsers, sourceBackends, sourceIsLeft, terminateNewest } from "../support/source.ts"
+import { until } from "../support/until.ts"
+
+setDefaultTimeout(90_000)
+
+const services: Array<Service> = []
+/** A service whose table makes some 40 parts, more than the buffers of two sockets hold. */
+const start = async (env: Record<string, string> = {}) => {
+  const database = await freshDatabase()
+  await multiplyUsers(database, 10)
+  const service = await startService({ DATABASE_URL: database, ...env })
+  services.push(service)
+  return service
+}
+afterAll(async () => {
+  for (const service of services) expect(await service.stop()).toBe(0)
+})
+
+/** A stream whose client stops at the first bytes and takes the rest when `go` is called. */
+const stalledStream = ({ url }: Service) => {
+  let stalled: Socket | undefined
+  const wire = exchange(url, "GET /api/v1/exports/csv HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", (socket) => {
+    if (!stalled) stalled = socket.pause()
+  })
+  return {
+    wire,
+    begun: until("the stream to begin", () => stalled !== undefined),
+    go: () => stalled!.resume(),
+    leave: () => stalled!.destroy()
+  }
+}
+
+const plans = (service: Service) =>
+  service
+    .log()
+    .filter(({ message }) => message === "export planned")
+    .map(({ annotations }) => annotations["parts"] as number)
+
+describe("the whole table, on two connections", () => {
+  let service: Service
+  let expected: Buffer
+  beforeAll(async () => {
+    service = await start()
+    expected = await copyCsv(service, "select * from users")
+  })
+  const backends = (count: number) =>
+    until(`${count} source connections`, async () => (await sourceBackends(service.database)).length === count)
+  /** They have sent what they may, and begin nothing more. */
+  const allStopped = async (count: number) => {
+    const sql = await connect(service.database, 1)
+    let seen = ""
+    let looks = 0
+    await until("the queries to stop", async () => {
+      const rows = await sql`select pid, query_start::text from pg_stat_activity where application_name = 'sluice source'
+        and datname = current_database() and wait_event in ('ClientRead', 'ClientWrite') order by 1`
+      const state = JSON.stringify(rows)
+      looks = rows.length === count && state === seen ? looks + 1 : 0
+      seen = state
+      return looks === 30
+    })
+  }
+
+  test("is what COPY writes, and the log tells the plan", async () => {
+    const id = await createExport(service)
+    const { progress, crc32 } = await reaches(service, id, "completed")
+    const file = await download(service, id)
+    expect(file.equals(expected)).toBe(true)
+    expect(progress.totalRows).toBe(500_000)
+    expect(crc32).toBe(Bun.hash.crc32(file).toString(16).padStart(8, "0"))
+    expect(plans(service)[0]).toBeGreaterThan(20)
+  })
+
+  test("is whole for a client that takes it in fits and starts, whose chunks are used again", async () => {
+    let received = 0
+    const wire = await exchange(
+      service.url,
+      "GET /exports/csv HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+      (socket, data) => {
+        const before = received
+        received += data.length
+        if (Math.floor(before / 1e6) === Math.floor(received / 1e6)) return
+        socket.pause()
+        setTimeout(() => socket.resume(), 10)
+      }
+    )
+    expect(chunkedBody(wire).equals(expected)).toBe(true)
+  })
+
+  test("a client that stops reading stops both, then one is given up, and the stream is whole all the same", async () => {
+    const stream = stalledStream(service)
+    await stream.begun
+    await backends(2)
+    await allStopped(2)
+    await backends(1)
+    stream.go()
+    expect(chunkedBody(await stream.wire).equals(expected)).toBe(true)
+    await sourceIsLeft(service.database)
+  })
+
+  test("a helping connection that is killed costs nothing but time", async () => {
+    const stream = stalledStream(service)
+    await stream.begun
+    await backends(2)
+    await terminateNewest(service.database)
+    stream.go()
+    expect(chunkedBody(await stream.wire).equals(expected)).toBe(true)
+  })
+
+  test("a client that leaves ends both within a second", async () => {
+    const stream = stalledStream(service)
+    await stream.begun
+    await backends(2)
+    stream.leave()
+    await sourceIsLeft(service.database)
+  })
+})
+
+describe("when connections are scarce", () => {
+  test("each work takes one, jobs wait, and a stream that gets none is told to come back", async () => {
+    const service = await start({ MAX_SOURCE_CONNECTIONS: "2", MAX_CONCURRENT_EXPORTS: "1" })
+    const stream = stalledStream(service)
+    await stream.begun
+    // The stream's helper gives way.
+    const id = await createExport(service)
+    await reaches(service, id, "completed")
+    const refused = await fetch(`${service.url}/exports/csv`)
+    expect(refused.status).toBe(503)
+    expect(refused.headers.get("Retry-After")).toBe("1")
+    expect(await refused.json()).toMatchObject({ detail: "Cannot start the export: all 2 source connections are in use" })
+    stream.go()
+    expect(chunkedBody(await stream.wire).equals(await download(service, id))).toBe(true)
+  })
+
+  test("one is enough", async () => {
+    const service = await start({ MAX_SOURCE_CONNECTIONS: "1" })
+    const ids = [await createExport(service), await createExport(service)]
+    const expected = await copyCsv(service, "select * from users")
+    for (const id of ids) {
+      await reaches(service, id, "completed")
+      expect((await download(service, id)).equals(expected)).toBe(true)
+    }
+  })
+})
+
+describe("while rows are moved, added and removed", () => {
+  /** Transactions that keep the number of rows and the sum of `lifetime_value`, one after the other until `stop`. */
+  const write = (sql: postgres.Sql) => {
+    let stopped = false
+    let written = 0
+    const loop = async () => {
+      for (let id = 10_000_000; !stopped; id++, written++) {
+        const [from, to, gone] = [1, 2, 3].map((n) => 1 + ((id * 7919 * n) % 50_000))
+        await sql
+          .begin(async (tx) => {
+            await tx`update users set lifetime_value = lifetime_value - 12.34 where id = ${from!}`
+            await tx`update users set lifetime_value = lifetime_value + 12.34 where id = ${to!}`
+            await tx`with gone as (delete from users where id = ${gone!} returning *)
+            insert into users select ${id}, name, email, signup_date, country_code, subscription_tier, lifetime_value from gone`
+            // Whoever was moved before may be gone: then nothing was added or taken.
+            const [sum] = await tx`select (select count(*) from users where id in (${from!}, ${to!}))::int as found`
+            if (sum!["found"] !== 2 && from !== to) throw new Error("undone")
+          })
+          .catch((error: Error) => {
+            if (error.message !== "undone") throw error
+          })
+      }
+    }
+    const done = loop()
+    return {
+      stop: async () => {
+        stopped = true
+        await done
+        return written
+      }
+    }
+  }
+
+  /** Rows, distinct ids, and the sum in cents. */
+  const totals = (file: string) => {
+    const lines = file.split("\n").slice(1, -1)
+    const ids = new Set(lines.map((line) => line.slice(0, line.indexOf(","))))
+    const cents = lines.reduce((sum, line) => sum + Math.round(Number(line.slice(line.lastIndexOf(",") + 1)) * 100), 0)
+    return { rows: lines.length, ids: ids.size, cents }
+  }
+
+  test("each of 50 exports, half of them streams, shows one moment", async () => {
+    const service = await startService()
+    services.push(service)
+    const before = totals((await copyCsv(service, "select * from users")).toString())
+    const writer = write(await connect(service.database, 1))
+    const moments = new Set<string>()
+    for (let round = 0; round < 25; round++) {
+      const id = await createExport(service)
+      const stream = await (await fetch(`${service.url}/exports/csv`)).text()
+      await reaches(service, id, "completed")
+      for (const file of [stream, (await download(service, id)).toString()]) {
+        expect(totals(file)).toEqual(before)
+        moments.add(Bun.hash(file).toString())
+      }
+    }
+    expect(await writer.stop()).toBeGreaterThan(100)
+    expect(moments.size).toBeGreaterThan(25)
+    expect(Math.min(...plans(service))).toBeGreaterThan(2)
+  })
+})
