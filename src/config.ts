@@ -41,12 +41,14 @@ export const limits = {
    * CSV that a part of a split table should make: enough that the statement for it does not count, little enough that
    * progress moves and reading it again is cheap. And the pages it reads at most, where a filter leaves little of them.
    */
-  partBytes: 1 * 1024 * 1024,
+  partBytes: 1024 * 1024,
   partPages: 8_192,
   /** Bytes that each helping connection lets wait in memory: two parts. `STREAM_LOOKAHEAD` bounds how many help at once. */
-  helperBytes: 2 * 1024 * 1024,
+  helperBytes: 1024 * 1024,
   /** Parts of one export that are begun and not yet handed on; each holds a chunk's memory, however little came of it. */
   openParts: 16,
+  /** Wait of a helper for a table lock. */
+  helperLockMs: 100,
   /** How often it is looked whether a helper is of use, and the share of that time that it may be held up. */
   helperReviewMs: 2_000,
   helperHeldShare: 0.9,

@@ -123,9 +123,9 @@ export class CopySource implements ByteRows {
   }
 
   async #readParts(reader: Reader, wanted: () => boolean): Promise<void> {
-    for (let part; (part = await this.#takePart(reader, wanted));) {
-      reader.part = part
-      part.reader = reader
+    while (await this.#mayRead(reader, wanted)) {
+      const part = this.#claim(reader)
+      if (!part) continue
       try {
         await part.read(reader.connection, () => this.#arrived())
       } finally {
@@ -139,28 +139,39 @@ export class CopySource implements ByteRows {
     }
   }
 
-  /** The part to be read next: one that was left, or a new one as soon as there is room for what comes of it. */
-  async #takePart(reader: Reader, wanted: () => boolean): Promise<OpenPart | undefined> {
+  /** Whether there is a part to read: one that was left, or a new one as soon as there is room for what comes of it. */
+  async #mayRead(reader: Reader, wanted: () => boolean): Promise<boolean> {
     for (;;) {
-      if (this.#failure || reader.dismissed) return undefined
-      const left = this.#open.find(({ unread }) => unread)
-      if (left || wanted()) return left
-      if (!this.#exhausted && (this.#open.length === 0 || !this.#isFull())) {
-        const { value, done } = this.#statements.next()
-        if (!done) {
-          const part = new OpenPart(this.#begun++, value, this.#pool)
-          this.#open.push(part)
-          return part
-        }
-        this.#exhausted = true
-        this.#changed()
-      }
+      if (this.#failure || reader.dismissed) return false
+      if (this.#open.some(({ unread }) => unread)) return true
+      if (wanted()) return false
+      if (!this.#exhausted && (this.#open.length === 0 || !this.#isFull())) return true
       // The lead stays until no helper can leave it anything to read.
-      if (this.#exhausted && (reader !== this.#lead || this.#open.every(({ whole }) => whole))) return undefined
+      if (this.#exhausted && (reader !== this.#lead || this.#open.every(({ whole }) => whole))) return false
       reader.held = true
       await this.#change()
       reader.held = false
     }
+  }
+
+  /** Takes the part to be read next, in one step: other readers were woken, too. */
+  #claim(reader: Reader): OpenPart | undefined {
+    let part = this.#open.find(({ unread }) => unread)
+    if (!part && !this.#exhausted) {
+      const { value, done } = this.#statements.next()
+      if (done) {
+        this.#exhausted = true
+        this.#changed()
+      } else {
+        part = new OpenPart(this.#begun++, value, this.#pool)
+        this.#open.push(part)
+      }
+    }
+    if (part) {
+      part.reader = reader
+      reader.part = part
+    }
+    return part
   }
 
   #isFull(): boolean {
@@ -188,8 +199,9 @@ export class CopySource implements ByteRows {
       if (!reader) continue
       const held = place === 0 ? chunks.fullBytes >= limits.readAheadBytes : full
       // Its turn comes after a part that only it may be there to read.
-      if (held && left && reader === this.#lead) part.skip()
-      else reader.held = held
+      const skipped = held && left && reader === this.#lead
+      if (skipped) part.skip()
+      reader.held = held && !skipped
     }
     const woken = this.#waiting
     if (woken.length === 0) return

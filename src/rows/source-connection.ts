@@ -103,7 +103,10 @@ export class SourceConnection {
       })
     }
     await this.#wait(() => this.#sql.unsafe("begin isolation level repeatable read read only"))
-    if (snapshot !== undefined) await this.#wait(() => this.#sql.unsafe(`set transaction snapshot '${snapshot}'`))
+    if (snapshot === undefined) return
+    await this.#wait(() => this.#sql.unsafe(`set transaction snapshot '${snapshot}'`))
+    // Behind somebody who waits to change the table it would wait for the very export that it is to help.
+    await this.#wait(() => this.#sql.unsafe(`set local lock_timeout = ${limits.helperLockMs}`))
   }
 
   /** The name under which other connections get this snapshot, as long as this one is open. */

@@ -1,64 +1,57 @@
-/** What is measured: one export of the whole table by one program, in a process of its own. */
-import { readFileSync } from "node:fs"
+/** What is measured: one export of the whole table in one way, by processes of its own. */
+import { Data, type Effect, type Scope } from "effect"
 
+/** Nothing can be measured; the message is for whoever runs the bench. */
+export class BenchError extends Data.TaggedError("BenchError")<{ readonly message: string }> {}
+
+export const toBenchError = (what: string) => (cause: unknown) =>
+  cause instanceof BenchError ? cause : new BenchError({ message: `Cannot ${what}: ${(cause as Error).message}` })
+
+/** CPU and memory are of the process in question: a program's own, or the server's that is asked; never PostgreSQL's. */
 export interface Measurement {
-  /** From connecting to the last byte; the start of the runtime does not count. */
+  /** To the last byte: of psql and curl their whole run, of programs from connecting on, of a job from its POST on. */
   readonly seconds: number
   readonly rows: number
+  /** As they came over the wire: those of a coded answer are fewer than its rows have. */
   readonly bytes: number
-  /** User and system time of the process, its start included; not the server's. */
+  /** User and system time: of a program from its start on, of a server during the measurement. */
   readonly cpuSeconds: number
-  readonly peakRssMb: number
+  /** Highest resident memory since the process began, in 10^6 bytes. */
+  readonly peakMb: number
+  /** From connecting to the first byte of a stream's answer. */
+  readonly firstByteMs?: number
+}
+
+/** What a measured program prints, as JSON. */
+export type Printed = Pick<Measurement, "seconds" | "rows" | "bytes">
+
+/** An export that services on this storage offer, and its file. */
+export interface FinishedExport {
+  readonly id: string
+  readonly fileName: string
+}
+
+/** What all cases share. */
+export interface Bench {
+  /** The database, with a table of `rows` users. */
+  readonly url: string
+  readonly rows: number
+  /** Of the whole table, as COPY writes it. */
+  readonly bytes: number
+  /** For what is built and written; it goes with the bench. */
+  readonly directory: string
+  /** Where services keep their exports. */
+  readonly storage: string
+  /** The bundle of rows-program.ts, built when first asked for. */
+  readonly rowsProgram: Effect.Effect<string, BenchError>
+  /** Made when first asked for. */
+  readonly finishedExport: Effect.Effect<FinishedExport, BenchError>
 }
 
 export interface Case {
   readonly name: string
-  readonly run: () => Promise<Measurement>
-}
-
-/** What a measured program prints as its last line of output, as JSON. */
-export type Printed = Pick<Measurement, "seconds" | "rows" | "bytes">
-
-export interface Finished {
-  readonly output: string
-  readonly seconds: number
-  readonly cpuSeconds: number
-  readonly peakRssMb: number
-}
-
-const POLL_MS = 20
-const MEGABYTE = 1 << 20
-
-/**
- * Highest resident memory so far, in MB, or 0 when the process is gone or this is no Linux. `getrusage` would not do:
- * its maximum starts with the size of the process that forked.
- */
-const peakOf = (pid: number): number => {
-  try {
-    return Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1024
-  } catch {
-    return 0
-  }
-}
-
-/** Runs a program to its end, and fails unless it exits with 0. */
-export const runProcess = async (command: ReadonlyArray<string>, env: Readonly<Record<string, string>>): Promise<Finished> => {
-  const start = performance.now()
-  const child = Bun.spawn([...command], { env: { PATH: process.env["PATH"], ...env }, stdout: "pipe", stderr: "inherit" })
-  let peakRssMb = 0
-  const poll = setInterval(() => {
-    peakRssMb = Math.max(peakRssMb, peakOf(child.pid))
-  }, POLL_MS)
-  const output = await child.stdout.text()
-  const code = await child.exited
-  const seconds = (performance.now() - start) / 1000
-  clearInterval(poll)
-  if (code !== 0) throw new Error(`Cannot measure: ${command[0]} exited with ${code}`)
-  const usage = child.resourceUsage()!
-  return {
-    output,
-    seconds,
-    cpuSeconds: Number(usage.cpuTime.total) / 1e6,
-    peakRssMb: peakRssMb || usage.maxRSS / MEGABYTE
-  }
+  /** Its bytes are not those of COPY: they are coded, or CSV of another kind. */
+  readonly otherBytes?: boolean
+  /** Whatever it starts ends with the scope. */
+  readonly run: (bench: Bench) => Effect.Effect<Measurement, BenchError, Scope.Scope>
 }

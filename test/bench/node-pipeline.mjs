@@ -1,4 +1,4 @@
-// Measured by main.ts: what many services do, as the documentation of pg-query-stream and csv-stringify shows it.
+// Measured by programs.ts: what many services do, as the documentation of pg-query-stream and csv-stringify shows it.
 import { Writable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import { stringify } from "csv-stringify"

@@ -1,5 +1,5 @@
-/** Measured by main.ts: reads the whole table through RowSource, as a job does, and drops the bytes. */
-import { Effect, Layer, Redacted } from "effect"
+/** Measured by programs.ts: reads the whole table through RowSource, as a job does, and drops the bytes. */
+import { Effect, Layer, Logger, LogLevel, Redacted } from "effect"
 import { AppConfig, Databases } from "../../src/config.ts"
 import { toExportSpec } from "../../src/exports/export-spec.ts"
 import type { ByteRows } from "../../src/rows/byte-rows.ts"
@@ -25,5 +25,10 @@ const program = Effect.gen(function* () {
   process.stdout.write(`${JSON.stringify(printed)}\n`)
 })
 
-const services = RowSource.Default.pipe(Layer.provide(databases), Layer.provide(AppConfig.Default))
+/** Standard output is for the figures. */
+const warnings = Layer.merge(
+  Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)),
+  Logger.minimumLogLevel(LogLevel.Warning)
+)
+const services = RowSource.Default.pipe(Layer.provide(databases), Layer.provide(AppConfig.Default), Layer.merge(warnings))
 await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(services)))

@@ -1,0 +1,33 @@
+/** The table that is exported. */
+import { Effect } from "effect"
+import postgres from "postgres"
+import { toBenchError } from "./case.ts"
+
+const withClient = <A>(what: string, url: string, use: (sql: postgres.Sql) => Promise<A>) =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => postgres(url, { max: 1, onnotice: () => {} })),
+    (sql) => Effect.tryPromise({ try: () => use(sql), catch: toBenchError(what) }),
+    (sql) => Effect.promise(() => sql.end({ timeout: 1 }))
+  )
+
+/**
+ * Drops the table when an earlier run left it with another number of rows; seeding skips it otherwise. And the
+ * service's own tables: an export that was broken off would start anew.
+ */
+export const dropLeftovers = (url: string, rows: number) =>
+  withClient("prepare the table", url, async (sql) => {
+    await sql`drop schema if exists sluice, sluice_queue cascade`
+    const [found] = await sql`select to_regclass('public.users') is not null as seeded`
+    if (found!["seeded"] && (await sql`select count(*)::int as rows from public.users`)[0]!["rows"] !== rows) {
+      await sql`drop table public.users`
+    }
+  })
+
+/** How many bytes COPY makes of the table; now it is also in memory for all cases alike. */
+export const copyBytes = (url: string) =>
+  withClient("read the table", url, async (sql) => {
+    let bytes = 0
+    const copy = await sql`copy (select * from users) to stdout (format csv, header)`.readable()
+    for await (const chunk of copy) bytes += (chunk as Buffer).length
+    return bytes
+  })
