@@ -15,6 +15,7 @@ const reviewed = (source: CopySource, reader: Reader) => {
   }).pipe(
     Effect.delay(limits.helperReviewMs),
     Effect.repeat({ until: (useless) => useless }),
+    Effect.zipRight(Effect.logDebug("a helping connection is given up: what it reads is not taken fast enough")),
     Effect.map(() => source.dismiss(reader))
   )
 }

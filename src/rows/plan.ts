@@ -29,7 +29,7 @@ export interface Relation {
   readonly table: string
   /** Its pages can be asked for: a heap, on a server that knows TID range scans (PostgreSQL 14). */
   readonly paged: boolean
-  /** Read by its own name it shows the same rows as through the dataset: no row security, no inheritance, a privilege. */
+  /** Read by its own name it shows the same rows as through the dataset: a table, no row security, no inheritance, a privilege. */
   readonly direct: boolean
   readonly foreign: boolean
   readonly pages: number
@@ -86,8 +86,9 @@ export const planRows = (
   const scans: Array<Scan> = []
   for (const node of nodes) {
     const named = relations.filter(({ table }) => table === node["Relation Name"])
+    const again = nodes.filter((other) => other["Relation Name"] === node["Relation Name"]).length > 1
     const relation = named[0]
-    if (!relation || named.length > 1) return onePart(`the plan is ${article(root["Node Type"])}`)
+    if (!relation || named.length > 1 || again) return onePart(`the plan is ${article(root["Node Type"])}`)
     const name = `${relation.schema}.${relation.table}`
     // Two connections to a foreign server would see two moments of it.
     if (relation.foreign) return onePart(`${name} is foreign`)

@@ -32,6 +32,8 @@ const parameters = {
   statement_timeout: "0",
   idle_in_transaction_session_timeout: "0",
   lock_timeout: limits.sourceLockMs,
+  // Literals are written for it.
+  standard_conforming_strings: "on",
   // Compiling costs more than it gives before a first row.
   jit: "off",
   // One order of rows for all ways to read them: no scan that starts in the middle, none by several processes, whose
