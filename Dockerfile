@@ -26,7 +26,7 @@ WORKDIR /app
 ENV HOST=0.0.0.0 \
     PORT=8080 \
     DATA_DIR=/data \
-    BUN_JSC_forceRAMSize=100663296 BUN_JSC_smallHeapGrowthFactor=1.6 BUN_JSC_mediumHeapGrowthFactor=1.6 BUN_JSC_largeHeapGrowthFactor=1.6
+    BUN_JSC_forceRAMSize=100663296 BUN_JSC_smallHeapGrowthFactor=1.52 BUN_JSC_mediumHeapGrowthFactor=1.52 BUN_JSC_largeHeapGrowthFactor=1.52
 # 65532 is `nonroot` of the base image. By number, so that Kubernetes' runAsNonRoot can tell. A new volume takes over
 # this owner; a directory of the host that is mounted here must belong to it.
 COPY --from=build --chown=65532:65532 /data /data

@@ -80,6 +80,8 @@ export const limits = {
   /** How long, and at most how far apart, the write that ends a job is tried while the database is away. */
   persistMs: 60_000,
   persistGapMs: 2_000,
+  /** Chunks written to a file at once. */
+  writeChunks: 16,
   /** Bytes between two looks at the free space, and what must stay free. */
   spaceCheckBytes: 16 * 1024 * 1024,
   spaceReserveBytes: 64 * 1024 * 1024,

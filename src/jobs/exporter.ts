@@ -9,13 +9,16 @@ import { ExportStore, persist, type ClaimedJob } from "./export-store.ts"
 /** What ByteRows and FileWriter reject with. */
 const toFailure = (cause: unknown) => cause as SourceError | StorageError | StorageFull
 
-/** Moves the rows into the file, chunk by chunk. */
+/** Moves the rows into the file, as many chunks at once as there are. */
 const copy = (rows: ByteRows, file: FileWriter) =>
   Effect.tryPromise({
     try: async (signal) => {
-      for (let chunk; (chunk = await rows.next()); rows.recycle(chunk)) {
+      for (let chunk; (chunk = await rows.next());) {
         signal.throwIfAborted()
-        await file.write(chunk)
+        const chunks = [chunk]
+        for (let more; chunks.length < limits.writeChunks && (more = rows.ready());) chunks.push(more)
+        await file.write(chunks)
+        for (const written of chunks) rows.recycle(written)
       }
       signal.throwIfAborted()
       return { ...(await file.finish()), rows: rows.rows }

@@ -72,24 +72,31 @@ export class CopySource implements ByteRows {
   async next(): Promise<Uint8Array | undefined> {
     for (;;) {
       if (this.#failure) throw this.#failure
-      const part = this.#open[0]
-      if (part && part.chunks.fullBytes > 0) {
+      const chunk = this.ready()
+      if (chunk) return chunk
+      if (this.#open.length > 0 || !this.#exhausted) {
+        await this.#change()
+        continue
+      }
+      if (!this.#committed) await this.#lead.connection.commit()
+      this.#committed = true
+      return this.#header.shift()
+    }
+  }
+
+  ready(): Uint8Array | undefined {
+    for (let part; (part = this.#open[0]);) {
+      if (part.chunks.fullBytes > 0) {
         const chunk = this.#header.shift() ?? part.shift()
         this.#changed()
         return chunk
       }
-      if (part?.whole) {
-        this.#open.shift()
-        this.#handedRows += part.rows
-        this.#changed()
-      } else if (!part && this.#exhausted) {
-        if (!this.#committed) await this.#lead.connection.commit()
-        this.#committed = true
-        return this.#header.shift()
-      } else {
-        await this.#change()
-      }
+      if (!part.whole) return undefined
+      this.#open.shift()
+      this.#handedRows += part.rows
+      this.#changed()
     }
+    return undefined
   }
 
   recycle(chunk: Uint8Array): void {

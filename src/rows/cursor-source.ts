@@ -47,11 +47,7 @@ export class CursorSource implements ByteRows {
 
   async next(): Promise<Uint8Array | undefined> {
     for (;;) {
-      const chunk = this.#chunks.shift()
-      if (this.#paused && this.#chunks.fullBytes < limits.readAheadBytes) {
-        this.#paused = false
-        this.#connection.resume()
-      }
+      const chunk = this.ready()
       if (chunk !== undefined) return chunk
       if (this.#end === "committed") return undefined
       if (this.#end === "reached") {
@@ -66,6 +62,15 @@ export class CursorSource implements ByteRows {
         throw this.#end
       }
     }
+  }
+
+  ready(): Uint8Array | undefined {
+    const chunk = this.#chunks.shift()
+    if (this.#paused && this.#chunks.fullBytes < limits.readAheadBytes) {
+      this.#paused = false
+      this.#connection.resume()
+    }
+    return chunk
   }
 
   recycle(chunk: Uint8Array): void {

@@ -95,8 +95,8 @@ class LocalFile implements FileWriter {
     return new LocalFile(await open(path + TEMPORARY, "w", 0o600), root, path, reserve)
   }
 
-  write(chunk: Uint8Array): Promise<void> {
-    const writing = this.#write(chunk).catch((cause: unknown) => {
+  write(chunks: ReadonlyArray<Uint8Array>): Promise<void> {
+    const writing = this.#write(chunks).catch((cause: unknown) => {
       throw this.#explain(cause)
     })
     this.#writing = writing.catch(() => {})
@@ -124,15 +124,20 @@ class LocalFile implements FileWriter {
     if (!this.#finished) await rm(this.path + TEMPORARY, { force: true }).catch(() => {})
   }
 
-  async #write(chunk: Uint8Array): Promise<void> {
+  async #write(chunks: ReadonlyArray<Uint8Array>): Promise<void> {
     if (this.#bytes >= this.#spaceCheckedAt) {
       const { bavail, bsize } = await statfs(this.root)
       if (bavail * bsize < this.reserve) throw this.#full()
       this.#spaceCheckedAt = this.#bytes + limits.spaceCheckBytes
     }
-    this.#crc = crc32(chunk, this.#crc)
-    for (let written = 0; written < chunk.length;) written += (await this.file.write(chunk, written)).bytesWritten
-    this.#bytes += chunk.length
+    for (const chunk of chunks) this.#crc = crc32(chunk, this.#crc)
+    let { bytesWritten: left } = await this.file.writev([...chunks])
+    // What a full disk or a signal has cut off.
+    for (const chunk of chunks) {
+      for (let at = Math.min(left, chunk.length); at < chunk.length;) at += (await this.file.write(chunk, at)).bytesWritten
+      left = Math.max(0, left - chunk.length)
+      this.#bytes += chunk.length
+    }
   }
 
   #explain(cause: unknown): StorageError | StorageFull {

@@ -18,7 +18,7 @@ storageContract("a directory", async () => fileStorage(join(await temporaryDirec
 const fillUp = async (file: FileWriter): Promise<{ error: unknown; written: number }> => {
   const chunk = randomBytes(MEGABYTE / 4)
   for (let written = 0; ; written++) {
-    const error = await file.write(chunk).then(
+    const error = await file.write([chunk]).then(
       () => undefined,
       (cause: unknown) => cause
     )
@@ -41,7 +41,7 @@ describe("files", () => {
     const root = join(await temporaryDirectory(), "exports")
     const [storage, attempt] = [await openStorage(fileStorage(root, 0)), newAttempt()]
     await writing(storage, attempt, async (file) => {
-      await file.write(randomBytes(10))
+      await file.write([randomBytes(10)])
       expect(await readdir(root)).toEqual([`${attempt.id}.1.csv.tmp`])
       await file.finish()
       expect(await readdir(root)).toEqual([`${attempt.id}.1.csv`])
