@@ -82,6 +82,8 @@ export const limits = {
   persistGapMs: 2_000,
   /** Chunks written to a file at once. */
   writeChunks: 16,
+  /** Bytes of a file after which the disk is asked to take them. */
+  syncBytes: 32 * 1024 * 1024,
   /** Bytes between two looks at the free space, and what must stay free. */
   spaceCheckBytes: 16 * 1024 * 1024,
   spaceReserveBytes: 64 * 1024 * 1024,

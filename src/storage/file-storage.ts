@@ -80,6 +80,10 @@ class LocalFile implements FileWriter {
   #bytes = 0
   #crc = 0
   #spaceCheckedAt = 0
+  #syncedAt = 0
+  /** The sync under way, which never rejects, and why one failed: the system tells that once. */
+  #syncing: Promise<void> | undefined
+  #syncFailure: unknown
   #finished = false
   #writing: Promise<unknown> = Promise.resolve()
 
@@ -105,6 +109,8 @@ class LocalFile implements FileWriter {
 
   async finish(): Promise<StoredFile> {
     try {
+      await this.#syncing
+      if (this.#syncFailure !== undefined) throw this.#syncFailure
       await this.file.sync()
       await rename(this.path + TEMPORARY, this.path)
       this.#finished = true
@@ -120,6 +126,7 @@ class LocalFile implements FileWriter {
   async close(): Promise<void> {
     // A write that was interrupted still uses the handle.
     await this.#writing
+    await this.#syncing
     await this.file.close().catch(() => {})
     if (!this.#finished) await rm(this.path + TEMPORARY, { force: true }).catch(() => {})
   }
@@ -138,6 +145,20 @@ class LocalFile implements FileWriter {
       left = Math.max(0, left - chunk.length)
       this.#bytes += chunk.length
     }
+    if (this.#bytes - this.#syncedAt >= limits.syncBytes && !this.#syncing) this.#sync()
+  }
+
+  /** Has the disk at work meanwhile: else all of it would be waited for in the end, and lie in memory until then. */
+  #sync(): void {
+    this.#syncedAt = this.#bytes
+    this.#syncing = this.file
+      .datasync()
+      .catch((cause: unknown) => {
+        this.#syncFailure = cause
+      })
+      .finally(() => {
+        this.#syncing = undefined
+      })
   }
 
   #explain(cause: unknown): StorageError | StorageFull {

@@ -1,9 +1,14 @@
 /** What the tests of source connections share: a database, the look at its backends, and connections that fail loudly. */
 import { afterAll, beforeAll, expect } from "bun:test"
+import net from "node:net"
 import { Effect, Exit, Scope } from "effect"
 import type postgres from "postgres"
 import { defaultDialect } from "../../src/csv/dialect.ts"
+import type { ByteRows } from "../../src/rows/byte-rows.ts"
+import { CopySource } from "../../src/rows/copy-source.ts"
 import { CursorSource } from "../../src/rows/cursor-source.ts"
+import { HEADER_BYTES } from "../../src/rows/frame-tap.ts"
+import { Reader } from "../../src/rows/open-part.ts"
 import { connectSource, SourceError, type SourceConnection } from "../../src/rows/source-connection.ts"
 import { connect, freshDatabase } from "../support/shared.ts"
 import { until } from "../support/until.ts"
@@ -21,13 +26,26 @@ export const isIdle: Shows = ({ wait }) => wait === "ClientRead"
 /** We do not read what it sends. */
 export const isBlocked: Shows = ({ wait }) => wait === "ClientWrite"
 
+/** Returns '' when its gate is open. A wait for a lock would end with the connection's `lock_timeout`. */
+const passGate = `create function pass_gate(gate int) returns text language plpgsql as $$ begin
+  loop exit when pg_try_advisory_xact_lock_shared(gate); perform pg_sleep(0.01); end loop; return ''; end $$`
+/** It waits at a gate, for example. */
+export const isSleeping: Shows = ({ wait }) => wait === "PgSleep"
+
+export type Lead = Awaited<ReturnType<ReturnType<typeof useSource>["openLead"]>>
+export type Helper = Awaited<ReturnType<Lead["helper"]>>
+
 /** A database for the tests of one file, which is left without source connections. */
 export const useSource = () => {
   let url: string
   let sql: postgres.Sql
+  /** Its one session holds the gates. */
+  let gates: postgres.Sql
   beforeAll(async () => {
     url = await freshDatabase()
     sql = await connect(url, 2)
+    gates = await connect(url, 1)
+    await sql.unsafe(passGate)
   })
   const backends = () => sql<Array<Backend>>`
     select pid, state, wait_event as wait from pg_stat_activity
@@ -36,26 +54,157 @@ export const useSource = () => {
   /** The backend that `shows` it. */
   const backendThat = (what: string, shows: Shows) => until(`a backend that ${what}`, async () => (await backends()).find(shows))
   afterAll(() => noBackend())
+  /** The URL with other parts. */
+  const changed = (change: Partial<URL>) => Object.assign(new URL(url), change).href
+
+  /** A connection in a scope of its own. */
+  const open = async (target = url, snapshot?: string) => {
+    const scope = Effect.runSync(Scope.make())
+    const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
+    const connection = await Effect.runPromise(Scope.extend(connectSource(target, snapshot), scope))
+    return { connection, close, [Symbol.asyncDispose]: close }
+  }
+
+  /** Ends a process of the server, and returns when it is gone. */
+  const kill = async ({ pid }: Pick<Backend, "pid">) => {
+    await sql`select pg_terminate_backend(${pid})`
+    await gone({ pid })
+  }
+  const gone = ({ pid }: Pick<Backend, "pid">) =>
+    until(`process ${pid} to be gone`, async () => (await backends()).every((backend) => backend.pid !== pid), 1000)
+
+  /** Waits until each has shown it for a while: a server that is faster than we waits for us now and then. */
+  const allShow = async (shows: Shows, ...connections: ReadonlyArray<Pick<Backend, "pid">>) => {
+    for (const { pid } of connections) {
+      let looks = 0
+      await until(`process ${pid} to wait`, async () => {
+        const shown = (await backends()).some((backend) => backend.pid === pid && shows(backend))
+        looks = shown ? looks + 1 : 0
+        return looks === 5
+      })
+    }
+  }
+
+  /** Listens, and gives the database's URL with this server's port. */
+  const listen = async (server: net.Server) => {
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    return changed({ port: String((server.address() as net.AddressInfo).port), search: "?sslmode=disable" })
+  }
+
+  /**
+   * A relay to the server that counts what clients send, and may break off at a text of theirs instead of passing it
+   * on. `change` may change what the server sends.
+   */
+  const relay = async ({ breakAt, change = (bytes) => bytes }: { breakAt?: string; change?: (bytes: Buffer) => Buffer } = {}) => {
+    const { hostname, port } = new URL(url)
+    const seen = { connections: 0, bytes: 0 }
+    let last: net.Socket | undefined
+    const relaying = net.createServer((client) => {
+      seen.connections++
+      last = client
+      const server = net.connect(Number(port), hostname)
+      server.on("data", (bytes: Buffer) => client.write(change(bytes))).on("error", () => {})
+      server.on("close", () => client.end())
+      client.on("error", () => {}).on("close", () => server.destroy())
+      client.on("data", (bytes) => {
+        seen.bytes += bytes.length
+        if (breakAt !== undefined && bytes.includes(breakAt)) client.destroy()
+        else server.write(bytes)
+      })
+    })
+    const target = await listen(relaying)
+    return {
+      seen,
+      target,
+      breakOff: (reset: boolean) => void (reset ? last?.resetAndDestroy() : last?.end()),
+      [Symbol.dispose]: () => void relaying.close()
+    }
+  }
 
   return {
     url: () => url,
     sql: () => sql,
-    /** The URL with other parts. */
-    changed: (change: Partial<URL>) => Object.assign(new URL(url), change).href,
+    changed,
     noBackend,
     backendThat,
+    allShow,
+    gone,
+    kill,
+    /** What calls `pass_gate` for these waits there until it is opened; others are open. */
+    closeGates: async (...numbers: ReadonlyArray<number>) => {
+      await gates`select pg_advisory_unlock_all()`
+      for (const number of numbers) await gates`select pg_advisory_lock(${number})`
+    },
+    openGate: (number: number) => gates`select pg_advisory_unlock(${number})`,
     terminate: async (what: string, shows: Shows) => {
-      const { pid } = await backendThat(what, shows)
-      await sql`select pg_terminate_backend(${pid})`
+      await kill(await backendThat(what, shows))
       await noBackend()
     },
-    /** A connection in a scope of its own. */
-    open: async (target = url) => {
-      const scope = Effect.runSync(Scope.make())
-      const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
-      const connection = await Effect.runPromise(Scope.extend(connectSource(target), scope))
-      return { connection, close, [Symbol.asyncDispose]: close }
+    open,
+    listen,
+    relay,
+    /** A connection that leads, in a scope with those that help it. */
+    openLead: async (target = url) => {
+      const sessions = [await open(target)]
+      const { connection } = sessions[0]!
+      const pid = await pidOf(connection)
+      const snapshot = await connection.exportSnapshot()
+      const close = async () => {
+        for (const session of sessions) await session.close()
+      }
+      return {
+        connection,
+        pid,
+        close,
+        [Symbol.asyncDispose]: close,
+        /** One more connection in the same snapshot. */
+        helper: async (helperTarget = url) => {
+          const session = await open(helperTarget, snapshot)
+          sessions.push(session)
+          const reader = new Reader(session.connection)
+          return {
+            reader,
+            pid: await pidOf(session.connection),
+            /** Helps as the service does. */
+            help: (source: CopySource, wanted = () => false): Promise<void> => {
+              const helping = async () => {
+                await source.help(reader, wanted)
+                if (!reader.dismissed) await session.connection.commit()
+              }
+              const ended = helping()
+              ended.catch(() => {})
+              return ended
+            }
+          }
+        }
+      }
     }
+  }
+}
+
+const pidOf = async (connection: SourceConnection): Promise<number> => {
+  const [row] = await connection.query<{ pid: number }>(statement("select pg_backend_pid() as pid"))
+  return row!.pid
+}
+
+/** A message of the protocol: its type, its length (that of the length included), its payload. */
+export const frameOf = (type: string, payload: Uint8Array = Buffer.alloc(0)): Buffer => {
+  const length = Buffer.alloc(4)
+  length.writeUInt32BE(4 + payload.length)
+  return Buffer.concat([Buffer.from(type), length, payload])
+}
+
+/** Takes reads of a socket, and gives the messages that become whole with each: all that `keep` keeps. */
+export const framesThat = (keep: (type: string) => boolean): ((bytes: Buffer) => Buffer) => {
+  let pending = Buffer.alloc(0)
+  return (bytes) => {
+    pending = Buffer.concat([pending, bytes])
+    const kept: Array<Buffer> = []
+    for (let end; pending.length >= HEADER_BYTES && pending.length >= (end = 1 + pending.readUInt32BE(1));) {
+      if (keep(String.fromCharCode(pending[0]!))) kept.push(pending.subarray(0, end))
+      pending = pending.subarray(end)
+    }
+    return Buffer.concat(kept)
   }
 }
 
@@ -78,6 +227,19 @@ export const rowsOf = (connection: SourceConnection, text: string) =>
     1024
   )
 
+/** Reads COPY statements on one connection. */
+export const copyOf = (connection: SourceConnection, ...statements: ReadonlyArray<string>) =>
+  new CopySource(connection, { columns: ["n"], ...defaultDialect }, statements.values(), 0, 65_536, 0)
+
+/** The bound for a deadlock: a test's own limit would end the server. */
+export const inTime = <A>(work: Promise<A>): Promise<A> => {
+  let timer: Timer
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error("nothing comes any more")), 15_000)
+  })
+  return Promise.race([work, late]).finally(() => clearTimeout(timer))
+}
+
 /** The error of a promise that must fail. */
 export const rejection = (promise: Promise<unknown>): Promise<SourceError> =>
   promise.then(
@@ -89,10 +251,10 @@ export const rejection = (promise: Promise<unknown>): Promise<SourceError> =>
   )
 
 /** Reads on to the failure, which must come, and counts the bytes before it. */
-export const failureOf = async (rows: CursorSource): Promise<{ error: SourceError; bytes: number }> => {
+export const failureOf = async (rows: ByteRows): Promise<{ error: SourceError; bytes: number }> => {
   let bytes = 0
   const readAll = async () => {
-    for (let chunk; (chunk = await rows.next()); rows.recycle(chunk)) bytes += chunk.length
+    for (let chunk; (chunk = await inTime(rows.next())); rows.recycle(chunk)) bytes += chunk.length
   }
   const error = await rejection(readAll())
   return { error, bytes }
