@@ -150,47 +150,47 @@ describe("when connections are scarce", () => {
   })
 })
 
+/** Transactions that keep the number of rows and the sum of `lifetime_value`, one after the other until `stop`. */
+const write = (sql: postgres.Sql) => {
+  const stopping = new AbortController()
+  let written = 0
+  const loop = async () => {
+    for (let id = 10_000_000; !stopping.signal.aborted; id++, written++) {
+      const [from, to, gone] = [1, 2, 3].map((n) => 1 + ((id * 7919 * n) % 50_000))
+      await sql
+        .begin(async (tx) => {
+          await tx`update users set lifetime_value = lifetime_value - 12.34 where id = ${from!}`
+          await tx`update users set lifetime_value = lifetime_value + 12.34 where id = ${to!}`
+          await tx`with gone as (delete from users where id = ${gone!} returning *)
+          insert into users select ${id}, name, email, signup_date, country_code, subscription_tier, lifetime_value from gone`
+          // Whoever was moved before may be gone: then nothing was added or taken.
+          const [sum] = await tx`select (select count(*) from users where id in (${from!}, ${to!}))::int as found`
+          if (sum!["found"] !== 2 && from !== to) throw new Error("undone")
+        })
+        .catch((error: Error) => {
+          if (error.message !== "undone") throw error
+        })
+    }
+  }
+  const done = loop()
+  return {
+    stop: async () => {
+      stopping.abort()
+      await done
+      return written
+    }
+  }
+}
+
+/** Rows, distinct ids, and the sum in cents. */
+const totals = (file: string) => {
+  const lines = file.split("\n").slice(1, -1)
+  const ids = new Set(lines.map((line) => line.slice(0, line.indexOf(","))))
+  const cents = lines.reduce((sum, line) => sum + Math.round(Number(line.slice(line.lastIndexOf(",") + 1)) * 100), 0)
+  return { rows: lines.length, ids: ids.size, cents }
+}
+
 describe("while rows are moved, added and removed", () => {
-  /** Transactions that keep the number of rows and the sum of `lifetime_value`, one after the other until `stop`. */
-  const write = (sql: postgres.Sql) => {
-    let stopped = false
-    let written = 0
-    const loop = async () => {
-      for (let id = 10_000_000; !stopped; id++, written++) {
-        const [from, to, gone] = [1, 2, 3].map((n) => 1 + ((id * 7919 * n) % 50_000))
-        await sql
-          .begin(async (tx) => {
-            await tx`update users set lifetime_value = lifetime_value - 12.34 where id = ${from!}`
-            await tx`update users set lifetime_value = lifetime_value + 12.34 where id = ${to!}`
-            await tx`with gone as (delete from users where id = ${gone!} returning *)
-            insert into users select ${id}, name, email, signup_date, country_code, subscription_tier, lifetime_value from gone`
-            // Whoever was moved before may be gone: then nothing was added or taken.
-            const [sum] = await tx`select (select count(*) from users where id in (${from!}, ${to!}))::int as found`
-            if (sum!["found"] !== 2 && from !== to) throw new Error("undone")
-          })
-          .catch((error: Error) => {
-            if (error.message !== "undone") throw error
-          })
-      }
-    }
-    const done = loop()
-    return {
-      stop: async () => {
-        stopped = true
-        await done
-        return written
-      }
-    }
-  }
-
-  /** Rows, distinct ids, and the sum in cents. */
-  const totals = (file: string) => {
-    const lines = file.split("\n").slice(1, -1)
-    const ids = new Set(lines.map((line) => line.slice(0, line.indexOf(","))))
-    const cents = lines.reduce((sum, line) => sum + Math.round(Number(line.slice(line.lastIndexOf(",") + 1)) * 100), 0)
-    return { rows: lines.length, ids: ids.size, cents }
-  }
-
   test("each of 50 exports, half of them streams, shows one moment", async () => {
     const service = await startService()
     services.push(service)

@@ -35,6 +35,7 @@ interface Shape extends Dialect {
 /** How a table is read. */
 interface Manner {
   readonly chunkSize: number
+  readonly atOnce: number
   /** Where it is cut into parts, between no page and all of them. */
   readonly cuts: ReadonlyArray<number>
   /** For each helper, after how many looks it is wanted elsewhere. */
@@ -74,7 +75,7 @@ const partStatements = async (
 }
 
 /** Reads a table by COPY, with helpers that are there from the beginning. */
-const copied = async (shape: Shape, query: string, table: string, { chunkSize, helpers, turns, ...manner }: Manner) => {
+const copied = async (shape: Shape, query: string, table: string, { chunkSize, helpers, ...manner }: Manner) => {
   const statements = await partStatements(query, table, manner, shape)
   await using lead = await openLead()
   const helping = await Promise.all(helpers.map(() => lead.helper()))
@@ -83,7 +84,7 @@ const copied = async (shape: Shape, query: string, table: string, { chunkSize, h
     let looks = helpers[at]!
     return help(source, () => looks-- <= 0)
   })
-  const file = await rest(source, turns)
+  const file = await rest(source, manner)
   await Promise.all(ends)
   return { file, rows: source.rows }
 }
@@ -98,12 +99,12 @@ const byCursor = async (shape: Shape, query: string, batchSize: number, chunkSiz
 describe("the file", () => {
   test("of any text is the cursor's and COPY's, in any parts, with any helpers, at any pace", async () => {
     await fc.assert(
-      fc.asyncProperty(tables, sizes, manners, async (table, { batchSize, chunkSize }, manner) => {
+      fc.asyncProperty(tables, sizes, manners, async (table, { batchSize, ...size }, manner) => {
         const { dialect, columns } = table
         const shape = { ...dialect, columns }
         const query = await createTextTable(sql(), table, rowsOfTable(table))
-        const { file, rows } = await copied(shape, query, "texts", { ...manner, chunkSize })
-        const cursor = await byCursor(shape, query, batchSize, chunkSize)
+        const { file, rows } = await copied(shape, query, "texts", { ...manner, ...size })
+        const cursor = await byCursor(shape, query, batchSize, size.chunkSize)
         expect(file.equals(cursor.file)).toBe(true)
         expect(file.equals(await copyOut(url(), query, dialect))).toBe(true)
         expect([rows, cursor.rows]).toEqual([table.rows.length, table.rows.length])
@@ -115,10 +116,10 @@ describe("the file", () => {
   test("of every type is the cursor's and COPY's", async () => {
     const { columns, query } = await createEveryType(sql())
     await fc.assert(
-      fc.asyncProperty(dialects, sizes, manners, async (dialect, { batchSize, chunkSize }, manner) => {
+      fc.asyncProperty(dialects, sizes, manners, async (dialect, { batchSize, ...size }, manner) => {
         const shape = { ...dialect, columns }
-        const { file, rows } = await copied(shape, query, "every_type", { ...manner, chunkSize })
-        const cursor = await byCursor(shape, query, Math.max(50, batchSize), chunkSize)
+        const { file, rows } = await copied(shape, query, "every_type", { ...manner, ...size })
+        const cursor = await byCursor(shape, query, Math.max(50, batchSize), size.chunkSize)
         expect(file.equals(cursor.file)).toBe(true)
         expect(file.equals(await copyOut(url(), query, dialect))).toBe(true)
         expect([rows, cursor.rows]).toEqual([3005, 3005])

@@ -31,6 +31,7 @@ interface Reading extends Dialect {
   readonly query: string
   readonly batchSize: number
   readonly chunkSize: number
+  readonly atOnce?: number
 }
 const usual = { ...defaultDialect, batchSize: 1000, chunkSize: 65_536 }
 
@@ -43,7 +44,7 @@ const reading = async <A>(
   const plan = { statement: statement(query), estimatedRows: 0 }
   return await work(new CursorSource(session.connection, shape, plan, batchSize, chunkSize))
 }
-const wholeFile = (what: Reading) => reading(what, (rows) => rest(rows))
+const wholeFile = (what: Reading) => reading(what, (rows) => rest(rows, what))
 
 /** How many rows of the query differ from those of a table like it that the file was loaded into. */
 const lostByLoading = async (file: Buffer, query: string, dialect: Dialect): Promise<number> => {

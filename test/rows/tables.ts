@@ -30,16 +30,27 @@ export const copyOut = async (url: string, query: string, dialect: Dialect = def
   }
 }
 
-/** What is left of the file, taken after `turns` of the event loop each. A buffer is spoiled before it is given back. */
-export const rest = async (rows: ByteRows, turns = 0): Promise<Buffer> => {
-  const chunks: Array<Buffer> = []
-  for (let chunk; (chunk = await inTime(rows.next())); rows.recycle(chunk)) {
-    chunks.push(Buffer.from(chunk))
-    // All of it: nobody may read it again, nor what was there before.
-    new Uint8Array(chunk.buffer).fill(0xa5)
+/** How the rest of a file is taken: how many chunks at once, if so many wait, and after which turns of the event loop. */
+interface Pace {
+  readonly atOnce?: number
+  readonly turns?: number
+}
+
+/** What is left of the file. A buffer is spoiled before it is given back. */
+export const rest = async (rows: ByteRows, { atOnce = 1, turns = 0 }: Pace = {}): Promise<Buffer> => {
+  const file: Array<Buffer> = []
+  for (let chunk; (chunk = await inTime(rows.next()));) {
+    const chunks = [chunk]
+    for (let more; chunks.length < atOnce && (more = rows.ready());) chunks.push(more)
+    file.push(...chunks.map((taken) => Buffer.from(taken)))
+    for (const taken of chunks) {
+      // All of it: nobody may read it again, nor what was there before.
+      new Uint8Array(taken.buffer).fill(0xa5)
+      rows.recycle(taken)
+    }
     for (let turn = 0; turn < turns; turn++) await setImmediate()
   }
-  return Buffer.concat(chunks)
+  return Buffer.concat(file)
 }
 
 /** A part of rows of 1 kB: how many, and before which of them there is the gate with the part's number. */
@@ -145,10 +156,11 @@ export const tables: fc.Arbitrary<Table> = dialects.chain((dialect) =>
   })
 )
 
-/** How chunks and batches may be cut. */
+/** How chunks and batches may be cut, and how many chunks are taken at once. */
 export const sizes = fc.record({
   batchSize: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(100, 1000)),
-  chunkSize: fc.constantFrom(1024, 4096, 65_536)
+  chunkSize: fc.constantFrom(1024, 4096, 65_536),
+  atOnce: fc.constantFrom(1, 2, 16)
 })
 
 /** The rows of a table, with the large cell. */
