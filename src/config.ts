@@ -43,7 +43,7 @@ export const limits = {
    */
   partBytes: 1024 * 1024,
   partPages: 8_192,
-  /** Bytes that each helping connection lets wait in memory: two parts. `STREAM_LOOKAHEAD` bounds how many help at once. */
+  /** Bytes that each helping connection lets wait in memory: as many as a part has. `STREAM_LOOKAHEAD` bounds how many help at once. */
   helperBytes: 1024 * 1024,
   /** Parts of one export that are begun and not yet handed on; each holds a chunk's memory, however little came of it. */
   openParts: 16,

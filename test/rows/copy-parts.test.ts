@@ -240,16 +240,6 @@ describe("bytes that nobody takes", () => {
     await isWhole()
   })
 
-  test("may be the last of all: the lead that they hold up ends its transaction nevertheless", async () => {
-    await using lead = await openLead()
-    // The last read, and the end with it, comes when little was taken, and holds the lead up.
-    const { source, isWhole } = begin(lead, [], { rows: 330 })
-    await allShow(isIdle, lead)
-    const before = await take(source, 20_000)
-    await until("all to come", () => source.rows === 330)
-    await isWhole(before)
-  })
-
   test("of many tiny parts are in a bounded number of them", async () => {
     await closeGates(0)
     await using lead = await openLead()
