@@ -1,7 +1,9 @@
 /** A Sluice in a process of its own, as `bun run server` starts it. */
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { bunFlags, heapSettings } from "./runtime.ts"
 import { freshDatabase, serverBundle, temporaryDirectory } from "./shared.ts"
+import { until } from "./until.ts"
 
 export interface Service {
   readonly url: string
@@ -22,6 +24,7 @@ export interface Service {
 export const startService = async (env: Record<string, string> = {}): Promise<Service> => {
   const storage = env["EXPORT_STORAGE_PATH"] ?? (await temporaryDirectory())
   const database = env["DATABASE_URL"] ?? (await freshDatabase())
+  const logPath = join(await temporaryDirectory(), "log")
   const child = Bun.spawn([process.execPath, ...bunFlags, await serverBundle()], {
     cwd: join(import.meta.dir, "../.."),
     env: {
@@ -34,29 +37,27 @@ export const startService = async (env: Record<string, string> = {}): Promise<Se
       ...env
     },
     stdin: "ignore",
-    stdout: "pipe",
+    // Not a pipe: the runtime of the tests was seen to stop reading one, and the service then waits to write its log.
+    stdout: Bun.file(logPath),
     stderr: "inherit"
   })
-  const lines: Array<string> = []
-  const url = await new Promise<string>((resolve, reject) => {
-    void (async () => {
-      let rest = ""
-      for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
-        const parts = (rest + text).split("\n")
-        rest = parts.pop() ?? ""
-        lines.push(...parts)
-        const [, found] = /listening on (\S+?)\/?"/.exec(parts.join("\n")) ?? []
-        if (found !== undefined) resolve(found)
-      }
-      reject(new Error(`the service ended before it listened: ${lines.join("\n")}`))
-    })()
-  })
+  const lines = () => readFileSync(logPath, "utf8").split("\n").slice(0, -1)
+  const url = await until(
+    "the service to listen",
+    () => {
+      const found = /listening on (\S+?)\/?"/.exec(lines().join("\n"))?.[1]
+      if (found === undefined && child.exitCode !== null)
+        throw new Error(`the service ended before it listened: ${lines().join("\n")}`)
+      return found
+    },
+    60_000
+  )
   return {
     url,
     pid: child.pid,
     database,
     storage,
-    log: () => lines.map((line) => JSON.parse(line)),
+    log: () => lines().map((line) => JSON.parse(line)),
     signal: (signal) => child.kill(signal),
     exited: child.exited,
     stop: () => {
