@@ -35,6 +35,10 @@ export const limits = {
   sourceLockMs: 30_000,
   /** The server looks this often whether its client is still there. */
   sourceCheckMs: 500,
+  /** Of a COPY as much is read at once; after this pause as long as this much came, else when there is more. */
+  directReadBytes: 262_144,
+  directReadMs: 2,
+  directReadLeast: 4_096,
   /** Bytes that wait to be taken, of what an export's client or file needs next, before the source is paused. */
   readAheadBytes: 262_144,
   /**
@@ -43,8 +47,10 @@ export const limits = {
    */
   partBytes: 1024 * 1024,
   partPages: 8_192,
-  /** Bytes that each helping connection lets wait in memory: as many as a part has. `STREAM_LOOKAHEAD` bounds how many help at once. */
-  helperBytes: 1024 * 1024,
+  /** A reader asks for its next part when this share of a part has come, so that the server never waits for it. */
+  followShare: 0.75,
+  /** Bytes that each helping connection lets wait in memory: more than a part has. `STREAM_LOOKAHEAD` bounds how many help at once. */
+  helperBytes: 2 * 1024 * 1024,
   /** Parts of one export that are begun and not yet handed on; each holds a chunk's memory, however little came of it. */
   openParts: 16,
   /** Wait of a helper for a table lock. */

@@ -2,7 +2,7 @@ import { limits } from "../config.ts"
 import { BufferPool, Chunks } from "../csv/chunks.ts"
 import { CsvEncoder } from "../csv/encoder.ts"
 import type { ByteRows, CsvShape } from "./byte-rows.ts"
-import { OpenPart, Reader } from "./open-part.ts"
+import { OpenPart, Reader, type Reading } from "./open-part.ts"
 import { toSourceError, type SourceConnection, type SourceError } from "./source-connection.ts"
 
 /**
@@ -49,7 +49,7 @@ export class CopySource implements ByteRows {
     new CsvEncoder(shape, this.#header).header(shape.columns)
     this.#header.flush()
     this.#lead = new Reader(lead)
-    this.#readParts(this.#lead, () => false).then(
+    this.#readParts(this.#lead).then(
       () => (this.#leadDone = true),
       (cause: unknown) => this.fail(toSourceError(cause))
     )
@@ -109,11 +109,11 @@ export class CopySource implements ByteRows {
     this.#changed()
   }
 
-  /** Reads parts on another connection of the same snapshot, until none is left to begin or `wanted` elsewhere. */
-  async help(reader: Reader, wanted: () => boolean): Promise<void> {
+  /** Reads parts on another connection of the same snapshot, until none is left to begin or it is wanted elsewhere. */
+  async help(reader: Reader): Promise<void> {
     this.#helpers++
     try {
-      await this.#readParts(reader, wanted)
+      await this.#readParts(reader)
     } finally {
       this.#helpers--
       this.#changed()
@@ -129,70 +129,97 @@ export class CopySource implements ByteRows {
     this.#changed()
   }
 
-  async #readParts(reader: Reader, wanted: () => boolean): Promise<void> {
-    while (await this.#mayRead(reader, wanted)) {
-      const part = this.#claim(reader)
-      if (!part) continue
-      try {
-        await part.read(reader.connection, () => this.#arrived())
-      } finally {
-        // The end of a part may have come with what it was held for.
-        reader.held = false
-        reader.part = undefined
-        part.reader = undefined
-        if (!part.whole) part.reset()
+  async #readParts(reader: Reader): Promise<void> {
+    try {
+      for (let reading; (reading = reader.next ?? (await this.#first(reader)));) {
+        const { part, done } = reading
+        reader.now = reading
+        reader.next = undefined
         this.#changed()
+        await done
+        reader.now = undefined
+        if (part.whole) reader.partRows = part.rows
+        this.#leave(reader, part)
       }
+    } finally {
+      for (const reading of [reader.now, reader.next]) if (reading) this.#leave(reader, reading.part)
     }
   }
 
-  /** Whether there is a part to read: one that was left, or a new one as soon as there is room for what comes of it. */
-  async #mayRead(reader: Reader, wanted: () => boolean): Promise<boolean> {
+  /** The reader is done with the part. One that is not whole will be read again. */
+  #leave(reader: Reader, part: OpenPart): void {
+    // The end of a part may have come with what it was held for.
+    reader.held = false
+    part.reader = undefined
+    if (!part.whole) part.reset()
+    this.#changed()
+  }
+
+  /** The next part to read, if there is one: one that was left, or a new one as soon as there is room for what comes of it. */
+  async #first(reader: Reader): Promise<Reading | undefined> {
     for (;;) {
-      if (this.#failure || reader.dismissed) return false
-      if (this.#open.some(({ unread }) => unread)) return true
-      if (wanted()) return false
-      if (!this.#exhausted && (this.#open.length === 0 || !this.#isFull())) return true
+      if (this.#failure || reader.dismissed) return undefined
+      // Found and taken in one step: other readers were woken, too.
+      const left = this.#open.find(({ unread }) => unread)
+      if (left) return this.#ask(reader, left)
+      if (reader.wanted()) return undefined
+      if (this.#mayBegin()) {
+        const part = this.#begin()
+        if (part) return this.#ask(reader, part)
+        continue
+      }
       // The lead stays until no helper can leave it anything to read.
-      if (this.#exhausted && (reader !== this.#lead || this.#open.every(({ whole }) => whole))) return false
+      if (this.#exhausted && (reader !== this.#lead || this.#open.every(({ whole }) => whole))) return undefined
       reader.held = true
       await this.#change()
       reader.held = false
     }
   }
 
-  /** Takes the part to be read next, in one step: other readers were woken, too. */
-  #claim(reader: Reader): OpenPart | undefined {
-    let part = this.#open.find(({ unread }) => unread)
-    if (!part && !this.#exhausted) {
-      const { value, done } = this.#statements.next()
-      if (done) {
-        this.#exhausted = true
-        this.#changed()
-      } else {
-        part = new OpenPart(this.#begun++, value, this.#pool)
-        this.#open.push(part)
-      }
+  /** Asks for a further part before the one that is coming has ended: the server would wait for us otherwise. */
+  #follow(reader: Reader): void {
+    const { now, next } = reader
+    if (next || !now || now.part.rows < reader.partRows * limits.followShare) return
+    if (this.#failure || reader.wanted() || !this.#mayBegin() || this.#open.some(({ unread }) => unread)) return
+    const part = this.#begin()
+    if (part) reader.next = this.#ask(reader, part)
+  }
+
+  #begin(): OpenPart | undefined {
+    const { value, done } = this.#statements.next()
+    if (done) {
+      this.#exhausted = true
+      this.#changed()
+      return undefined
     }
-    if (part) {
-      part.reader = reader
-      reader.part = part
-    }
+    const part = new OpenPart(this.#begun++, value, this.#pool)
+    this.#open.push(part)
     return part
   }
 
+  #ask(reader: Reader, part: OpenPart): Reading {
+    part.reader = reader
+    const done = part.read(reader.connection, () => this.#arrived(reader))
+    // Whoever waits for it hears of its failure.
+    done.catch(() => {})
+    return { part, done }
+  }
+
+  /** Whether there is a further part, and room for what comes of it. */
+  #mayBegin(): boolean {
+    return !this.#exhausted && (this.#open.length === 0 || (this.#open.length < limits.openParts && !this.#isFull()))
+  }
+
   #isFull(): boolean {
-    return (
-      this.#open.length >= limits.openParts ||
-      this.waitingBytes >= Math.max(limits.readAheadBytes, this.#helpers * limits.helperBytes)
-    )
+    return this.waitingBytes >= Math.max(limits.readAheadBytes, this.#helpers * limits.helperBytes)
   }
 
   /** After each read of a socket. */
-  #arrived(): void {
+  #arrived(reader: Reader): void {
     const [head] = this.#open
     // The rows that came first go out at once: a sparse filter may need long for the next.
     if (this.#header.fullBytes > 0) head?.chunks.flush()
+    this.#follow(reader)
     this.#changed()
   }
 
@@ -203,11 +230,11 @@ export class CopySource implements ByteRows {
     for (const [place, part] of this.#open.entries()) {
       const { reader, chunks, unread } = part
       left ||= unread
-      if (!reader) continue
+      if (reader?.now?.part !== part) continue
       const held = place === 0 ? chunks.fullBytes >= limits.readAheadBytes : full
-      // Its turn comes after a part that only it may be there to read.
+      // Its turn comes after a part that only it may be there to read: it runs through the rest of its own.
       const skipped = held && left && reader === this.#lead
-      if (skipped) part.skip()
+      if (skipped) part.reset()
       reader.held = held && !skipped
     }
     const woken = this.#waiting

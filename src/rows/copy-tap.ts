@@ -9,13 +9,13 @@ const COPY_OUT_RESPONSE = "H".charCodeAt(0)
 export interface CopySink {
   /** Some of them, `bytes` from `start` to `end`: a row or a piece of one. Valid during the call alone. */
   append(bytes: Buffer, start: number, end: number): void
-  /** After each read of the socket: how many rows have begun so far. */
+  /** After each read of the socket, and at the end: how many rows have begun so far. */
   arrived(rows: number): void
 }
 
-/** The COPY that runs on a socket now. */
-export interface CopyTap {
-  sink: CopySink | undefined
+/** One COPY. */
+export interface Copy {
+  readonly sink: CopySink
   /** CopyData messages, which are its rows, that have begun. */
   rows: number
 }
@@ -26,10 +26,14 @@ export interface CopyTap {
  * without rows and answers with its count, where it would make a stream of it that costs more than the work.
  *
  * A payload is handed on piece by piece as it is read, so that memory does not depend on the width of a row.
+ *
+ * Returns what tells it of the next COPY that was sent, also while others run.
  * @see https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY
  */
-export const tapCopyData = (socket: Socket, onError: (cause: unknown) => void): CopyTap => {
-  const tap: CopyTap = { sink: undefined, rows: 0 }
+export const tapCopyData = (socket: Socket, onError: (cause: unknown) => void): ((sink: CopySink) => Copy) => {
+  /** Sent, and not yet begun by the server. */
+  const sent: Array<Copy> = []
+  let running: Copy | undefined
   const head = Buffer.alloc(HEADER_BYTES)
   let headBytes = 0
   /** What is still to come of a CopyData message. */
@@ -41,7 +45,7 @@ export const tapCopyData = (socket: Socket, onError: (cause: unknown) => void): 
   const piece = (data: Buffer, start: number): number => {
     const end = Math.min(start + payloadLeft, data.length)
     payloadLeft -= end - start
-    tap.sink?.append(data, start, end)
+    running?.sink.append(data, start, end)
     return end
   }
 
@@ -59,7 +63,7 @@ export const tapCopyData = (socket: Socket, onError: (cause: unknown) => void): 
   const begin = (type: number, length: number) => {
     if (type === COPY_DATA) {
       payloadLeft = length - 4
-      tap.rows++
+      if (running) running.rows++
     } else {
       message = Buffer.allocUnsafeSlow(1 + length)
       message.writeUInt8(type)
@@ -76,8 +80,16 @@ export const tapCopyData = (socket: Socket, onError: (cause: unknown) => void): 
 
   const forward = (emit: (bytes: Buffer) => void) => {
     if (messageBytes < message!.length) return
-    if (message![0] !== COPY_OUT_RESPONSE && message![0] !== COPY_DONE) emit(message!)
+    const whole = message!
     message = undefined
+    if (whole[0] === COPY_OUT_RESPONSE) running = sent.shift()
+    else if (whole[0] === COPY_DONE) end()
+    else emit(whole)
+  }
+
+  const end = () => {
+    running?.sink.arrived(running.rows)
+    running = undefined
   }
 
   const take = (data: Buffer, emit: (bytes: Buffer) => void) => {
@@ -91,9 +103,13 @@ export const tapCopyData = (socket: Socket, onError: (cause: unknown) => void): 
       // Also one without a payload, which is whole with its header.
       if (message) forward(emit)
     }
-    tap.sink?.arrived(tap.rows)
+    running?.sink.arrived(running.rows)
   }
 
   interceptData(socket, take, onError)
-  return tap
+  return (sink) => {
+    const copy: Copy = { sink, rows: 0 }
+    sent.push(copy)
+    return copy
+  }
 }

@@ -23,10 +23,10 @@ const reviewed = (source: CopySource, reader: Reader) => {
 /** One helper's time with an export: until nothing is left to do, it is wanted elsewhere, or is of no use. */
 const help = (source: CopySource, url: string, snapshot: string, wanted: () => boolean) =>
   Effect.gen(function* () {
-    const reader = new Reader(yield* connectSource(url, snapshot))
+    const reader = new Reader(yield* connectSource(url, snapshot), wanted)
     const reading = Effect.tryPromise({
       try: async () => {
-        await source.help(reader, wanted)
+        await source.help(reader)
         if (!reader.dismissed) await reader.connection.commit()
       },
       catch: toSourceError

@@ -3,15 +3,29 @@ import { Chunks, type BufferPool } from "../csv/chunks.ts"
 import type { CopySink } from "./copy-tap.ts"
 import type { SourceConnection } from "./source-connection.ts"
 
-/** A connection that reads parts, one at a time. */
+/** A part that a reader has asked the server for. */
+export interface Reading {
+  readonly part: OpenPart
+  readonly done: Promise<void>
+}
+
+/** A connection that reads parts, one after the other. */
 export class Reader {
-  part: OpenPart | undefined
+  /** What is coming, and what was asked for to come after it. */
+  now: Reading | undefined
+  next: Reading | undefined
+  /** Rows of the part before. */
+  partRows = Number.POSITIVE_INFINITY
   /** It is to stop. */
   dismissed = false
   #heldAt: number | undefined
   #heldMs = 0
 
-  constructor(readonly connection: SourceConnection) {}
+  /** `wanted`: whether others wait for its connection. */
+  constructor(
+    readonly connection: SourceConnection,
+    readonly wanted: () => boolean = () => false
+  ) {}
 
   /** Whether it has to wait, because what it and others have read is not taken fast enough. */
   get held(): boolean {
@@ -39,8 +53,6 @@ export class OpenPart {
   /** All of it has come. */
   whole = false
   rows = 0
-  /** Its reader runs through it without keeping anything, to be free for another. */
-  #skipped = false
   /** Bytes handed on, and their CRC-32. */
   #handedBytes = 0
   #handedCrc = 0
@@ -67,29 +79,23 @@ export class OpenPart {
     return !this.reader && !this.whole
   }
 
-  /** Drops what was not handed on: the part will be read again. */
+  /** Drops what was not handed on, and what a reader still brings of it: the part will be read again. */
   reset(): void {
     this.chunks = new Chunks(this.pool)
     this.rows = 0
     this.whole = false
   }
 
-  /** Lets the reader run through the rest and forget all of it: the part will be read again. */
-  skip(): void {
-    this.#skipped = true
-    this.reset()
-  }
-
   /** Reads the part. What was handed on before comes again, since the snapshot is the same, and is left out. */
   async read(connection: SourceConnection, arrived: () => void): Promise<void> {
     const { chunks } = this
+    const isDropped = () => this.chunks !== chunks
     const handedBytes = this.#handedBytes
     let repeatedBytes = 0
     let repeatedCrc = 0
-    this.#skipped = false
     const sink: CopySink = {
       append: (bytes, start, end) => {
-        if (this.#skipped) return
+        if (isDropped()) return
         let from = start
         if (repeatedBytes < handedBytes) {
           from = Math.min(end, start + handedBytes - repeatedBytes)
@@ -102,12 +108,12 @@ export class OpenPart {
         chunks.append(bytes, from, end)
       },
       arrived: (rows) => {
-        if (!this.#skipped) this.rows = rows
+        if (!isDropped()) this.rows = rows
         arrived()
       }
     }
     await connection.copy(this.statement, sink)
-    if (this.#skipped) return
+    if (isDropped()) return
     if (repeatedBytes < handedBytes) throw new Error("Cannot read a part again: the database writes less of it now")
     chunks.flush()
     this.whole = true

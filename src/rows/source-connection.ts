@@ -11,7 +11,8 @@ import type { Socket } from "node:net"
 import { Data, Effect, type Scope } from "effect"
 import postgres from "postgres"
 import { limits } from "../config.ts"
-import { tapCopyData, type CopySink, type CopyTap } from "./copy-tap.ts"
+import { tapCopyData, type CopySink } from "./copy-tap.ts"
+import { readDirectly, type Flow } from "./direct-reads.ts"
 import { tapDataRows, type OnRow } from "./frame-tap.ts"
 import { openSocket, socketTarget } from "./source-socket.ts"
 import type { Statement } from "./statement.ts"
@@ -59,10 +60,11 @@ export class SourceConnection {
   #socket: Socket | undefined
   /** What postgres.js reads: the socket, or the TLS on it. */
   #stream: Socket | undefined
-  #copyTap: CopyTap | undefined
+  #flow: Flow | undefined
+  #expectCopy: ReturnType<typeof tapCopyData> | undefined
   #ended: SourceError | undefined
-  /** Fails the one wait that is under way. Racing each wait against one long promise would keep every batch alive. */
-  #fail: ((error: SourceError) => void) | undefined
+  /** Fail the waits that are under way. Racing each wait against one long promise would keep every batch alive. */
+  readonly #waits = new Set<(error: SourceError) => void>()
 
   constructor(url: string) {
     let opened = false
@@ -76,7 +78,7 @@ export class SourceConnection {
         raw.on("error", ({ message }) => this.#end(message))
         raw.once("close", () => this.#end("the connection was closed"))
         if (this.#ended) raw.destroy()
-      }).then((stream) => (this.#stream = stream))
+      }).then((stream) => (this.#flow = this.#stream = stream))
     }
     this.#sql = postgres(url, {
       max: 1,
@@ -145,28 +147,30 @@ export class SourceConnection {
     }
   }
 
-  /** Runs a `copy … to stdout`, whose bytes go to `sink`. Resolves to its rows when all of them have come. */
+  /**
+   * Runs a `copy … to stdout`, whose bytes go to `sink`. Resolves to its rows when all of them have come. It may be
+   * sent while another one runs: the server goes on with it at once.
+   */
   async copy(text: string, sink: CopySink): Promise<number> {
-    const tap = (this.#copyTap ??= tapCopyData(this.#stream!, this.#broken))
-    tap.sink = sink
-    tap.rows = 0
-    try {
-      const { count } = await this.#wait(() => this.#sql.unsafe(text))
-      if (count !== tap.rows)
-        throw new SourceError({ message: `Cannot read: ${tap.rows} rows came of ${count} that were sent`, retryable: true })
-      return tap.rows
-    } finally {
-      tap.sink = undefined
+    if (!this.#expectCopy) {
+      this.#expectCopy = tapCopyData(this.#stream!, this.#broken)
+      // TLS has to be taken off what a read gives.
+      if (this.#stream === this.#socket) this.#flow = readDirectly(this.#socket!)
     }
+    const copy = this.#expectCopy(sink)
+    const { count } = await this.#wait(() => this.#sql.unsafe(text))
+    if (count !== copy.rows)
+      throw new SourceError({ message: `Cannot read: ${copy.rows} rows came of ${count} that were sent`, retryable: true })
+    return copy.rows
   }
 
   /** Stops taking bytes from the server, which stops its query when the buffers between are full. */
   pause(): void {
-    this.#stream?.pause()
+    this.#flow?.pause()
   }
 
   resume(): void {
-    this.#stream?.resume()
+    this.#flow?.resume()
   }
 
   /** Ends the transaction. Only when this resolves was everything that was read complete. */
@@ -194,21 +198,19 @@ export class SourceConnection {
 
   #end(reason: string): void {
     this.#ended ??= new SourceError({ message: `Cannot read from the source database: ${reason}`, retryable: true })
-    this.#fail?.(this.#ended)
+    for (const fail of this.#waits) fail(this.#ended)
   }
 
   #wait<A>(start: () => Promise<A>): Promise<A> {
     if (this.#ended) return Promise.reject(this.#ended)
-    return new Promise<A>((resolve, reject) => {
-      this.#fail = reject
-      start().then(
-        // The end of a cursor and the loss of its connection look alike to postgres.js; the latch tells.
-        (value) => (this.#ended ? reject(this.#ended) : resolve(value)),
-        (cause) => reject(toSourceError(cause))
-      )
-    }).finally(() => {
-      this.#fail = undefined
-    })
+    const { promise, resolve, reject } = Promise.withResolvers<A>()
+    this.#waits.add(reject)
+    start().then(
+      // The end of a cursor and the loss of its connection look alike to postgres.js; the latch tells.
+      (value) => (this.#ended ? reject(this.#ended) : resolve(value)),
+      (cause) => reject(toSourceError(cause))
+    )
+    return promise.finally(() => this.#waits.delete(reject))
   }
 }
 

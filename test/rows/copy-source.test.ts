@@ -26,7 +26,7 @@ setDefaultTimeout(60_000)
 /** Shrinking a table takes long; a failure is reported before the test's own limit ends the server. */
 const property = { interruptAfterTimeLimit: 40_000, markInterruptAsFailure: true }
 
-const { url, sql, open, openLead, relay, closeGates } = useSource()
+const { url, sql, open, openLead, relay, closeGates, openGate } = useSource()
 
 interface Shape extends Dialect {
   readonly columns: ReadonlyArray<string>
@@ -202,6 +202,17 @@ describe("a row that is lost on the way", () => {
     const file = await rest(lost.source)
     expect(file.equals(await copyOut(url(), `select '1' as n union all (${query})`))).toBe(true)
     expect(lost.source.rows).toBe(1001)
+  })
+
+  test("is read again with all that the helper had asked for by then", async () => {
+    await closeGates(1)
+    await using lost = await lostByHelper(1500, ["select '1' || pass_gate(1)", query, query, query, query])
+    expect((await lost.failed).message).toContain("999 rows came of 1000")
+    await openGate(1)
+    const file = await rest(lost.source)
+    const four = Array.from({ length: 4 }, () => ` union all (${query})`).join("")
+    expect(file.equals(await copyOut(url(), `select '1' as n${four}`))).toBe(true)
+    expect(lost.source.rows).toBe(4001)
   })
 
   test("fails the file when rows after it were handed on", async () => {

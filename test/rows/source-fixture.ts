@@ -32,6 +32,8 @@ const passGate = `create function pass_gate(gate int) returns text language plpg
 /** It waits at a gate, for example. */
 export const isSleeping: Shows = ({ wait }) => wait === "PgSleep"
 
+const never = () => false
+
 export type Lead = Awaited<ReturnType<ReturnType<typeof useSource>["openLead"]>>
 export type Helper = Awaited<ReturnType<Lead["helper"]>>
 
@@ -161,14 +163,16 @@ export const useSource = () => {
         helper: async (helperTarget = url) => {
           const session = await open(helperTarget, snapshot)
           sessions.push(session)
-          const reader = new Reader(session.connection)
+          let isWanted: () => boolean = never
+          const reader = new Reader(session.connection, () => isWanted())
           return {
             reader,
             pid: await pidOf(session.connection),
             /** Helps as the service does. */
-            help: (source: CopySource, wanted = () => false): Promise<void> => {
+            help: (source: CopySource, wanted = never): Promise<void> => {
+              isWanted = wanted
               const helping = async () => {
-                await source.help(reader, wanted)
+                await source.help(reader)
                 if (!reader.dismissed) await session.connection.commit()
               }
               const ended = helping()
