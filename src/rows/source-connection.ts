@@ -72,13 +72,7 @@ export class SourceConnection {
       // postgres.js opens another socket when one closes early: that would be another session, without our snapshot.
       if (opened) throw new Error("the connection is used once")
       opened = true
-      return openSocket(socketTarget(url), (raw) => {
-        this.#socket = raw
-        // Before postgres.js, which would let a cursor end as if complete when its connection is reset between two batches.
-        raw.on("error", ({ message }) => this.#end(message))
-        raw.once("close", () => this.#end("the connection was closed"))
-        if (this.#ended) raw.destroy()
-      }).then((stream) => (this.#flow = this.#stream = stream))
+      return this.#open(url)
     }
     this.#sql = postgres(url, {
       max: 1,
@@ -95,6 +89,23 @@ export class SourceConnection {
     } as postgres.Options<{}>)
     this.#ready = this.#sql.unsafe("select 1")
     this.#ready.catch(() => {})
+  }
+
+  async #open(url: string): Promise<Socket> {
+    const ended = (reason: string) => {
+      // Until then the failure to open it says more: what is wrong with a certificate, for example.
+      if (this.#flow) this.#end(reason)
+    }
+    this.#stream = await openSocket(socketTarget(url), (raw) => {
+      this.#socket = raw
+      // Before postgres.js, which would let a cursor end as if complete when its connection is reset between two batches.
+      raw.on("error", ({ message }) => ended(message))
+      raw.once("close", () => ended("the connection was closed"))
+      if (this.#ended) raw.destroy()
+    })
+    this.#flow = this.#stream
+    if (this.#socket!.destroyed) this.#end("the connection was closed")
+    return this.#stream
   }
 
   /** Opens the session and its read-only snapshot: a new one, or the one that another connection has exported. */

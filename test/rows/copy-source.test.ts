@@ -15,6 +15,7 @@ import {
   measure,
   MEGABYTE,
   numberedParts,
+  property,
   rest,
   rowsOfTable,
   sizes,
@@ -23,8 +24,6 @@ import {
 } from "./tables.ts"
 
 setDefaultTimeout(60_000)
-/** Shrinking a table takes long; a failure is reported before the test's own limit ends the server. */
-const property = { interruptAfterTimeLimit: 40_000, markInterruptAsFailure: true }
 
 const { url, sql, open, openLead, relay, closeGates, openGate } = useSource()
 

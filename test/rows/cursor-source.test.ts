@@ -14,6 +14,7 @@ import {
   createTextTable,
   measure,
   MEGABYTE,
+  property,
   rest,
   rowsOfTable,
   sizes,
@@ -21,8 +22,6 @@ import {
 } from "./tables.ts"
 
 setDefaultTimeout(60_000)
-/** Shrinking a table takes long; a failure is reported before the test's own limit ends the server. */
-const property = { interruptAfterTimeLimit: 40_000, markInterruptAsFailure: true }
 
 const { url, sql, open } = useSource()
 

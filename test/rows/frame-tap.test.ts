@@ -3,13 +3,8 @@ import { PassThrough } from "node:stream"
 import type { Socket } from "node:net"
 import * as fc from "fast-check"
 import { tapDataRows, type OnRow } from "../../src/rows/frame-tap.ts"
+import { frameOf } from "./source-fixture.ts"
 
-/** A frame of the protocol: its type, its length (that of the length included), its payload. */
-const frameOf = (type: string, payload: Uint8Array) => {
-  const length = Buffer.alloc(4)
-  length.writeUInt32BE(4 + payload.length)
-  return Buffer.concat([Buffer.from(type), length, payload])
-}
 const payloads = fc.oneof(fc.uint8Array({ maxLength: 20 }), fc.uint8Array({ minLength: 300, maxLength: 2000, size: "max" }))
 const rethrow = (cause: unknown) => {
   throw cause

@@ -267,15 +267,15 @@ describe("a server that offers TLS", () => {
   })
 
   test.each([
-    ["verify-full", "127.0.0.1", trusted.concat(certificate)],
-    ["verify-full", "localhost", trusted],
-    ["verify-ca", "localhost", trusted]
-  ])("is refused by sslmode=%s to %s when its certificate does not suit", async (sslmode, hostname, authorities) => {
+    ["verify-full", "127.0.0.1", trusted.concat(certificate), "ERR_TLS_CERT_ALTNAME_INVALID"],
+    ["verify-full", "localhost", trusted, "DEPTH_ZERO_SELF_SIGNED_CERT"],
+    ["verify-ca", "localhost", trusted, "DEPTH_ZERO_SELF_SIGNED_CERT"]
+  ])("is refused by sslmode=%s to %s when its certificate does not suit", async (sslmode, hostname, authorities, reason) => {
     tls.setDefaultCACertificates(authorities)
     const target = changed({ hostname, search: `?sslmode=${sslmode}` })
     const { message } = await Effect.runPromise(Effect.scoped(Effect.flip(connectSource(target))))
     tls.setDefaultCACertificates([...trusted, certificate])
-    expect(message).toStartWith("Cannot read from the source database: ")
+    expect(message).toStartWith(`Cannot read from the source database: ${reason}: `)
     await noBackend()
   })
 })

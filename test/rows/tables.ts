@@ -11,6 +11,9 @@ import { inTime } from "./source-fixture.ts"
 
 export const MEGABYTE = 1 << 20
 
+/** For properties of tables: shrinking one takes long, and a failure is to be told before a test's limit ends the server. */
+export const property = { interruptAfterTimeLimit: 40_000, markInterruptAsFailure: true }
+
 const literal = (value: string) => `'${value.replaceAll("'", "''")}'`
 const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`
 
