@@ -4,10 +4,10 @@ import Negotiator from "negotiator"
 import { limits } from "../config.ts"
 import type { RequestEnv } from "./app.ts"
 
-/** Bytes that are asked for one chunk at a time. */
+/** Bytes that are asked for one chunk at a time. When the next is asked for, nobody reads the one before any more. */
 interface Chunks {
   next(): Promise<Uint8Array | undefined>
-  /** Takes a chunk back that nobody reads any more. */
+  /** Takes such a chunk back. */
   recycle?(chunk: Uint8Array): void
 }
 
@@ -55,8 +55,6 @@ interface StreamOptions {
   readonly context: Context
   /** The last words of a body that fails, instead of a broken connection. */
   readonly onError?: (lastByte: number | undefined) => Uint8Array
-  /** The body goes to the socket as it is: Bun has written or copied a chunk when it asks for the next. */
-  readonly direct?: boolean
 }
 
 /**
@@ -101,7 +99,7 @@ const pullStream = (
   first: Uint8Array | undefined,
   close: (outcome: Outcome, bytes: number) => Promise<void>,
   warn: (message: string) => void,
-  { context, onError, direct = false }: StreamOptions
+  { context, onError }: StreamOptions
 ): ReadableStream<Uint8Array> => {
   let ahead: { readonly chunk: Uint8Array | undefined } | undefined = { chunk: first }
   let lastByte: number | undefined
@@ -145,7 +143,8 @@ const pullStream = (
       start: watch,
       async pull(controller) {
         clearTimeout(stall)
-        if (direct && given) chunks.recycle?.(given)
+        // Who asks for the next, Bun's socket or a compression, has written or copied it.
+        if (given) chunks.recycle?.(given)
         given = undefined
         try {
           const { chunk } = ahead ?? { chunk: await chunks.next() }

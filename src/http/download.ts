@@ -1,9 +1,9 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
-import { AppConfig } from "../config.ts"
+import { AppConfig, limits } from "../config.ts"
 import type { ExportJob } from "../exports/export-job.ts"
 import { ExportStore } from "../jobs/export-store.ts"
-import { ExportStorage, StorageError } from "../storage/export-storage.ts"
+import { ExportStorage, StorageError, type FileReader } from "../storage/export-storage.ts"
 import { compress, headResponse, negotiateCoding, streamBody, type ContentCoding } from "./body.ts"
 import { evaluatePreconditions, rangeStillValid } from "./conditionals.ts"
 import { ExportRoutes } from "./exports.ts"
@@ -13,26 +13,25 @@ import { parseRange } from "./ranges.ts"
 
 export const CSV_TYPE = "text/csv; charset=utf-8; header=present"
 
-/** A file's bytes, a chunk at a time. It stays open until the scope closes, so that it may be removed meanwhile. */
-const fileChunks = (file: Blob) =>
-  Effect.acquireRelease(
-    Effect.sync(() => file.stream().getReader()),
-    (reader) => Effect.promise(() => reader.cancel())
-  ).pipe(
-    Effect.map((reader) => {
-      let bytes = 0
-      return {
-        next: async (): Promise<Uint8Array | undefined> => {
-          const { value } = await reader.read()
-          bytes += value?.length ?? 0
-          if (value === undefined && bytes < file.size) throw new Error(`the file ended at ${bytes} of ${file.size} bytes`)
-          return value
-        }
-      }
-    })
-  )
+/** A file's bytes, a chunk at a time; each is valid until the next is asked for. */
+const chunksOf = (file: FileReader, size: number) => {
+  const buffer = Buffer.allocUnsafeSlow(limits.readBytes)
+  let position = 0
+  return {
+    next: async (): Promise<Uint8Array | undefined> => {
+      if (position === size) return undefined
+      const bytes = await file.read(buffer, position)
+      if (bytes === 0) throw new Error(`the file ended at ${position} of ${size} bytes`)
+      position += bytes
+      return buffer.subarray(0, bytes)
+    }
+  }
+}
 
-const unreadable = (cause: unknown) => new StorageError({ message: `Cannot read the export: ${(cause as Error).message}`, cause })
+const unreadable = (cause: unknown) =>
+  cause instanceof StorageError
+    ? cause
+    : new StorageError({ message: `Cannot read the export: ${(cause as Error).message}`, cause })
 
 const fileName = ({ id, dataset, completedAt }: ExportJob) =>
   `${dataset}-${(completedAt ?? new Date()).toISOString().slice(0, 10).replaceAll("-", "")}-${id.slice(0, 8)}.csv`
@@ -50,14 +49,16 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
     const routes = yield* ExportRoutes
     const digesting = yield* Effect.makeSemaphore(1)
 
+    const fileChunks = (job: ExportJob, size: number) => Effect.map(storage.open(job, size), (file) => chunksOf(file, size))
+
     /** SHA-256 in base64. Computed when first asked for and kept; one at a time, since it takes a core. */
-    const sha256 = (job: ExportJob, file: Blob) =>
+    const sha256 = (job: ExportJob, size: number) =>
       digesting.withPermits(1)(
         Effect.gen(function* () {
           const known = (yield* store.find(job.id))?.sha256
           if (known) return known
           const hasher = new Bun.CryptoHasher("sha256")
-          const chunks = yield* fileChunks(file)
+          const chunks = yield* fileChunks(job, size)
           yield* Effect.tryPromise({
             try: async (signal) => {
               for (let chunk = await chunks.next(); chunk !== undefined; chunk = await chunks.next()) {
@@ -103,10 +104,10 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
         if (coding !== "identity") {
           headers["Content-Encoding"] = coding
           if (c.req.method === "HEAD") return headResponse(headers)
-          const body = yield* streamBody(fileChunks(file), unreadable, { context: c })
+          const body = yield* streamBody(fileChunks(job, size), unreadable, { context: c })
           return new Response(compress(body, coding, gzipLevel), { headers })
         }
-        if (wantsDigest) headers["Repr-Digest"] = `sha-256=:${yield* sha256(job, file)}:`
+        if (wantsDigest) headers["Repr-Digest"] = `sha-256=:${yield* sha256(job, size)}:`
         const range = rangeHeader !== null && rangeStillValid(request, validators) ? parseRange(rangeHeader, size) : undefined
         if (range === "unsatisfiable") return yield* new RangeNotSatisfiable({ bytes: size })
         const { start, end } = range ?? { start: 0, end: size - 1 }

@@ -51,7 +51,6 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
         if (c.req.method === "HEAD") return headResponse(headers)
         const body = yield* streamBody(source.openNow(spec), toSourceError, {
           context: c,
-          direct: coding === "identity",
           ...(values.errorRow === "true" && { onError: errorRow })
         })
         return new Response(compress(body, coding, gzipLevel), { headers })

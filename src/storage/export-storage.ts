@@ -29,6 +29,12 @@ export interface FileWriter {
   finish(): Promise<StoredFile>
 }
 
+/** A finished file that is open: it may be removed meanwhile. */
+export interface FileReader {
+  /** Fills `into` with what the file has from byte `position` on, and tells how many bytes: 0 at its end. Rejects with StorageError. */
+  read(into: Uint8Array, position: number): Promise<number>
+}
+
 /** Where export files are kept. A file is immutable once finished. */
 export class ExportStorage extends Context.Tag("ExportStorage")<
   ExportStorage,
@@ -37,6 +43,8 @@ export class ExportStorage extends Context.Tag("ExportStorage")<
     readonly create: (attempt: Attempt) => Effect.Effect<FileWriter, StorageError, Scope.Scope>
     /** The finished file, to be sliced and read as it is needed; fails when it has not `bytes` bytes. */
     readonly read: (attempt: Attempt, bytes: number) => Effect.Effect<Blob, StorageError>
+    /** The same file, to be read into memory of the reader's. The scope owns it. */
+    readonly open: (attempt: Attempt, bytes: number) => Effect.Effect<FileReader, StorageError, Scope.Scope>
     /** Removes what is stored of an attempt. It may be gone already. */
     readonly remove: (attempt: Attempt) => Effect.Effect<void, StorageError>
     /** All attempts of which anything is stored. */

@@ -8,6 +8,7 @@ import {
   StorageError,
   StorageFull,
   type Attempt,
+  type FileReader,
   type FileWriter,
   type StoredAttempt,
   type StoredFile
@@ -31,10 +32,14 @@ export const fileStorage = (root: string, spaceReserveBytes: number = limits.spa
           ),
         read: (attempt, bytes) =>
           storing(`read export ${attempt.id}`, async () => {
-            const { size } = await stat(pathOf(root, attempt))
-            if (size !== bytes) throw new Error(`its file has ${size} bytes instead of ${bytes}`)
+            checkSize(await stat(pathOf(root, attempt)), bytes)
             return Bun.file(pathOf(root, attempt))
           }),
+        open: (attempt, bytes) =>
+          Effect.acquireRelease(
+            storing(`read export ${attempt.id}`, () => OpenFile.open(pathOf(root, attempt), bytes)),
+            (file) => Effect.promise(() => file.close())
+          ),
         remove: (attempt) =>
           storing(`remove export ${attempt.id}`, async () => {
             await rm(pathOf(root, attempt), { force: true })
@@ -74,6 +79,42 @@ const listAttempts = async (root: string): Promise<ReadonlyArray<StoredAttempt>>
     if (id !== undefined && found) attempts.push({ id, epoch: Number(epoch), ageMs: Date.now() - found.mtimeMs })
   }
   return attempts
+}
+
+const checkSize = ({ size }: { readonly size: number }, expected: number) => {
+  if (size !== expected) throw new Error(`its file has ${size} bytes instead of ${expected}`)
+}
+
+class OpenFile implements FileReader {
+  #reading: Promise<unknown> = Promise.resolve()
+
+  private constructor(private readonly file: FileHandle) {}
+
+  static async open(path: string, bytes: number): Promise<OpenFile> {
+    const file = await open(path, "r")
+    try {
+      checkSize(await file.stat(), bytes)
+      return new OpenFile(file)
+    } catch (cause) {
+      await file.close()
+      throw cause
+    }
+  }
+
+  read(into: Uint8Array, position: number): Promise<number> {
+    const reading = this.file.read(into, 0, into.length, position).then(
+      ({ bytesRead }) => bytesRead,
+      (cause: unknown) => Promise.reject(toStorageError("read the export", cause))
+    )
+    this.#reading = reading.catch(() => {})
+    return reading
+  }
+
+  async close(): Promise<void> {
+    // A read that was interrupted still uses the handle.
+    await this.#reading
+    await this.file.close().catch(() => {})
+  }
 }
 
 class LocalFile implements FileWriter {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test"
+import { gunzipSync, zstdDecompressSync } from "node:zlib"
 import * as fc from "fast-check"
-import { negotiateCoding, type ContentCoding } from "../../src/http/body.ts"
+import { compress, negotiateCoding, type ContentCoding } from "../../src/http/body.ts"
 
 const negotiate = (header?: string) => negotiateCoding(new Headers(header === undefined ? {} : { "Accept-Encoding": header }))
 const rows = (cases: ReadonlyArray<[string, ContentCoding]>) =>
@@ -105,4 +106,36 @@ test("the answer depends on the qualities alone, not on the order", () => {
 test("whatever the header holds, one of the three comes out", () => {
   const text = fc.string({ unit: "grapheme-ascii" }).filter((value) => !/[\r\n\0]/.test(value))
   fc.assert(fc.property(text, (header) => expect(["identity", "gzip", "zstd"]).toContain(negotiate(header))))
+})
+
+test("a compression has done with a chunk when it asks for the next, so that its buffer may be filled again", async () => {
+  const buffers = fc.array(fc.oneof(fc.integer({ min: 1, max: 3000 }), fc.integer({ min: 1, max: 300_000 })), { maxLength: 20 })
+  await fc.assert(
+    fc.asyncProperty(buffers, fc.constantFrom("gzip", "zstd"), fc.nat(3), async (lengths, coding, turns) => {
+      const sent: Array<Buffer> = []
+      let given: Buffer | undefined
+      const plain = new ReadableStream<Uint8Array>(
+        {
+          pull(controller) {
+            given?.fill(0xa5)
+            if (sent.length === lengths.length) return controller.close()
+            given = Buffer.from(
+              Uint32Array.from({ length: lengths[sent.length]! }, (_, at) => (at + sent.length) * 2654435761).buffer
+            )
+            sent.push(Buffer.from(given))
+            controller.enqueue(given)
+          }
+        },
+        { highWaterMark: 0 }
+      )
+      const received: Array<Uint8Array> = []
+      for await (const chunk of compress(plain, coding, 2)) {
+        received.push(chunk)
+        for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+      }
+      const decoded = (coding === "gzip" ? gunzipSync : zstdDecompressSync)(Buffer.concat(received))
+      expect(decoded.equals(Buffer.concat(sent))).toBe(true)
+    }),
+    { numRuns: 60 }
+  )
 })

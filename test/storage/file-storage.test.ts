@@ -65,8 +65,10 @@ describe("files", () => {
     const [storage, attempt] = [await openStorage(fileStorage(root, 0)), newAttempt()]
     await store(storage, attempt, [randomBytes(100)])
     await truncate(join(root, `${attempt.id}.1.csv`), 99)
-    const { message } = await failure(storage.read(attempt, 100))
-    expect(message).toBe(`Cannot read export ${attempt.id}: its file has 99 bytes instead of 100`)
+    for (const reading of [storage.read(attempt, 100), Effect.scoped(storage.open(attempt, 100))]) {
+      const { message } = await failure<StorageError>(reading)
+      expect(message).toBe(`Cannot read export ${attempt.id}: its file has 99 bytes instead of 100`)
+    }
   })
 })
 

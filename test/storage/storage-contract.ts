@@ -1,7 +1,7 @@
 /** The contract of ExportStorage: one suite, for every implementation. */
 import { describe, expect, test } from "bun:test"
 import { Effect, Exit, Fiber, Scope, type Layer } from "effect"
-import { ExportStorage, StorageError, type Attempt, type FileWriter } from "../../src/storage/export-storage.ts"
+import { ExportStorage, StorageError, type Attempt, type FileReader, type FileWriter } from "../../src/storage/export-storage.ts"
 
 export type Storage = typeof ExportStorage.Service
 
@@ -35,6 +35,7 @@ export const listed = async (storage: Storage) =>
 const expectNothing = async (storage: Storage, attempt: Attempt, bytes: number) => {
   expect(await listed(storage)).toEqual([])
   expect(await failure(storage.read(attempt, bytes))).toBeInstanceOf(StorageError)
+  expect(await failure(Effect.scoped(storage.open(attempt, bytes)))).toBeInstanceOf(StorageError)
 }
 
 /** What every storage must do. `makeLayer` gives a new, empty storage. */
@@ -82,6 +83,35 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
         const slice = new Uint8Array(await blob.slice(start, end).arrayBuffer())
         expect(Buffer.from(slice).equals(whole.subarray(start, end))).toBe(true)
       }
+    })
+
+    test("reads any piece of an open file, also after it was removed", async () => {
+      const [storage, attempt] = [await open(), newAttempt()]
+      const whole = randomBytes(300_000)
+      await store(storage, attempt, [whole])
+      const pieces = [
+        [0, 1],
+        [0, 300_000],
+        [65_537, 100_000],
+        [299_999, 10],
+        [300_000, 10]
+      ] as const
+      const read = async (file: FileReader) => {
+        for (const [position, length] of pieces) {
+          const into = new Uint8Array(length).fill(0xa5)
+          const bytes = await file.read(into, position)
+          expect(bytes).toBe(Math.min(length, whole.length - position))
+          expect(Buffer.from(into.subarray(0, bytes)).equals(whole.subarray(position, position + bytes))).toBe(true)
+        }
+      }
+      const reading = Effect.gen(function* () {
+        const file = yield* storage.open(attempt, whole.length)
+        yield* Effect.promise(() => read(file))
+        yield* storage.remove(attempt)
+        yield* Effect.promise(() => read(file))
+      })
+      await Effect.runPromise(Effect.scoped(reading))
+      await expectNothing(storage, attempt, whole.length)
     })
 
     test("shows nothing of a file before finish", async () => {
