@@ -1,49 +1,13 @@
-/** CopySource on a real PostgreSQL when connections are lost, dismissed and held up: the whole file, or none. */
+/** CopySource on a real PostgreSQL when connections are lost: the whole file, or none. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
-import { limits } from "../../src/config.ts"
-import { defaultDialect } from "../../src/csv/dialect.ts"
-import { CopySource } from "../../src/rows/copy-source.ts"
 import { until } from "../support/until.ts"
-import {
-  failureOf,
-  inTime,
-  isBlocked,
-  isIdle,
-  isSleeping,
-  rejection,
-  useSource,
-  type Helper,
-  type Lead
-} from "./source-fixture.ts"
-import { numberedParts, rest, take } from "./tables.ts"
+import { begin, HUGE, sourceOf } from "./parts.ts"
+import { failureOf, inTime, isBlocked, isIdle, isSleeping, rejection, useSource } from "./source-fixture.ts"
+import { take } from "./tables.ts"
 
 setDefaultTimeout(60_000)
 
-const { sql, openLead, noBackend, allShow, gone, kill, closeGates, openGate } = useSource()
-
-/** More than a socket holds and a helper may read ahead. */
-const HUGE = 40_000
-/** Bytes that Bun reads from a socket at once. */
-const READ = 512 * 1024
-
-const sourceOf = (lead: Lead, helpers: ReadonlyArray<unknown>, statements: ReadonlyArray<string>) => {
-  const lookAhead = helpers.length * limits.helperBytes
-  return new CopySource(lead.connection, { ...defaultDialect, columns: ["n"] }, statements.values(), 0, 16_384, lookAhead)
-}
-
-/** Reads parts, the first by the lead, the next by the first helper, and so on. */
-const begin = (lead: Lead, helpers: ReadonlyArray<Helper>, ...parts: Parameters<typeof numberedParts>[0]) => {
-  const { statements, rows, file } = numberedParts(parts)
-  const source = sourceOf(lead, helpers, statements)
-  const ended = helpers.map(({ help }) => help(source))
-  /** Reads on to the end, and compares the whole file, of which `before` was read. */
-  const isWhole = async (before: Buffer = Buffer.alloc(0)) => {
-    const all = Buffer.concat([before, await rest(source)])
-    expect(all.equals(file())).toBe(true)
-    expect(source.rows).toBe(rows)
-  }
-  return { source, ended, isWhole }
-}
+const { sql, openLead, allShow, kill, closeGates, openGate } = useSource()
 
 describe("a helper that is lost", () => {
   test("in the part whose turn it is: the lead goes on after what was handed on", async () => {
@@ -206,133 +170,6 @@ describe("a lead that is lost fails the file", () => {
     await take(source, 10_000)
     await allShow(isIdle, lead)
     await kill(lead)
-    await failureOf(source)
-  })
-})
-
-describe("bytes that nobody takes", () => {
-  test("hold up the lead and its helpers, and little of them is in memory", async () => {
-    await using lead = await openLead()
-    const helpers = [await lead.helper(), await lead.helper()]
-    const { source, isWhole } = begin(lead, helpers, { rows: HUGE }, { rows: HUGE }, { rows: HUGE }, { rows: 10 })
-    await allShow(isBlocked, lead, ...helpers)
-    const most = limits.readAheadBytes + helpers.length * limits.helperBytes + 3 * READ
-    expect(source.waitingBytes).toBeLessThan(most)
-    expect(helpers.map(({ reader }) => reader.held)).toEqual([true, true])
-    expect(helpers.every(({ reader }) => reader.heldMs > 0)).toBe(true)
-    const before = await take(source, 10_000_000)
-    await allShow(isBlocked, lead, ...helpers)
-    expect(source.waitingBytes).toBeLessThan(most)
-    await isWhole(before)
-  })
-
-  test("of many small parts are as few", async () => {
-    await closeGates(0)
-    await using lead = await openLead()
-    const helpers = [await lead.helper(), await lead.helper()]
-    const small = Array.from({ length: 40 }, () => ({ rows: 500 }))
-    const { source, isWhole } = begin(lead, helpers, { rows: 1000, gate: 500 }, ...small)
-    const least = helpers.length * limits.helperBytes
-    await until("them to be full", () => source.waitingBytes >= least)
-    await allShow(isIdle, ...helpers)
-    expect(source.waitingBytes).toBeLessThan(least + 3 * READ)
-    await openGate(0)
-    await isWhole()
-  })
-
-  test("of many tiny parts are in a bounded number of them", async () => {
-    await closeGates(0)
-    await using lead = await openLead()
-    const helper = await lead.helper()
-    const { source, isWhole } = begin(lead, [helper], { rows: 2, gate: 1 }, ...Array.from({ length: 200 }, () => ({ rows: 1 })))
-    await allShow(isIdle, helper)
-    expect(source.rows).toBe(limits.openParts - 1)
-    await openGate(0)
-    await isWhole()
-  })
-})
-
-describe("a helper that is dismissed", () => {
-  test("leaves nothing of what it read ahead, and the file is whole", async () => {
-    await closeGates(0)
-    await using lead = await openLead()
-    const helper = await lead.helper()
-    const small = Array.from({ length: 20 }, () => ({ rows: 300 }))
-    const { source, ended, isWhole } = begin(lead, [helper], { rows: 1000, gate: 100 }, ...small)
-    await until("the helper to be full", () => source.waitingBytes >= limits.helperBytes)
-    source.dismiss(helper.reader)
-    await gone(helper)
-    await inTime(ended[0]!.catch(() => {}))
-    expect(source.waitingBytes).toBeLessThan(100_000)
-    await openGate(0)
-    await isWhole()
-  })
-
-  test("in the middle of a part, while another is held up, leaves nothing either", async () => {
-    await closeGates(0)
-    await using lead = await openLead()
-    const [first, second] = [await lead.helper(), await lead.helper()]
-    const { source, ended, isWhole } = begin(lead, [first, second], { rows: 1000, gate: 100 }, { rows: HUGE }, { rows: HUGE })
-    await allShow(isBlocked, first, second)
-    source.dismiss(first.reader)
-    await inTime(rejection(ended[0]!))
-    await gone(first)
-    source.dismiss(second.reader)
-    await inTime(rejection(ended[1]!))
-    expect(source.waitingBytes).toBeLessThan(100_000)
-    await openGate(0)
-    await isWhole()
-  })
-
-  test("from a part before the one that the lead is held up on leaves that to it", async () => {
-    await closeGates(1)
-    await using lead = await openLead()
-    const helper = await lead.helper()
-    const { source, isWhole } = begin(lead, [helper], { rows: 1 }, { rows: 3000, gate: 2000 }, { rows: HUGE })
-    const before = await take(source, 1_900_000)
-    await allShow(isBlocked, lead)
-    source.dismiss(helper.reader)
-    await openGate(1)
-    await isWhole(before)
-  })
-
-  test("when the lead has read all is left alone", async () => {
-    await using lead = await openLead()
-    const helper = await lead.helper()
-    const { source, ended, isWhole } = begin(lead, [helper], { rows: 1 }, { rows: 1 })
-    await inTime(ended[0]!)
-    await allShow(isIdle, lead)
-    source.dismiss(helper.reader)
-    expect(helper.reader.dismissed).toBe(false)
-    await isWhole()
-  })
-})
-
-describe("a consumer that stops leaves no backend", () => {
-  test.each([
-    ["are held up", { rows: HUGE }, isBlocked],
-    ["are at work", { rows: 1000, gate: 500 }, isSleeping]
-  ])("when lead and helpers %s", async (_, part, shows) => {
-    await closeGates(0, 1)
-    const lead = await openLead()
-    const helper = await lead.helper()
-    const { source, ended } = begin(lead, [helper], part, part)
-    await allShow(shows, lead, helper)
-    await lead.close()
-    await noBackend()
-    await failureOf(source)
-    await inTime(rejection(ended[0]!))
-  })
-
-  test("when the lead waits for room", async () => {
-    await closeGates(1)
-    const lead = await openLead()
-    const helper = await lead.helper()
-    const { source } = begin(lead, [helper], { rows: 300 }, { rows: 1000, gate: 500 }, { rows: 1 })
-    await take(source, 100_000)
-    await allShow(isSleeping, helper)
-    await lead.close()
-    await noBackend()
     await failureOf(source)
   })
 })

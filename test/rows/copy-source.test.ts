@@ -6,7 +6,9 @@ import { defaultDialect, type Dialect } from "../../src/csv/dialect.ts"
 import { CopySource } from "../../src/rows/copy-source.ts"
 import { CursorSource } from "../../src/rows/cursor-source.ts"
 import { dialects } from "../csv/csv-arbitraries.ts"
-import { copyOf, failureOf, framesThat, rejection, statement, useSource } from "./source-fixture.ts"
+import { framesThat } from "./frames.ts"
+import { numberedParts } from "./parts.ts"
+import { copyOf, failureOf, rejection, statement, useSource } from "./source-fixture.ts"
 import {
   copyOptions,
   copyOut,
@@ -14,7 +16,6 @@ import {
   createTextTable,
   measure,
   MEGABYTE,
-  numberedParts,
   property,
   rest,
   rowsOfTable,

@@ -3,7 +3,7 @@ import { PassThrough } from "node:stream"
 import type { Socket } from "node:net"
 import * as fc from "fast-check"
 import { tapCopyData, type CopySink } from "../../src/rows/copy-tap.ts"
-import { frameOf } from "./source-fixture.ts"
+import { frameOf } from "./frames.ts"
 
 const rethrow = (cause: unknown) => {
   throw cause

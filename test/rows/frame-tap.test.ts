@@ -3,7 +3,7 @@ import { PassThrough } from "node:stream"
 import type { Socket } from "node:net"
 import * as fc from "fast-check"
 import { tapDataRows, type OnRow } from "../../src/rows/frame-tap.ts"
-import { frameOf } from "./source-fixture.ts"
+import { frameOf } from "./frames.ts"
 
 const payloads = fc.oneof(fc.uint8Array({ maxLength: 20 }), fc.uint8Array({ minLength: 300, maxLength: 2000, size: "max" }))
 const rethrow = (cause: unknown) => {

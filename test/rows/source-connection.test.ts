@@ -1,14 +1,12 @@
 /** Source connections that fail, for real: never an end that looks complete, and no word to a server that is gone. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import net from "node:net"
-import tls from "node:tls"
 import { Effect, Fiber, TestClock } from "effect"
 import { limits } from "../../src/config.ts"
 import { connectSource } from "../../src/rows/source-connection.ts"
 import { withTestClock } from "../support/effect.ts"
 import { until } from "../support/until.ts"
 import {
-  copyOf,
   cursorOf,
   failureOf,
   isBlocked,
@@ -20,11 +18,10 @@ import {
   statement,
   useSource
 } from "./source-fixture.ts"
-import { numberedParts, rest } from "./tables.ts"
 
 setDefaultTimeout(30_000)
 
-const { url, sql, changed, open, noBackend, backendThat, terminate, listen, relay } = useSource()
+const { url, sql, changed, open, noBackend, terminate, listen, relay } = useSource()
 
 describe("a connection that is lost", () => {
   test("between two batches fails the next fetch and everything after it", async () => {
@@ -182,101 +179,6 @@ describe("a session that cannot be opened", () => {
     expect(error).toMatchObject({ message: "Cannot reach the source database within 10 s", retryable: true })
     await until("the socket to close", () => sockets.size === 0)
     silent.close()
-  })
-})
-
-/** Of `localhost`, signed by itself, until 2120. */
-const certificate = `-----BEGIN CERTIFICATE-----
-MIIBZjCCAQugAwIBAgIBATAKBggqhkjOPQQDAjAWMRQwEgYDVQQDDAtzbHVpY2Ug
-dGVzdDAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMDAwMFowFjEUMBIGA1UE
-AwwLc2x1aWNlIHRlc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQyRqTqxaIl
-t2FRbjImMWu+9EiHbPvzs3gunJCPvsJQHSTggUIrZ3wCgbbRs/Ig8bEnXF3hv6cW
-lasxDSjKddHZo0gwRjAUBgNVHREEDTALgglsb2NhbGhvc3QwDwYDVR0TAQH/BAUw
-AwEB/zAdBgNVHQ4EFgQUoBo6gEQwtFBs+5HmVbA6RKrj5EMwCgYIKoZIzj0EAwID
-SQAwRgIhAO+t9CV9etecpY90sG5LbgvDRzZO1C1BNxLTVap8zAYuAiEAh48/cN0v
-hxPhkxS0EL55YrfmEWgeGA9NoF3VWRA2DOg=
------END CERTIFICATE-----`
-/** Its key, which guards nothing. */
-const key = `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgd4JWsi6WoarxlLDE
-wxS/CfHaFYI966sktBmmeVU2QxKhRANCAAQyRqTqxaIlt2FRbjImMWu+9EiHbPvz
-s3gunJCPvsJQHSTggUIrZ3wCgbbRs/Ig8bEnXF3hv6cWlasxDSjKddHZ
------END PRIVATE KEY-----`
-
-/** Lets the server offer TLS, or not. */
-const offerTls = async (on: boolean) => {
-  for (const [file, content] of Object.entries({ "server.crt": certificate, "server.key": key })) {
-    await sql().unsafe(`copy (select unnest(string_to_array('${content}', E'\\n'))) to program 'umask 077 && cat > ${file}'`)
-  }
-  await sql().unsafe(`alter system set ssl = ${on ? "on" : "off"}`)
-  await sql()`select pg_reload_conf()`
-  await until("the server to have read it", async () => (await sql()`show ssl`)[0]!["ssl"] === (on ? "on" : "off"))
-}
-
-describe("a server that offers TLS", () => {
-  const trusted = tls.getCACertificates("default")
-  beforeAll(async () => {
-    await offerTls(true)
-    tls.setDefaultCACertificates([...trusted, certificate])
-  })
-  afterAll(async () => {
-    tls.setDefaultCACertificates(trusted)
-    await offerTls(false)
-  })
-
-  describe.each([
-    ["disable", "localhost", false],
-    ["prefer", "127.0.0.1", true],
-    ["require", "127.0.0.1", true],
-    ["verify-ca", "127.0.0.1", true],
-    ["verify-full", "localhost", true]
-  ])("and sslmode=%s to %s", (sslmode, hostname, encrypted) => {
-    const openTls = () => open(changed({ hostname, search: `?sslmode=${sslmode}` }))
-
-    test("answers queries, by TLS or not", async () => {
-      await using session = await openTls()
-      const query = statement("select ssl from pg_stat_ssl where pid = pg_backend_pid()")
-      expect(await session.connection.query(query)).toEqual([{ ssl: encrypted }])
-    })
-
-    test("is read by COPY and by cursors, with the same bytes", async () => {
-      const query = "select repeat('x', n) as n from generate_series(1, 5000) n"
-      await using copying = await openTls()
-      const file = await rest(copyOf(copying.connection, `copy (${query}) to stdout (format csv)`))
-      await using fetching = await openTls()
-      expect(file.equals(await rest(rowsOf(fetching.connection, query)))).toBe(true)
-      const lines = Array.from({ length: 5000 }, (_, row) => "x".repeat(row + 1))
-      expect(file.toString()).toBe(["n", ...lines, ""].join("\n"))
-    })
-
-    test("waits when what it sends is not taken", async () => {
-      await using session = await openTls()
-      const { statements, file } = numberedParts([{ rows: 40_000 }])
-      const source = copyOf(session.connection, ...statements)
-      for (let look = 0; look < 10; look++) await backendThat("waits for us to read", isBlocked)
-      expect(source.waitingBytes).toBeLessThan(limits.readAheadBytes + 1_000_000)
-      expect((await rest(source)).equals(file())).toBe(true)
-    })
-
-    test("that is lost fails a COPY", async () => {
-      await using session = await openTls()
-      const source = copyOf(session.connection, "copy (select repeat('x', 1000) from generate_series(1, 1000000)) to stdout")
-      await terminate("waits for us to read", isBlocked)
-      expect((await failureOf(source)).error.retryable).toBe(true)
-    })
-  })
-
-  test.each([
-    ["verify-full", "127.0.0.1", trusted.concat(certificate), "ERR_TLS_CERT_ALTNAME_INVALID"],
-    ["verify-full", "localhost", trusted, "DEPTH_ZERO_SELF_SIGNED_CERT"],
-    ["verify-ca", "localhost", trusted, "DEPTH_ZERO_SELF_SIGNED_CERT"]
-  ])("is refused by sslmode=%s to %s when its certificate does not suit", async (sslmode, hostname, authorities, reason) => {
-    tls.setDefaultCACertificates(authorities)
-    const target = changed({ hostname, search: `?sslmode=${sslmode}` })
-    const { message } = await Effect.runPromise(Effect.scoped(Effect.flip(connectSource(target))))
-    tls.setDefaultCACertificates([...trusted, certificate])
-    expect(message).toStartWith(`Cannot read from the source database: ${reason}: `)
-    await noBackend()
   })
 })
 

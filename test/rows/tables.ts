@@ -56,26 +56,6 @@ export const rest = async (rows: ByteRows, { atOnce = 1, turns = 0 }: Pace = {})
   return Buffer.concat(file)
 }
 
-/** A part of rows of 1 kB: how many, and before which of them there is the gate with the part's number. */
-interface Part {
-  readonly rows: number
-  readonly gate?: number
-}
-
-/** COPY statements of parts whose rows are numbered on, and the file of all of them. */
-export const numberedParts = (parts: ReadonlyArray<Part>) => {
-  let last = 0
-  const statements = parts.map(({ rows, gate = 0 }, part) => {
-    const from = last + 1
-    last += rows
-    const passing = `case when n = ${from + gate - 1} then pass_gate(${part}) else '' end`
-    return `copy (select repeat('x', 1000) || n || ${passing} from generate_series(${from}, ${last}) n) to stdout (format csv)`
-  })
-  const filler = "x".repeat(1000)
-  const file = () => Buffer.from(["n", ...Array.from({ length: last }, (_, row) => filler + (row + 1)), ""].join("\n"))
-  return { statements, rows: last, file }
-}
-
 /** The next chunks, until they make so many bytes. */
 export const take = async (rows: ByteRows, bytes: number): Promise<Buffer> => {
   const chunks: Array<Buffer> = []

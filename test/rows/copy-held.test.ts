@@ -1,0 +1,141 @@
+/** CopySource on a real PostgreSQL when its bytes are not taken, or its helpers not wanted: little memory, and the whole file. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test"
+import { limits } from "../../src/config.ts"
+import { until } from "../support/until.ts"
+import { begin, HUGE } from "./parts.ts"
+import { failureOf, inTime, isBlocked, isIdle, isSleeping, rejection, useSource } from "./source-fixture.ts"
+import { take } from "./tables.ts"
+
+setDefaultTimeout(60_000)
+
+const { openLead, noBackend, allShow, gone, closeGates, openGate } = useSource()
+
+/** Bytes that Bun reads from a socket at once. */
+const READ = 512 * 1024
+
+describe("bytes that nobody takes", () => {
+  test("hold up the lead and its helpers, and little of them is in memory", async () => {
+    await using lead = await openLead()
+    const helpers = [await lead.helper(), await lead.helper()]
+    const { source, isWhole } = begin(lead, helpers, { rows: HUGE }, { rows: HUGE }, { rows: HUGE }, { rows: 10 })
+    await allShow(isBlocked, lead, ...helpers)
+    const most = limits.readAheadBytes + helpers.length * limits.helperBytes + 3 * READ
+    expect(source.waitingBytes).toBeLessThan(most)
+    expect(helpers.map(({ reader }) => reader.held)).toEqual([true, true])
+    expect(helpers.every(({ reader }) => reader.heldMs > 0)).toBe(true)
+    const before = await take(source, 10_000_000)
+    await allShow(isBlocked, lead, ...helpers)
+    expect(source.waitingBytes).toBeLessThan(most)
+    await isWhole(before)
+  })
+
+  test("of many small parts are as few", async () => {
+    await closeGates(0)
+    await using lead = await openLead()
+    const helpers = [await lead.helper(), await lead.helper()]
+    const small = Array.from({ length: 40 }, () => ({ rows: 500 }))
+    const { source, isWhole } = begin(lead, helpers, { rows: 1000, gate: 500 }, ...small)
+    const least = helpers.length * limits.helperBytes
+    await until("them to be full", () => source.waitingBytes >= least)
+    await allShow(isIdle, ...helpers)
+    expect(source.waitingBytes).toBeLessThan(least + 3 * READ)
+    await openGate(0)
+    await isWhole()
+  })
+
+  test("of many tiny parts are in a bounded number of them", async () => {
+    await closeGates(0)
+    await using lead = await openLead()
+    const helper = await lead.helper()
+    const { source, isWhole } = begin(lead, [helper], { rows: 2, gate: 1 }, ...Array.from({ length: 200 }, () => ({ rows: 1 })))
+    await allShow(isIdle, helper)
+    expect(source.rows).toBe(limits.openParts - 1)
+    await openGate(0)
+    await isWhole()
+  })
+})
+
+describe("a helper that is dismissed", () => {
+  test("leaves nothing of what it read ahead, and the file is whole", async () => {
+    await closeGates(0)
+    await using lead = await openLead()
+    const helper = await lead.helper()
+    const small = Array.from({ length: 20 }, () => ({ rows: 300 }))
+    const { source, ended, isWhole } = begin(lead, [helper], { rows: 1000, gate: 100 }, ...small)
+    await until("the helper to be full", () => source.waitingBytes >= limits.helperBytes)
+    source.dismiss(helper.reader)
+    await gone(helper)
+    await inTime(ended[0]!.catch(() => {}))
+    expect(source.waitingBytes).toBeLessThan(100_000)
+    await openGate(0)
+    await isWhole()
+  })
+
+  test("in the middle of a part, while another is held up, leaves nothing either", async () => {
+    await closeGates(0)
+    await using lead = await openLead()
+    const [first, second] = [await lead.helper(), await lead.helper()]
+    const { source, ended, isWhole } = begin(lead, [first, second], { rows: 1000, gate: 100 }, { rows: HUGE }, { rows: HUGE })
+    await allShow(isBlocked, first, second)
+    source.dismiss(first.reader)
+    await inTime(rejection(ended[0]!))
+    await gone(first)
+    source.dismiss(second.reader)
+    await inTime(rejection(ended[1]!))
+    expect(source.waitingBytes).toBeLessThan(100_000)
+    await openGate(0)
+    await isWhole()
+  })
+
+  test("from a part before the one that the lead is held up on leaves that to it", async () => {
+    await closeGates(1)
+    await using lead = await openLead()
+    const helper = await lead.helper()
+    const { source, isWhole } = begin(lead, [helper], { rows: 1 }, { rows: 3000, gate: 2000 }, { rows: HUGE })
+    const before = await take(source, 1_900_000)
+    await allShow(isBlocked, lead)
+    source.dismiss(helper.reader)
+    await openGate(1)
+    await isWhole(before)
+  })
+
+  test("when the lead has read all is left alone", async () => {
+    await using lead = await openLead()
+    const helper = await lead.helper()
+    const { source, ended, isWhole } = begin(lead, [helper], { rows: 1 }, { rows: 1 })
+    await inTime(ended[0]!)
+    await allShow(isIdle, lead)
+    source.dismiss(helper.reader)
+    expect(helper.reader.dismissed).toBe(false)
+    await isWhole()
+  })
+})
+
+describe("a consumer that stops leaves no backend", () => {
+  test.each([
+    ["are held up", { rows: HUGE }, isBlocked],
+    ["are at work", { rows: 1000, gate: 500 }, isSleeping]
+  ])("when lead and helpers %s", async (_, part, shows) => {
+    await closeGates(0, 1)
+    const lead = await openLead()
+    const helper = await lead.helper()
+    const { source, ended } = begin(lead, [helper], part, part)
+    await allShow(shows, lead, helper)
+    await lead.close()
+    await noBackend()
+    await failureOf(source)
+    await inTime(rejection(ended[0]!))
+  })
+
+  test("when the lead waits for room", async () => {
+    await closeGates(1)
+    const lead = await openLead()
+    const helper = await lead.helper()
+    const { source } = begin(lead, [helper], { rows: 300 }, { rows: 1000, gate: 500 }, { rows: 1 })
+    await take(source, 100_000)
+    await allShow(isSleeping, helper)
+    await lead.close()
+    await noBackend()
+    await failureOf(source)
+  })
+})
