@@ -35,10 +35,12 @@ export const limits = {
   sourceLockMs: 30_000,
   /** The server looks this often whether its client is still there. */
   sourceCheckMs: 500,
-  /** Of a COPY as much is read at once; after this pause as long as this much came, else when there is more. */
+  /** Most bytes of one read of a socket that a COPY comes by. */
   directReadBytes: 262_144,
+  /** Pause between two such reads, for more to come. */
   directReadMs: 2,
-  directReadLeast: 4_096,
+  /** A read of fewer is not followed by another: events tell when there is more. */
+  directReadLeastBytes: 4_096,
   /** Bytes that wait to be taken, of what an export's client or file needs next, before the source is paused. */
   readAheadBytes: 262_144,
   /**
@@ -58,7 +60,7 @@ export const limits = {
   /** How often it is looked whether a helper is of use, and the share of that time that it may be held up. */
   helperReviewMs: 2_000,
   helperHeldShare: 0.9,
-  /** After this a helper that left, or was not to be had, is tried again; twice as long each time, up to the second. */
+  /** After this a helper that left, or was not to be had, is tried again; twice as long each time, up to `helperPauseMaxMs`. */
   helperPauseMs: 1_000,
   helperPauseMaxMs: 60_000,
   controlConnections: 4,

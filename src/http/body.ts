@@ -22,7 +22,7 @@ export const negotiateCoding = (headers: Headers): ContentCoding => {
   const header = headers.get("Accept-Encoding")
   if (header === null || header.trim() === "") return "identity"
   const preferred: Array<ContentCoding> = ["zstd", "gzip", "identity"]
-  // The second argument breaks ties; its types know it not yet.
+  // The second argument breaks ties; it is not in its types yet.
   const negotiator = new Negotiator({ headers: { "accept-encoding": header } }) as unknown as {
     encoding(available: Array<string>, options: { preferred: Array<string> }): ContentCoding | undefined
   }

@@ -2,12 +2,13 @@ import { Effect } from "effect"
 import { limits } from "../config.ts"
 import type { ByteRows } from "../rows/byte-rows.ts"
 import { RowSource } from "../rows/row-source.ts"
-import type { SourceError } from "../rows/source-connection.ts"
-import { discard, ExportStorage, type FileWriter, type StorageError, type StorageFull } from "../storage/export-storage.ts"
+import { SourceError } from "../rows/source-connection.ts"
+import { discard, ExportStorage, StorageError, StorageFull, type FileWriter } from "../storage/export-storage.ts"
 import { ExportStore, persist, type ClaimedJob } from "./export-store.ts"
 
-/** What ByteRows and FileWriter reject with. */
-const toFailure = (cause: unknown) => cause as SourceError | StorageError | StorageFull
+/** What ByteRows and FileWriter reject with; anything else is a mistake of ours. */
+const isFailure = (cause: unknown): cause is SourceError | StorageError | StorageFull =>
+  cause instanceof SourceError || cause instanceof StorageError || cause instanceof StorageFull
 
 /** Moves the rows into the file, as many chunks at once as there are. */
 const copy = (rows: ByteRows, file: FileWriter) =>
@@ -23,8 +24,8 @@ const copy = (rows: ByteRows, file: FileWriter) =>
       signal.throwIfAborted()
       return { ...(await file.finish()), rows: rows.rows }
     },
-    catch: toFailure
-  })
+    catch: (cause) => cause
+  }).pipe(Effect.catchAll((cause) => (isFailure(cause) ? Effect.fail(cause) : Effect.die(cause))))
 
 /** Writes the file of one claimed job: rows → storage → `completed`. */
 export class Exporter extends Effect.Service<Exporter>()("Exporter", {
@@ -34,14 +35,20 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
     const store = yield* ExportStore
 
     /** Never succeeds; fails when the job is no longer ours. A database that is away for a moment is no reason to stop. */
-    const report = (job: ClaimedJob, rows: ByteRows) =>
-      Effect.suspend(() => store.progress(job, { processedRows: rows.rows, totalRows: rows.estimatedRows })).pipe(
+    const report = (job: ClaimedJob, rows: ByteRows) => {
+      let processedRows = 0
+      return Effect.suspend(() => {
+        // What was read ahead may have to be read again; progress does not fall for that.
+        processedRows = Math.max(processedRows, rows.rows)
+        return store.progress(job, { processedRows, totalRows: rows.estimatedRows })
+      }).pipe(
         Effect.catchTag("DatabaseError", (error) =>
           error.unavailable ? Effect.logDebug(error.message) : Effect.logWarning(error.message)
         ),
         Effect.zipRight(Effect.sleep(limits.progressGapMs)),
         Effect.forever
       )
+    }
 
     const write = (job: ClaimedJob) =>
       Effect.scoped(

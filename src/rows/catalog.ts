@@ -23,7 +23,7 @@ export const relationsStatement = (dataset: Dataset): Statement => ({
       c.relkind in ('r', 'm', 'f') and not c.relhassubclass and not row_security_active(dataset.oid)
         and (c.oid = dataset.oid
           or has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') and not row_security_active(c.oid)
-            and not exists (select from pg_attribute where attrelid = c.oid and attgenerated = 'v')) as direct,
+            and not exists (select from pg_attribute g where attrelid = c.oid and to_jsonb(g) ->> 'attgenerated' = 'v')) as direct,
       c.relkind = 'f' as foreign,
       (pg_relation_size(c.oid) / current_setting('block_size')::int)::float8 as pages,
       pg_table_size(c.oid)::float8 as bytes

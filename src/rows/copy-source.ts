@@ -22,7 +22,6 @@ export class CopySource implements ByteRows {
   readonly #lead: Reader
   /** Parts begun, in the order of the file. */
   readonly #open: Array<OpenPart> = []
-  #begun = 0
   #helpers = 0
   /** Every part is begun. */
   #exhausted = false
@@ -49,10 +48,7 @@ export class CopySource implements ByteRows {
     new CsvEncoder(shape, this.#header).header(shape.columns)
     this.#header.flush()
     this.#lead = new Reader(lead)
-    this.#readParts(this.#lead).then(
-      () => (this.#leadDone = true),
-      (cause: unknown) => this.fail(toSourceError(cause))
-    )
+    this.#readParts(this.#lead).catch((cause: unknown) => this.fail(toSourceError(cause)))
   }
 
   get rows(): number {
@@ -138,17 +134,19 @@ export class CopySource implements ByteRows {
         this.#changed()
         await done
         reader.now = undefined
-        if (part.whole) reader.partRows = part.rows
+        if (part.whole) reader.previousPartRows = part.rows
         this.#leave(reader, part)
       }
     } finally {
-      for (const reading of [reader.now, reader.next]) if (reading) this.#leave(reader, reading.part)
+      const { now, next } = reader
+      reader.now = reader.next = undefined
+      for (const reading of [now, next]) if (reading) this.#leave(reader, reading.part)
     }
   }
 
   /** The reader is done with the part. One that is not whole will be read again. */
   #leave(reader: Reader, part: OpenPart): void {
-    // The end of a part may have come with what it was held for.
+    // The last read may have brought the end of the part and more than there is room for.
     reader.held = false
     part.reader = undefined
     if (!part.whole) part.reset()
@@ -169,7 +167,11 @@ export class CopySource implements ByteRows {
         continue
       }
       // The lead stays until no helper can leave it anything to read.
-      if (this.#exhausted && (reader !== this.#lead || this.#open.every(({ whole }) => whole))) return undefined
+      const isLead = reader === this.#lead
+      if (this.#exhausted && (!isLead || this.#open.every(({ whole }) => whole))) {
+        this.#leadDone ||= isLead
+        return undefined
+      }
       reader.held = true
       await this.#change()
       reader.held = false
@@ -179,7 +181,7 @@ export class CopySource implements ByteRows {
   /** Asks for a further part before the one that is coming has ended: the server would wait for us otherwise. */
   #follow(reader: Reader): void {
     const { now, next } = reader
-    if (next || !now || now.part.rows < reader.partRows * limits.followShare) return
+    if (next || !now || now.part.rows < reader.previousPartRows * limits.followShare) return
     if (this.#failure || reader.wanted() || !this.#mayBegin() || this.#open.some(({ unread }) => unread)) return
     const part = this.#begin()
     if (part) reader.next = this.#ask(reader, part)
@@ -192,7 +194,7 @@ export class CopySource implements ByteRows {
       this.#changed()
       return undefined
     }
-    const part = new OpenPart(this.#begun++, value, this.#pool)
+    const part = new OpenPart(value, this.#pool)
     this.#open.push(part)
     return part
   }

@@ -43,17 +43,24 @@ const direct = (socket: Socket, handle: Handle): Flow => {
     setTimeout(look, limits.directReadMs)
   }
 
+  /** There is more than was read. */
+  const again = () => {
+    resting = true
+    setImmediate(look)
+  }
+
   const look = () => {
     resting = false
     if (held || socket.destroyed) return
     const bytes = receive(handle)
     if (bytes > 0) emit("data", received.subarray(0, bytes))
-    if (bytes >= limits.directReadLeast) rest()
+    if (bytes === received.length) again()
+    else if (bytes >= limits.directReadLeastBytes) rest()
     else listen()
   }
 
   socket.emit = (event: string | symbol, ...values: Array<unknown>) => {
-    if (event === "data" && !resting && (values[0] as Buffer).length >= limits.directReadLeast) rest()
+    if (event === "data" && !resting && (values[0] as Buffer).length >= limits.directReadLeastBytes) rest()
     return emit(event as never, ...(values as []))
   }
   // A stream reads ahead by itself, and would wake its socket.

@@ -3,25 +3,29 @@ import { limits } from "../config.ts"
 import type { Connections } from "./connections.ts"
 import type { CopySource } from "./copy-source.ts"
 import { Reader } from "./open-part.ts"
-import { connectSource, toSourceError } from "./source-connection.ts"
+import { connectSource, toSourceError, type Snapshot } from "./source-connection.ts"
 
-/** Dismisses the reader when it was held up nearly all of the time: one connection is as fast as what takes the bytes. */
+/**
+ * Dismisses the reader when it was held up nearly all of the time, since one connection is as fast as what takes the
+ * bytes, and when others wait for its connection and its part, which may be a whole partition, does not end.
+ */
 const reviewed = (source: CopySource, reader: Reader) => {
   let heldMs = 0
-  return Effect.suspend(() => {
+  return Effect.sync(() => {
     const held = reader.heldMs - heldMs
     heldMs = reader.heldMs
-    return Effect.succeed(held > limits.helperReviewMs * limits.helperHeldShare)
+    if (reader.wanted()) return "it is wanted elsewhere"
+    return held > limits.helperReviewMs * limits.helperHeldShare ? "what it reads is not taken fast enough" : undefined
   }).pipe(
     Effect.delay(limits.helperReviewMs),
-    Effect.repeat({ until: (useless) => useless }),
-    Effect.zipRight(Effect.logDebug("a helping connection is given up: what it reads is not taken fast enough")),
+    Effect.repeat({ until: (reason) => reason !== undefined }),
+    Effect.flatMap((reason) => Effect.logDebug(`a helping connection is given up: ${reason}`)),
     Effect.map(() => source.dismiss(reader))
   )
 }
 
 /** One helper's time with an export: until nothing is left to do, it is wanted elsewhere, or is of no use. */
-const help = (source: CopySource, url: string, snapshot: string, wanted: () => boolean) =>
+const help = (source: CopySource, url: string, snapshot: Snapshot, wanted: () => boolean) =>
   Effect.gen(function* () {
     const reader = new Reader(yield* connectSource(url, snapshot), wanted)
     const reading = Effect.tryPromise({
@@ -42,7 +46,7 @@ const help = (source: CopySource, url: string, snapshot: string, wanted: () => b
  * Keeps a helper at work on an export whose snapshot was exported: it comes as soon as one is to be had, and when it
  * has left, it comes back after a while. Ends with the last part.
  */
-export const assist = (source: CopySource, connections: Connections, url: string, snapshot: string) => {
+export const assist = (source: CopySource, connections: Connections, url: string, snapshot: Snapshot) => {
   // What it has let wait is its own until it is taken.
   const drained = Effect.sleep(limits.helperReviewMs).pipe(
     Effect.repeat({ until: () => source.waitingBytes < limits.readAheadBytes })

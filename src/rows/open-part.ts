@@ -1,7 +1,7 @@
 import { crc32 } from "node:zlib"
 import { Chunks, type BufferPool } from "../csv/chunks.ts"
 import type { CopySink } from "./copy-tap.ts"
-import type { SourceConnection } from "./source-connection.ts"
+import { SourceError, type SourceConnection } from "./source-connection.ts"
 
 /** A part that a reader has asked the server for. */
 export interface Reading {
@@ -14,8 +14,8 @@ export class Reader {
   /** What is coming, and what was asked for to come after it. */
   now: Reading | undefined
   next: Reading | undefined
-  /** Rows of the part before. */
-  partRows = Number.POSITIVE_INFINITY
+  /** Of its last whole part. */
+  previousPartRows = Number.POSITIVE_INFINITY
   /** It is to stop. */
   dismissed = false
   #heldAt: number | undefined
@@ -46,6 +46,8 @@ export class Reader {
   }
 }
 
+const changed = (how: string) => new SourceError({ message: `Cannot read a part again: ${how}`, retryable: true })
+
 /** A part that was begun and is not yet handed on to its end. */
 export class OpenPart {
   chunks: Chunks
@@ -58,7 +60,6 @@ export class OpenPart {
   #handedCrc = 0
 
   constructor(
-    readonly number: number,
     readonly statement: string,
     private readonly pool: BufferPool
   ) {
@@ -103,7 +104,7 @@ export class OpenPart {
           repeatedCrc = crc32(bytes.subarray(start, from), repeatedCrc)
           // A label of an enum that was renamed meanwhile, for example, which no snapshot covers.
           if (repeatedBytes === handedBytes && repeatedCrc !== this.#handedCrc)
-            throw new Error("Cannot read a part again: the database writes it otherwise now")
+            throw changed("the database writes it otherwise now")
         }
         chunks.append(bytes, from, end)
       },
@@ -114,7 +115,7 @@ export class OpenPart {
     }
     await connection.copy(this.statement, sink)
     if (isDropped()) return
-    if (repeatedBytes < handedBytes) throw new Error("Cannot read a part again: the database writes less of it now")
+    if (repeatedBytes < handedBytes) throw changed("the database writes less of it now")
     chunks.flush()
     this.whole = true
   }

@@ -57,15 +57,14 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
           return new CursorSource(connection, spec, { statement: selectStatement(spec), estimatedRows }, batchSize, chunkSize)
         }
         const statements = yield* attempt(() => copyStatements(connection, spec, rowPlan))
-        const snapshot = parts > 1 ? yield* attempt(() => connection.exportSnapshot()) : ""
         const helpers = Math.min(exportParallelism, parts) - 1
+        // Before the first part is asked for: its answer would come after that.
+        const snapshot = helpers > 0 ? yield* attempt(() => connection.exportSnapshot()) : undefined
         const rows = new CopySource(connection, spec, statements, estimatedRows, chunkSize, helpers * limits.helperBytes)
-        yield* Effect.forkScoped(
-          Effect.all(
-            Array.from({ length: helpers }, () => assist(rows, connections, url, snapshot)),
-            { concurrency: "unbounded" }
-          )
-        )
+        if (snapshot) {
+          const assistants = Array.from({ length: helpers }, () => assist(rows, connections, url, snapshot))
+          yield* Effect.forkScoped(Effect.all(assistants, { concurrency: "unbounded" }))
+        }
         return rows
       })
 

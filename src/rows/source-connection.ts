@@ -54,6 +54,12 @@ export const toSourceError = (cause: unknown): SourceError => {
   return new SourceError({ message: `Cannot read from the source database: ${detail}`, retryable: !isPermanent(code), cause })
 }
 
+/** A snapshot by its name, which is unique within the server that started at this time. */
+export interface Snapshot {
+  readonly name: string
+  readonly server: string
+}
+
 export class SourceConnection {
   readonly #sql: postgres.Sql
   readonly #ready: Promise<unknown>
@@ -109,7 +115,7 @@ export class SourceConnection {
   }
 
   /** Opens the session and its read-only snapshot: a new one, or the one that another connection has exported. */
-  async begin(snapshot?: string): Promise<void> {
+  async begin(snapshot?: Snapshot): Promise<void> {
     await this.#wait(() => this.#ready)
     // Not on every server: since PostgreSQL 14 (without it a computing query ends with its next row), and 17.
     for (const setting of [`client_connection_check_interval = ${limits.sourceCheckMs}`, "transaction_timeout = 0"]) {
@@ -119,18 +125,28 @@ export class SourceConnection {
     }
     await this.#wait(() => this.#sql.unsafe("begin isolation level repeatable read read only"))
     if (snapshot === undefined) return
-    await this.#wait(() => this.#sql.unsafe(`set transaction snapshot '${snapshot}'`))
+    await this.#wait(() => this.#sql.unsafe(`set transaction snapshot '${snapshot.name}'`))
+    // Behind one address there may be several servers, and each of them may have a snapshot of this name.
+    if ((await this.#server()) !== snapshot.server)
+      throw new SourceError({ message: "Cannot share the snapshot: another server answers at this address", retryable: true })
     // Behind somebody who waits to change the table it would wait for the very export that it is to help.
     await this.#wait(() => this.#sql.unsafe(`set local lock_timeout = ${limits.helperLockMs}`))
   }
 
-  /** The name under which other connections get this snapshot, as long as this one is open. */
-  async exportSnapshot(): Promise<string> {
-    const [row] = await this.query<{ snapshot: string }>({ text: "select pg_export_snapshot() as snapshot", values: [] })
-    const { snapshot } = row!
-    if (!/^[0-9A-F-]+$/.test(snapshot))
-      throw new SourceError({ message: `Cannot use the snapshot ${snapshot}`, retryable: false })
-    return snapshot
+  /** What other connections need for this snapshot, as long as this one is open. */
+  async exportSnapshot(): Promise<Snapshot> {
+    const [row] = await this.query<{ name: string }>({ text: "select pg_export_snapshot() as name", values: [] })
+    const { name } = row!
+    if (!/^[0-9A-F-]+$/.test(name)) throw new SourceError({ message: `Cannot use the snapshot ${name}`, retryable: false })
+    return { name, server: await this.#server() }
+  }
+
+  async #server(): Promise<string> {
+    const [row] = await this.query<{ started: string }>({
+      text: "select pg_postmaster_start_time()::text as started",
+      values: []
+    })
+    return row!.started
   }
 
   /** The rows of a short statement, decoded. */
@@ -203,7 +219,8 @@ export class SourceConnection {
 
   /** What arrived cannot be used. */
   readonly #broken = (cause: unknown) => {
-    this.#end(String(cause))
+    this.#ended ??= cause instanceof SourceError ? cause : undefined
+    this.#end((cause as Error).message)
     this.#socket?.destroy()
   }
 
@@ -226,7 +243,7 @@ export class SourceConnection {
 }
 
 /** A connection with an open snapshot, destroyed when the scope closes. */
-export const connectSource = (url: string, snapshot?: string): Effect.Effect<SourceConnection, SourceError, Scope.Scope> =>
+export const connectSource = (url: string, snapshot?: Snapshot): Effect.Effect<SourceConnection, SourceError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => new SourceConnection(url)),
     (connection) => Effect.sync(() => connection.destroy())

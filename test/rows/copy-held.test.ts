@@ -1,6 +1,9 @@
 /** CopySource on a real PostgreSQL when its bytes are not taken, or its helpers not wanted: little memory, and the whole file. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
+import { Effect, Fiber } from "effect"
 import { limits } from "../../src/config.ts"
+import { makeConnections } from "../../src/rows/connections.ts"
+import { assist } from "../../src/rows/helpers.ts"
 import { until } from "../support/until.ts"
 import { begin, HUGE } from "./parts.ts"
 import { failureOf, inTime, isBlocked, isIdle, isSleeping, rejection, useSource } from "./source-fixture.ts"
@@ -8,7 +11,7 @@ import { take } from "./tables.ts"
 
 setDefaultTimeout(60_000)
 
-const { openLead, noBackend, allShow, gone, closeGates, openGate } = useSource()
+const { url, openLead, noBackend, allShow, gone, closeGates, openGate } = useSource()
 
 /** Bytes that Bun reads from a socket at once. */
 const READ = 512 * 1024
@@ -107,6 +110,23 @@ describe("a helper that is dismissed", () => {
     await allShow(isIdle, lead)
     source.dismiss(helper.reader)
     expect(helper.reader.dismissed).toBe(false)
+    await isWhole()
+  })
+})
+
+describe("a helper whose part does not end", () => {
+  test("goes when others wait for its connection, and the lead reads the part", async () => {
+    await closeGates(0, 1)
+    await using lead = await openLead()
+    const { source, isWhole } = begin(lead, [], { rows: 1000, gate: 500 }, { rows: 1000, gate: 300 })
+    const connections = await Effect.runPromise(makeConnections({ connections: 1, jobs: 0, helpers: 1 }))
+    const assisting = Effect.runFork(assist(source, connections, url(), lead.snapshot))
+    await until("both to have read up to their gates", () => source.rows > 700)
+    await inTime(Effect.runPromise(Effect.scoped(connections.lead)))
+    expect(source.rows).toBeLessThan(600)
+    await Effect.runPromise(Fiber.interrupt(assisting))
+    await openGate(0)
+    await openGate(1)
     await isWhole()
   })
 })

@@ -1,5 +1,5 @@
 /** readDirectly on real sockets. */
-import { expect, setDefaultTimeout, test } from "bun:test"
+import { expect, setDefaultTimeout, spyOn, test } from "bun:test"
 import { once } from "node:events"
 import net from "node:net"
 import { PassThrough } from "node:stream"
@@ -98,6 +98,17 @@ test("much comes in memory that is used again, in reads that are larger than eve
   expect(socket.events()).toBeLessThan(1000)
 })
 
+test("more than a read takes is read on at once", async () => {
+  using socket = await connected()
+  const timers = spyOn(globalThis, "setTimeout")
+  const bytes = 64 * limits.directReadBytes
+  socket.peer.write(noise(bytes))
+  await socket.come(bytes)
+  const rests = timers.mock.calls.filter(([, ms]) => ms === limits.directReadMs).length
+  timers.mockRestore()
+  expect(rests).toBeLessThan(socket.events() / 2)
+})
+
 test.each([0, 100, 10_000, 5_000_000])("an end after %d bytes is told when they have come", async (bytes) => {
   using socket = await connected()
   const sent = noise(bytes)
@@ -118,7 +129,7 @@ test.each(["while it rests", "while it is paused"])("a connection that is reset 
 test("a socket that is destroyed in the middle is read no more, and may be paused and resumed", async () => {
   using socket = await connected()
   socket.peer.write(noise(2_000_000))
-  await socket.come(limits.directReadLeast)
+  await socket.come(limits.directReadLeastBytes)
   socket.client.destroy()
   const { bytes } = socket
   const before = bytes()

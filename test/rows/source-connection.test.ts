@@ -21,7 +21,7 @@ import {
 
 setDefaultTimeout(30_000)
 
-const { url, sql, changed, open, noBackend, terminate, listen, relay } = useSource()
+const { url, sql, changed, open, openLead, noBackend, terminate, listen, relay } = useSource()
 
 describe("a connection that is lost", () => {
   test("between two batches fails the next fetch and everything after it", async () => {
@@ -180,6 +180,14 @@ describe("a session that cannot be opened", () => {
     await until("the socket to close", () => sockets.size === 0)
     silent.close()
   })
+})
+
+test("a snapshot is taken from the server that it was exported on, and from no other at the same address", async () => {
+  await using lead = await openLead()
+  const elsewhere = connectSource(url(), { ...lead.snapshot, server: "2000-01-01 00:00:00+00" })
+  const { message } = await Effect.runPromise(Effect.scoped(Effect.flip(elsewhere)))
+  expect(message).toBe("Cannot share the snapshot: another server answers at this address")
+  await lead.helper()
 })
 
 test("a session has the settings that an export depends on, whatever the database's defaults are", async () => {

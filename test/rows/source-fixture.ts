@@ -8,7 +8,7 @@ import type { ByteRows } from "../../src/rows/byte-rows.ts"
 import { CopySource } from "../../src/rows/copy-source.ts"
 import { CursorSource } from "../../src/rows/cursor-source.ts"
 import { Reader } from "../../src/rows/open-part.ts"
-import { connectSource, SourceError, type SourceConnection } from "../../src/rows/source-connection.ts"
+import { connectSource, SourceError, type Snapshot, type SourceConnection } from "../../src/rows/source-connection.ts"
 import { connect, freshDatabase } from "../support/shared.ts"
 import { until } from "../support/until.ts"
 
@@ -59,7 +59,7 @@ export const useSource = () => {
   const changed = (change: Partial<URL>) => Object.assign(new URL(url), change).href
 
   /** A connection in a scope of its own. */
-  const open = async (target = url, snapshot?: string) => {
+  const open = async (target = url, snapshot?: Snapshot) => {
     const scope = Effect.runSync(Scope.make())
     const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
     const connection = await Effect.runPromise(Scope.extend(connectSource(target, snapshot), scope))
@@ -156,6 +156,7 @@ export const useSource = () => {
       return {
         connection,
         pid,
+        snapshot,
         close,
         [Symbol.asyncDispose]: close,
         /** One more connection in the same snapshot. */
