@@ -1,5 +1,7 @@
 import { join, resolve } from "node:path"
 import { Config, ConfigError, Context, Duration, Effect, Either, LogLevel, Redacted } from "effect"
+import { parseAllowList, type AllowedRelation } from "./datasets/allow-list.ts"
+import { users } from "./datasets/users.ts"
 
 /** Bounds that are not settings: each wait, queue, body and buffer of the service has one, and its name is here. */
 export const limits = {
@@ -63,6 +65,9 @@ export const limits = {
   /** After this a helper that left, or was not to be had, is tried again; twice as long each time, up to `helperPauseMaxMs`. */
   helperPauseMs: 1_000,
   helperPauseMaxMs: 60_000,
+  /** How often what may be exported is read from the source database, and how soon again when it could not be. */
+  datasetsRefreshMs: 60_000,
+  datasetsRetryMs: 1_000,
   controlConnections: 4,
   queueConnections: 3,
   controlConnectSeconds: 5,
@@ -210,6 +215,12 @@ const settings = Config.all({
   chunkSize: integer("CHUNK_SIZE", 65_536, 1_024, 1_048_576),
   maxConcurrentExports: integer("MAX_CONCURRENT_EXPORTS", 3, 1, 64),
   exportParallelism: integer("EXPORT_PARALLELISM", 2, 1, 16),
+  datasets: setting<ReadonlyArray<AllowedRelation> | null>(
+    "EXPORT_DATASETS",
+    null,
+    'relations such as public.orders,reporting.*,sales."Odd Name"',
+    parseAllowList
+  ),
   exportSource: oneOf("EXPORT_SOURCE", "copy", ["copy", "cursor"]),
   streamLookahead: integer("STREAM_LOOKAHEAD", 16_777_216, 0, 1_073_741_824),
   maxSourceConnections: integer("MAX_SOURCE_CONNECTIONS", 64, 1, 1_000),
@@ -220,11 +231,13 @@ const settings = Config.all({
   logLevel: oneOf("LOG_LEVEL", "info", ["debug", "info", "warning", "error", "none"]),
   logFormat: oneOf("LOG_FORMAT", process.stdout.isTTY ? "pretty" : "json", ["json", "pretty"])
 }).pipe(
-  Config.map(({ apiPort, explicitPort, seedRows, dataDir, storagePath, logLevel, ...rest }) => ({
+  Config.map(({ apiPort, explicitPort, seedRows, datasets, dataDir, storagePath, logLevel, ...rest }) => ({
     ...rest,
     port: explicitPort === -1 ? apiPort : explicitPort,
     /** -1: not set, and the database decides: 1,000,000 in the embedded one, else none. */
     seedRows: seedRows === -1 ? (rest.database ? 0 : 1_000_000) : seedRows,
+    /** What may be exported. Of a database of somebody's own nothing that nobody named: the demo is all by default. */
+    exportDatasets: datasets ?? (!rest.source && (!rest.database || seedRows > 0) ? [users] : []),
     dataDir: resolve(dataDir),
     storagePath: resolve(storagePath ?? join(dataDir, "exports")),
     logLevel: LogLevel.fromLiteral(

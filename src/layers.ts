@@ -1,6 +1,7 @@
 import { Effect, Layer, Logger, Redacted, Schedule } from "effect"
 import { seedUsers } from "../seeds/users.ts"
 import { AppConfig, Databases, limits } from "./config.ts"
+import { DatasetRoutes } from "./http/datasets.ts"
 import { DownloadRoute } from "./http/download.ts"
 import { EventsRoute } from "./http/events.ts"
 import { ExportRoutes } from "./http/exports.ts"
@@ -17,6 +18,7 @@ import { memoryRateLimiter } from "./limits/memory-rate-limiter.ts"
 import { Control } from "./postgres/control.ts"
 import { startEmbeddedPostgres } from "./postgres/embedded.ts"
 import { migrateDatabase } from "./postgres/migrate.ts"
+import { Datasets } from "./rows/datasets.ts"
 import { RowSource } from "./rows/row-source.ts"
 import { fileStorage } from "./storage/file-storage.ts"
 
@@ -48,12 +50,15 @@ const databasesLive = Layer.scoped(
 
 /** The one place that picks live implementations. */
 export const live = Layer.mergeAll(HttpServer.Default, Worker.Default, Sweeper.Default).pipe(
-  Layer.provide(Layer.mergeAll(DownloadRoute.Default, EventsRoute.Default, StreamRoute.Default, HealthRoutes.Default)),
+  Layer.provide(
+    Layer.mergeAll(DatasetRoutes.Default, DownloadRoute.Default, EventsRoute.Default, StreamRoute.Default, HealthRoutes.Default)
+  ),
   Layer.provide(ExportRoutes.Default),
   Layer.provide(Exporter.Default),
   Layer.provide(
     Layer.mergeAll(ExportStore.Default, ExportChanges.Default, ExportQueue.Default, RowSource.Default, memoryRateLimiter)
   ),
+  Layer.provide(Datasets.Default),
   Layer.provide(Layer.unwrapEffect(Effect.map(AppConfig, ({ storagePath }) => fileStorage(storagePath)))),
   Layer.provide(Control.Default),
   Layer.provide(databasesLive),

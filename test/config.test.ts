@@ -92,6 +92,16 @@ const table: Readonly<Record<string, Row>> = {
   CHUNK_SIZE: integer("chunkSize", 65_536, 1_024, 1_048_576),
   MAX_CONCURRENT_EXPORTS: integer("maxConcurrentExports", 3, 1, 64),
   EXPORT_PARALLELISM: integer("exportParallelism", 2, 1, 16),
+  EXPORT_DATASETS: {
+    setting: "exportDatasets",
+    fallback: [{ schema: "public", table: "users" }],
+    good: [
+      ["public.orders", [{ schema: "public", table: "orders" }]],
+      ["reporting.*", [{ schema: "reporting", table: undefined }]]
+    ],
+    bad: ["orders", "public.orders,", "*.*"],
+    allowed: 'relations such as public.orders,reporting.*,sales."Odd Name"'
+  },
   EXPORT_SOURCE: {
     setting: "exportSource",
     fallback: "copy",
@@ -166,6 +176,20 @@ test("PORT wins over API_PORT", () => {
 test("export files go under the data directory", () => {
   expect(good({ DATA_DIR: "/srv/sluice" }).storagePath).toBe("/srv/sluice/exports")
   expect(good({ DATA_DIR: "/srv/sluice", EXPORT_STORAGE_PATH: "/mnt/x" }).storagePath).toBe("/mnt/x")
+})
+
+test("of a database of somebody's own nothing may be exported that was not named", () => {
+  const DATABASE_URL = "postgres://h/d"
+  const users = [{ schema: "public", table: "users" }]
+  expect(good({}).exportDatasets).toEqual(users)
+  expect(good({ DATABASE_URL, SEED_ROWS: "5" }).exportDatasets).toEqual(users)
+  for (const own of [
+    { DATABASE_URL },
+    { SOURCE_DATABASE_URL: DATABASE_URL },
+    { DATABASE_URL, SOURCE_DATABASE_URL: DATABASE_URL, SEED_ROWS: "5" }
+  ])
+    expect(good(own).exportDatasets).toEqual([])
+  expect(good({ DATABASE_URL, EXPORT_DATASETS: "public.users" }).exportDatasets).toEqual(users)
 })
 
 test("demo rows are loaded into the embedded database only, unless asked for", () => {

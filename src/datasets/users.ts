@@ -1,18 +1,16 @@
-import type { Dataset } from "./dataset.ts"
+import type { DatasetParameter } from "./dataset.ts"
 
 export const subscriptionTiers = ["free", "basic", "premium", "enterprise"] as const
 
 /** The demo table; `seeds/users.ts` fills it. */
-export const users = {
-  name: "users",
-  schema: "public",
-  table: "users",
-  columns: ["id", "name", "email", "signup_date", "country_code", "subscription_tier", "lifetime_value"],
-  filters: {
-    country_code: { column: "country_code", operator: "=", type: "bpchar" },
-    subscription_tier: { column: "subscription_tier", operator: "=", type: "text" },
-    min_ltv: { column: "lifetime_value", operator: ">=", type: "numeric" }
-  }
-} as const satisfies Dataset
+export const users = { schema: "public", table: "users" } as const
 
-export const datasets: Readonly<Record<string, Dataset>> = { users }
+/** Its name as a dataset, which a request that names none asks for. */
+export const DEFAULT_DATASET = "users"
+
+/** Its parameters. */
+export const userParameters = {
+  country_code: { column: "country_code", operator: "=", type: "bpchar" },
+  subscription_tier: { column: "subscription_tier", operator: "=", type: "text" },
+  min_ltv: { column: "lifetime_value", operator: ">=", type: "numeric" }
+} as const satisfies Readonly<Record<string, DatasetParameter>>

@@ -1,19 +1,23 @@
 import { ParseResult, Schema } from "effect"
 import { defaultDialect, dialectConflict, isDialectCharacter } from "../csv/dialect.ts"
-import { subscriptionTiers, users } from "../datasets/users.ts"
+import type { Dataset } from "../datasets/dataset.ts"
+import { subscriptionTiers } from "../datasets/users.ts"
 
 /**
  * What to export: validated and canonical, so that equal requests have equal specs and equal fingerprints.
  * `columns` is always the full list, `min_ltv` a decimal without superfluous zeros, `total` absent for all rows.
  */
 export const ExportSpec = Schema.Struct({
-  dataset: Schema.Literal("users"),
+  /** Its name. */
+  dataset: Schema.String,
   filters: Schema.Struct({
     country_code: Schema.optional(Schema.String),
     subscription_tier: Schema.optional(Schema.String),
     min_ltv: Schema.optional(Schema.String)
   }),
   columns: Schema.Array(Schema.String),
+  /** The columns' types when it was asked for; an export of other ones would not be what was asked for. */
+  types: Schema.optional(Schema.Array(Schema.String)),
   delimiter: Schema.String,
   quote: Schema.String,
   total: Schema.optional(Schema.Int)
@@ -58,23 +62,24 @@ const Decimal = Schema.transform(
     }
   }
 )
-const Columns = Schema.transformOrFail(Schema.String, Schema.Array(Schema.String), {
-  strict: true,
-  encode: (columns) => ParseResult.succeed(columns.join(",")),
-  decode: (value, _, ast) => {
-    const columns = value.split(",")
-    const known: ReadonlyArray<string> = users.columns
-    const unknown = columns.filter((column) => !known.includes(column))
-    const repeated = columns.filter((column, index) => columns.indexOf(column) !== index)
-    const detail =
-      unknown.length > 0
-        ? `has the unknown column ${show(unknown[0])}; known are ${known.join(", ")}`
-        : repeated.length > 0
-          ? `has the column ${show(repeated[0])} twice; known are ${known.join(", ")}`
-          : undefined
-    return detail === undefined ? ParseResult.succeed(columns) : ParseResult.fail(new ParseResult.Type(ast, value, detail))
-  }
-})
+const columnsOf = ({ columns }: Dataset) =>
+  Schema.transformOrFail(Schema.String, Schema.Array(Schema.String), {
+    strict: true,
+    encode: (names) => ParseResult.succeed(names.join(",")),
+    decode: (value, _, ast) => {
+      const names = value.split(",")
+      const known = columns.map(({ name }) => name)
+      const unknown = names.find((name) => !known.includes(name))
+      const repeated = names.find((name, index) => names.indexOf(name) !== index)
+      const detail =
+        unknown !== undefined
+          ? `has the unknown column ${show(unknown)}; known are ${known.join(", ")}`
+          : repeated !== undefined
+            ? `has the column ${show(repeated)} twice; known are ${known.join(", ")}`
+            : undefined
+      return detail === undefined ? ParseResult.succeed(names) : ParseResult.fail(new ParseResult.Type(ast, value, detail))
+    }
+  })
 const Total = Schema.String.pipe(
   Schema.pattern(
     /^0*[1-9]\d{0,14}$/,
@@ -91,39 +96,50 @@ const DialectCharacter = Schema.String.pipe(
 /** A parameter that may be left out, but not be undefined: that would double each message. */
 export const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
-/** The parameters of an export as text, one value each. */
-export const ExportParameters = Schema.Struct({
-  country_code: optional(CountryCode),
-  subscription_tier: optional(SubscriptionTier),
-  min_ltv: optional(Decimal),
-  columns: optional(Columns),
-  delimiter: optional(DialectCharacter),
-  quoteChar: optional(DialectCharacter),
-  total: optional(Total),
-  limit: optional(Total)
-}).pipe(
-  Schema.filter(({ delimiter = defaultDialect.delimiter, quoteChar = defaultDialect.quote, total, limit }) => {
-    const conflict = dialectConflict({ delimiter, quote: quoteChar })
-    return [
-      ...(conflict ? [{ path: [conflict.field === "quote" ? "quoteChar" : "delimiter"], message: conflict.detail }] : []),
-      ...(total !== undefined && limit !== undefined
-        ? [{ path: ["limit"], message: "is an alias of total; give only one of them" }]
-        : [])
-    ]
-  })
-)
+/** The parameters of every dataset. */
+const common = ["dataset", "columns", "delimiter", "quoteChar", "total", "limit"]
+export const parameterNames = ({ parameters }: Dataset): ReadonlyArray<string> => [...Object.keys(parameters), ...common]
 
-export const toExportSpec = (parameters: typeof ExportParameters.Type): ExportSpec => {
-  const { country_code, subscription_tier, min_ltv, columns = users.columns, delimiter, quoteChar, total, limit } = parameters
+/** The parameters of an export as text, one value each; those of one dataset alone are given for no other. */
+export const exportParameters = (dataset: Dataset) =>
+  Schema.Struct({
+    dataset: optional(Schema.String),
+    country_code: optional(CountryCode),
+    subscription_tier: optional(SubscriptionTier),
+    min_ltv: optional(Decimal),
+    columns: optional(columnsOf(dataset)),
+    delimiter: optional(DialectCharacter),
+    quoteChar: optional(DialectCharacter),
+    total: optional(Total),
+    limit: optional(Total)
+  }).pipe(
+    Schema.filter(({ delimiter = defaultDialect.delimiter, quoteChar = defaultDialect.quote, total, limit }) => {
+      const conflict = dialectConflict({ delimiter, quote: quoteChar })
+      return [
+        ...(conflict ? [{ path: [conflict.field === "quote" ? "quoteChar" : "delimiter"], message: conflict.detail }] : []),
+        ...(total !== undefined && limit !== undefined
+          ? [{ path: ["limit"], message: "is an alias of total; give only one of them" }]
+          : [])
+      ]
+    })
+  )
+
+export const toExportSpec = (
+  parameters: Schema.Schema.Type<ReturnType<typeof exportParameters>>,
+  dataset: Dataset
+): ExportSpec => {
+  const { country_code, subscription_tier, min_ltv, delimiter, quoteChar, total, limit } = parameters
+  const columns = parameters.columns ?? dataset.columns.map(({ name }) => name)
   const rows = total ?? limit
   return {
-    dataset: "users",
+    dataset: dataset.name,
     filters: {
       ...(country_code !== undefined && { country_code }),
       ...(subscription_tier !== undefined && { subscription_tier }),
       ...(min_ltv !== undefined && { min_ltv })
     },
     columns: [...columns],
+    types: columns.map((column) => dataset.columns.find(({ name }) => name === column)!.type),
     delimiter: delimiter ?? defaultDialect.delimiter,
     quote: quoteChar ?? defaultDialect.quote,
     ...(rows !== undefined && { total: rows })

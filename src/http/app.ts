@@ -2,6 +2,7 @@ import { Effect, Runtime } from "effect"
 import { Hono, type Handler, type MiddlewareHandler } from "hono"
 import { limits } from "../config.ts"
 import { makeBridge, pathOf } from "./bridge.ts"
+import { DatasetRoutes } from "./datasets.ts"
 import { DownloadRoute } from "./download.ts"
 import { EventsRoute } from "./events.ts"
 import { ExportRoutes } from "./exports.ts"
@@ -37,6 +38,7 @@ export const makeApp = Effect.gen(function* () {
   const handle = makeBridge(runtime)
   const log = Runtime.runFork(runtime)
   const exports = yield* ExportRoutes
+  const datasets = yield* DatasetRoutes
   const { download } = yield* DownloadRoute
   const { events } = yield* EventsRoute
   const { stream, rateLimitHeaders } = yield* StreamRoute
@@ -72,6 +74,10 @@ export const makeApp = Effect.gen(function* () {
 
   route("/health", { GET: handle(health) })
   route("/ready", { GET: handle(ready) })
+  for (const base of ["/datasets", "/api/v1/datasets"]) {
+    route(base, { GET: handle(datasets.list) })
+    route(`${base}/:name`, { GET: handle(datasets.one) })
+  }
   for (const base of ["/exports", "/api/v1/exports"]) {
     route(base, { GET: handle(exports.list) })
     route(`${base}/csv`, { GET: handle(stream, rateLimitHeaders), POST: handle(exports.create) })

@@ -33,8 +33,9 @@ const unreadable = (cause: unknown) =>
     ? cause
     : new StorageError({ message: `Cannot read the export: ${(cause as Error).message}`, cause })
 
+/** A dataset's name may hold anything; a file's should not. */
 const fileName = ({ id, dataset, completedAt }: ExportJob) =>
-  `${dataset}-${(completedAt ?? new Date()).toISOString().slice(0, 10).replaceAll("-", "")}-${id.slice(0, 8)}.csv`
+  `${dataset.replaceAll(/[^\w.-]/g, "_")}-${(completedAt ?? new Date()).toISOString().slice(0, 10).replaceAll("-", "")}-${id.slice(0, 8)}.csv`
 
 /** Strong: the bytes of one export never change, and each coding has its own. */
 const entityTag = ({ id, crc32 }: ExportJob, coding: ContentCoding) =>

@@ -5,6 +5,7 @@ import { isFinished, type ExportJob } from "../exports/export-job.ts"
 import { optional } from "../exports/export-spec.ts"
 import { ExportQueue } from "../jobs/queue.ts"
 import { ExportStore } from "../jobs/export-store.ts"
+import { Datasets } from "../rows/datasets.ts"
 import { ExportStorage } from "../storage/export-storage.ts"
 import { decode, exportRequest, queryValues } from "./parameters.ts"
 import { NotFound } from "./problem.ts"
@@ -35,8 +36,11 @@ export const exportDocument = (job: ExportJob, base: string) => ({
   }
 })
 
+/** The prefix that the request came by. */
+export const prefixOf = (c: Context): string => (c.req.path.startsWith("/api/v1/") ? "/api/v1" : "")
+
 /** `/exports` or `/api/v1/exports`, whichever the request used. */
-export const basePath = (c: Context): string => (c.req.path.startsWith("/api/v1/") ? "/api/v1/exports" : "/exports")
+export const basePath = (c: Context): string => `${prefixOf(c)}/exports`
 
 const PageQuery = Schema.Struct({
   limit: optional(
@@ -66,6 +70,7 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
     const store = yield* ExportStore
     const queue = yield* ExportQueue
     const storage = yield* ExportStorage
+    const datasets = yield* Datasets
 
     /** The export that the path names. */
     const find = (c: Context) => {
@@ -82,7 +87,7 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
 
     const create = (c: Context) =>
       Effect.gen(function* () {
-        const spec = yield* exportRequest(c)
+        const spec = yield* exportRequest(c, yield* datasets.all)
         const job = yield* store.create(spec, queue.enqueue)
         const headers = { Location: `${basePath(c)}/${job.id}/status`, "Retry-After": "1", "Cache-Control": "no-store" }
         return Response.json({ exportId: job.id, status: job.status }, { status: 202, headers })

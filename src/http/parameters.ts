@@ -1,7 +1,9 @@
 import { Effect, ParseResult, Schema } from "effect"
 import type { Context } from "hono"
 import { limits } from "../config.ts"
-import { ExportParameters, toExportSpec, type ExportSpec } from "../exports/export-spec.ts"
+import type { Dataset } from "../datasets/dataset.ts"
+import { DEFAULT_DATASET } from "../datasets/users.ts"
+import { exportParameters, parameterNames, toExportSpec, type ExportSpec } from "../exports/export-spec.ts"
 import { InvalidRequest, type FieldProblem } from "./problem.ts"
 
 type Values = Readonly<Record<string, string>>
@@ -61,26 +63,50 @@ export const decode =
       )
     )
 
-const exportParameterNames = Object.keys(ExportParameters.from.fields)
+/** What may be exported, by name. */
+type Datasets = ReadonlyMap<string, Dataset>
+
+/** The dataset that a request is for. */
+const datasetNamed = (name: string | undefined, datasets: Datasets): Effect.Effect<Dataset, InvalidRequest> => {
+  const dataset = datasets.get(name ?? DEFAULT_DATASET)
+  return dataset
+    ? Effect.succeed(dataset)
+    : Effect.fail(invalid([{ field: "dataset", detail: noDataset(name, [...datasets.keys()]) }]))
+}
+
+const noDataset = (name: string | undefined, known: ReadonlyArray<string>) => {
+  if (known.length === 0) return "cannot be had: nothing may be exported here"
+  const more = known.length > MAX_ERRORS ? ` and ${known.length - MAX_ERRORS} more` : ""
+  const list = `known are ${known.slice(0, MAX_ERRORS).join(", ")}${more}`
+  return name === undefined ? `is missing; ${list}` : `must be a dataset, not ${JSON.stringify(name.slice(0, 60))}; ${list}`
+}
+
+const toSpec = (values: Values, dataset: Dataset): Effect.Effect<ExportSpec, InvalidRequest> =>
+  Effect.map(decode(exportParameters(dataset))(values), (parameters) => toExportSpec(parameters, dataset))
+
+/** The dataset and the values that a query has, with those of `more` parameters beside the dataset's. */
+const datasetQuery = (c: Context, datasets: Datasets, more: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const dataset = yield* datasetNamed(new URL(c.req.url).searchParams.get("dataset") ?? undefined, datasets)
+    return { dataset, values: yield* queryValues(c, [...parameterNames(dataset), ...more]) }
+  })
 
 /** The export that a query asks for, with the values of `more` parameters beside it. */
-export const exportQuery = (c: Context, more: ReadonlyArray<string> = []) =>
+export const exportQuery = (c: Context, datasets: Datasets, more: ReadonlyArray<string> = []) =>
   Effect.gen(function* () {
-    const values = yield* queryValues(c, [...exportParameterNames, ...more])
-    const spec = toExportSpec(yield* decode(ExportParameters)(values))
-    return { spec, values } as const
+    const { dataset, values } = yield* datasetQuery(c, datasets, more)
+    return { spec: yield* toSpec(values, dataset), values } as const
   })
 
 /** The export that a POST asks for: in its query, or in a JSON body. */
-export const exportRequest = (c: Context): Effect.Effect<ExportSpec, InvalidRequest> =>
+export const exportRequest = (c: Context, datasets: Datasets): Effect.Effect<ExportSpec, InvalidRequest> =>
   Effect.gen(function* () {
-    const { spec, values } = yield* exportQuery(c)
     const body = yield* readBody(c)
-    if (body.trim() === "") return spec
-    if (Object.keys(values).length > 0) {
-      return yield* new InvalidRequest({ detail: "Parameters are in the query and in the body; use one of them" })
-    }
-    return toExportSpec(yield* Effect.flatMap(bodyValues(body), decode(ExportParameters)))
+    const inQuery = new URL(c.req.url).search.length > 1
+    if (body.trim() === "") return (yield* exportQuery(c, datasets)).spec
+    if (inQuery) return yield* new InvalidRequest({ detail: "Parameters are in the query and in the body; use one of them" })
+    const { dataset, values } = yield* bodyValues(body, datasets)
+    return yield* toSpec(values, dataset)
   })
 
 const readBody = (c: Context): Effect.Effect<string, InvalidRequest> =>
@@ -108,7 +134,10 @@ const readBody = (c: Context): Effect.Effect<string, InvalidRequest> =>
   })
 
 /** The members of a JSON object as text. Numbers keep their digits as written: 0.1 never passes through a float. */
-const bodyValues = (body: string): Effect.Effect<Values, InvalidRequest> =>
+const bodyValues = (
+  body: string,
+  datasets: Datasets
+): Effect.Effect<{ readonly dataset: Dataset; readonly values: Values }, InvalidRequest> =>
   Effect.gen(function* () {
     const parsed: unknown = yield* Effect.try({
       try: () => JSON.parse(body, numberAsText as (key: string, value: unknown) => unknown),
@@ -121,17 +150,19 @@ const bodyValues = (body: string): Effect.Effect<Values, InvalidRequest> =>
       field: field.slice(0, 60),
       detail: "is given more than once"
     }))
+    const dataset = yield* datasetNamed(textOf((parsed as { dataset?: unknown }).dataset), datasets)
+    const allowed = parameterNames(dataset)
     const values: Record<string, string> = {}
     for (const [field, value] of Object.entries(parsed)) {
       const text = textOf(value)
-      if (!exportParameterNames.includes(field)) errors.push({ field: field.slice(0, 60), detail: unknown(exportParameterNames) })
+      if (!allowed.includes(field)) errors.push({ field: field.slice(0, 60), detail: unknown(allowed) })
       else if (text === undefined)
         errors.push({ field, detail: "must be a string or a number (columns: a list of strings, too)" })
       else if (text === "") errors.push({ field, detail: "is empty; leave it out or give a value" })
       else values[field] = text
       if (errors.length >= MAX_ERRORS) break
     }
-    return errors.length > 0 ? yield* invalid(errors) : values
+    return errors.length > 0 ? yield* invalid(errors) : { dataset, values }
   })
 
 /** The members that a JSON object has twice, which JSON.parse would hide. */

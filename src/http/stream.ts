@@ -2,6 +2,7 @@ import { Effect } from "effect"
 import type { Context } from "hono"
 import { AppConfig, limits } from "../config.ts"
 import { RateLimiter, type RateDecision } from "../limits/rate-limiter.ts"
+import { Datasets } from "../rows/datasets.ts"
 import { RowSource } from "../rows/row-source.ts"
 import { toSourceError } from "../rows/source-connection.ts"
 import type { RequestEnv } from "./app.ts"
@@ -27,11 +28,12 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
   effect: Effect.gen(function* () {
     const { gzipLevel } = yield* AppConfig
     const source = yield* RowSource
+    const datasets = yield* Datasets
     const limiter = yield* RateLimiter
 
     const stream = (c: Context) =>
       Effect.gen(function* () {
-        const { spec, values } = yield* exportQuery(c, ["apiKey", "errorRow"])
+        const { spec, values } = yield* exportQuery(c, yield* datasets.all, ["apiKey", "errorRow"])
         const wrong = checkOwn(apiKeyOf(c), values.errorRow)
         if (wrong) return yield* wrong
         const decision = yield* limiter.take(rateKey(c))

@@ -9,7 +9,7 @@ import { relationName, type Statement } from "./statement.ts"
  * of virtual columns may differ, and the role needs privileges of its own for it. `ctid` needs one for the whole table.
  * Not by `pg_partition_tree`, which would lock partitions that the query leaves out.
  */
-export const relationsStatement = (dataset: Dataset): Statement => ({
+export const relationsStatement = (dataset: Pick<Dataset, "schema" | "table">): Statement => ({
   text: `
     with recursive dataset as (
       select to_regclass($1::text)::oid as oid

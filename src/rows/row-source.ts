@@ -1,6 +1,6 @@
 import { Effect, Redacted, type Scope } from "effect"
 import { AppConfig, Databases, limits } from "../config.ts"
-import { datasets } from "../datasets/users.ts"
+import type { Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { ByteRows } from "./byte-rows.ts"
 import { relationsStatement } from "./catalog.ts"
@@ -8,16 +8,23 @@ import { makeConnections, type SourceBusy } from "./connections.ts"
 import { CopySource } from "./copy-source.ts"
 import { CursorSource } from "./cursor-source.ts"
 import { assist } from "./helpers.ts"
+import { Datasets } from "./datasets.ts"
 import { partsOf, planRows, type Explained, type Relation, type RowPlan } from "./plan.ts"
 import { connectSource, toSourceError, type SourceConnection, type SourceError } from "./source-connection.ts"
 import { copyStatement, quoteStatement, selectStatement } from "./statement.ts"
+import { checkUnchanged } from "./unchanged.ts"
 
 /** The COPY statements of a plan's parts. */
-const copyStatements = async (connection: SourceConnection, spec: ExportSpec, plan: RowPlan): Promise<Iterator<string>> => {
-  const statement = selectStatement(spec)
+const copyStatements = async (
+  connection: SourceConnection,
+  spec: ExportSpec,
+  dataset: Dataset,
+  plan: RowPlan
+): Promise<Iterator<string>> => {
+  const statement = selectStatement(spec, dataset)
   const [quoted = {}] =
     statement.values.length > 0 ? await connection.query<Record<string, string>>(quoteStatement(statement)) : []
-  return partsOf(plan).map((part) => copyStatement(spec, Object.values(quoted), part))
+  return partsOf(plan).map((part) => copyStatement(spec, dataset, Object.values(quoted), part))
 }
 
 const attempt = <A>(work: () => Promise<A>) => Effect.tryPromise({ try: work, catch: toSourceError })
@@ -28,17 +35,18 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
     const { batchSize, chunkSize, exportSource, exportParallelism, maxConcurrentExports, maxSourceConnections, streamLookahead } =
       yield* AppConfig
     const url = Redacted.value((yield* Databases).source)
+    const datasets = yield* Datasets
     const connections = yield* makeConnections({
       connections: maxSourceConnections,
       jobs: maxConcurrentExports,
       helpers: Math.floor(streamLookahead / limits.helperBytes)
     })
 
-    const plan = async (connection: SourceConnection, spec: ExportSpec): Promise<RowPlan> => {
-      const { text, values } = selectStatement(spec)
+    const plan = async (connection: SourceConnection, spec: ExportSpec, dataset: Dataset): Promise<RowPlan> => {
+      const { text, values } = selectStatement(spec, dataset)
       const [explained] = await connection.query<Explained>({ text: `explain (format json) ${text}`, values })
-      const relations =
-        exportSource === "copy" ? await connection.query<Relation>(relationsStatement(datasets[spec.dataset]!)) : []
+      await checkUnchanged(connection, spec, dataset)
+      const relations = exportSource === "copy" ? await connection.query<Relation>(relationsStatement(dataset)) : []
       return planRows(spec, explained!, relations, {
         source: exportSource,
         connections: exportParallelism,
@@ -49,14 +57,21 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
 
     const start = (spec: ExportSpec) =>
       Effect.gen(function* () {
+        const dataset = yield* datasets.find(spec.dataset)
         const connection = yield* connectSource(url)
-        const rowPlan = yield* attempt(() => plan(connection, spec))
+        const rowPlan = yield* attempt(() => plan(connection, spec, dataset))
         const { source, parts, reason, estimatedRows } = rowPlan
         yield* Effect.logInfo("export planned").pipe(Effect.annotateLogs({ source, parts, reason, estimatedRows }))
         if (source === "cursor") {
-          return new CursorSource(connection, spec, { statement: selectStatement(spec), estimatedRows }, batchSize, chunkSize)
+          return new CursorSource(
+            connection,
+            spec,
+            { statement: selectStatement(spec, dataset), estimatedRows },
+            batchSize,
+            chunkSize
+          )
         }
-        const statements = yield* attempt(() => copyStatements(connection, spec, rowPlan))
+        const statements = yield* attempt(() => copyStatements(connection, spec, dataset, rowPlan))
         const helpers = Math.min(exportParallelism, parts) - 1
         // Before the first part is asked for: its answer would come after that.
         const snapshot = helpers > 0 ? yield* attempt(() => connection.exportSnapshot()) : undefined

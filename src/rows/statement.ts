@@ -1,4 +1,4 @@
-import { datasets } from "../datasets/users.ts"
+import type { Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 
 /** SQL with its bound values, all as text: the server casts them. */
@@ -26,9 +26,8 @@ const pageConditions = ({ pages }: Part) => [
 ]
 
 /** The query of an export, or of a part of it. Identifiers come from the dataset and the catalog; `bind` tells how the nth value is written. */
-const queryOf = (spec: ExportSpec, bind: (value: string) => string, part?: Part): string => {
-  const dataset = datasets[spec.dataset]!
-  const filters = Object.entries(dataset.filters).flatMap(([name, { column, operator, type }]) => {
+const queryOf = (spec: ExportSpec, dataset: Dataset, bind: (value: string) => string, part?: Part): string => {
+  const filters = Object.entries(dataset.parameters).flatMap(([name, { column, operator, type }]) => {
     const value = spec.filters[name as keyof ExportSpec["filters"]]
     return value === undefined ? [] : [`${identifier(column)} ${operator} ${bind(value)}::text::${type}`]
   })
@@ -41,9 +40,9 @@ const queryOf = (spec: ExportSpec, bind: (value: string) => string, part?: Part)
   ].join(" ")
 }
 
-export const selectStatement = (spec: ExportSpec): Statement => {
+export const selectStatement = (spec: ExportSpec, dataset: Dataset): Statement => {
   const values: Array<string> = []
-  const text = queryOf(spec, (value) => `$${values.push(value)}`)
+  const text = queryOf(spec, dataset, (value) => `$${values.push(value)}`)
   return { text, values }
 }
 
@@ -54,9 +53,9 @@ export const quoteStatement = ({ values }: Statement): Statement => ({
 })
 
 /** The COPY of an export, or of a part of it, without a header; `literals` are the row that `quoteStatement` answered. */
-export const copyStatement = (spec: ExportSpec, literals: ReadonlyArray<string>, part?: Part): string => {
+export const copyStatement = (spec: ExportSpec, dataset: Dataset, literals: ReadonlyArray<string>, part?: Part): string => {
   let bound = 0
   const quote = literal(spec.quote)
   const options = `format csv, delimiter ${literal(spec.delimiter)}, quote ${quote}, escape ${quote}`
-  return `copy (${queryOf(spec, () => literals[bound++]!, part)}) to stdout (${options})`
+  return `copy (${queryOf(spec, dataset, () => literals[bound++]!, part)}) to stdout (${options})`
 }

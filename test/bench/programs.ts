@@ -57,7 +57,7 @@ const rows = (name: string, settings: Readonly<Record<string, string>>): Case =>
   name,
   run: ({ url, rowsProgram }) =>
     Effect.flatMap(rowsProgram, (bundle) =>
-      measured([process.execPath, bundle], { DATABASE_URL: url, ...heapSettings, ...settings })
+      measured([process.execPath, bundle], { DATABASE_URL: url, EXPORT_DATASETS: "public.users", ...heapSettings, ...settings })
     )
 })
 

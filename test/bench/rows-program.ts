@@ -3,6 +3,7 @@ import { Effect, Layer, Logger, LogLevel, Redacted } from "effect"
 import { AppConfig, Databases } from "../../src/config.ts"
 import { toExportSpec } from "../../src/exports/export-spec.ts"
 import type { ByteRows } from "../../src/rows/byte-rows.ts"
+import { Datasets } from "../../src/rows/datasets.ts"
 import { RowSource } from "../../src/rows/row-source.ts"
 import type { Printed } from "./case.ts"
 
@@ -19,7 +20,8 @@ const drain = async (source: ByteRows): Promise<number> => {
 
 const start = performance.now()
 const program = Effect.gen(function* () {
-  const source = yield* (yield* RowSource).open(toExportSpec({}))
+  const dataset = yield* (yield* Datasets).find("users")
+  const source = yield* (yield* RowSource).open(toExportSpec({}, dataset))
   const bytes = yield* Effect.promise(() => drain(source))
   const printed: Printed = { seconds: (performance.now() - start) / 1000, rows: source.rows, bytes }
   process.stdout.write(`${JSON.stringify(printed)}\n`)
@@ -30,5 +32,10 @@ const warnings = Layer.merge(
   Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)),
   Logger.minimumLogLevel(LogLevel.Warning)
 )
-const services = RowSource.Default.pipe(Layer.provide(databases), Layer.provide(AppConfig.Default), Layer.merge(warnings))
+const services = RowSource.Default.pipe(
+  Layer.provideMerge(Datasets.Default),
+  Layer.provide(databases),
+  Layer.provide(AppConfig.Default),
+  Layer.merge(warnings)
+)
 await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(services)))

@@ -1,11 +1,12 @@
 import { describe, expect, test } from "bun:test"
 import { Either, ParseResult, Schema } from "effect"
 import * as fc from "fast-check"
-import { ExportParameters, ExportSpec, fingerprint, toExportSpec } from "../../src/exports/export-spec.ts"
+import { exportParameters, ExportSpec, fingerprint, toExportSpec } from "../../src/exports/export-spec.ts"
+import { usersDataset } from "../support/datasets.ts"
 
 type Parameters = Readonly<Record<string, string>>
-const decode = Schema.decodeUnknownEither(ExportParameters, { errors: "all" })
-const specOf = (parameters: Parameters): ExportSpec => toExportSpec(Either.getOrThrow(decode(parameters)))
+const decode = Schema.decodeUnknownEither(exportParameters(usersDataset), { errors: "all" })
+const specOf = (parameters: Parameters): ExportSpec => toExportSpec(Either.getOrThrow(decode(parameters)), usersDataset)
 const printOf = (parameters: Parameters) => fingerprint(specOf(parameters))
 /** `field: detail` of each complaint. */
 const complaints = (parameters: Parameters): ReadonlyArray<string> => {
@@ -28,13 +29,21 @@ const everything: Parameters = {
 
 describe("the canonical form", () => {
   test("says every default", () => {
-    expect(specOf({})).toEqual({ dataset: "users", filters: {}, columns: COLUMNS.split(","), delimiter: ",", quote: '"' })
+    expect(specOf({})).toEqual({
+      dataset: "users",
+      filters: {},
+      columns: COLUMNS.split(","),
+      types: ["bigint", "text", "text", "timestamp with time zone", "character(2)", "text", "numeric(12,2)"],
+      delimiter: ",",
+      quote: '"'
+    })
   })
   test("holds what was asked for, columns in their order", () => {
     expect(specOf(everything)).toEqual({
       dataset: "users",
       filters: { country_code: "US", subscription_tier: "premium", min_ltv: "99.95" },
       columns: ["email", "id"],
+      types: ["text", "bigint"],
       delimiter: ";",
       quote: "'",
       total: 10

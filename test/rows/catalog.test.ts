@@ -3,12 +3,12 @@ import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Effect } from "effect"
 import { limits } from "../../src/config.ts"
 import { defaultDialect } from "../../src/csv/dialect.ts"
-import { users } from "../../src/datasets/users.ts"
 import type { ExportSpec } from "../../src/exports/export-spec.ts"
 import { relationsStatement } from "../../src/rows/catalog.ts"
 import { partsOf, planRows, type Explained, type Relation } from "../../src/rows/plan.ts"
 import { connectSource, type SourceConnection } from "../../src/rows/source-connection.ts"
 import { copyStatement, quoteStatement, selectStatement } from "../../src/rows/statement.ts"
+import { userColumns, usersDataset } from "../support/datasets.ts"
 import { connect, freshDatabase, USERS } from "../support/shared.ts"
 
 setDefaultTimeout(60_000)
@@ -57,14 +57,14 @@ const readOn = (url: string, meanwhile: () => Promise<unknown>, reading: Reading
     return yield* Effect.promise(async () => {
       await meanwhile()
       const { partBytes = 64 * KIB, partPages = limits.partPages, ...change } = reading
-      const spec: ExportSpec = { dataset: "users", filters: {}, columns: users.columns, ...defaultDialect, ...change }
-      const statement = selectStatement(spec)
+      const spec: ExportSpec = { dataset: "users", filters: {}, columns: userColumns, ...defaultDialect, ...change }
+      const statement = selectStatement(spec, usersDataset)
       const [explained] = await lead.query<Explained>({ ...statement, text: `explain (format json) ${statement.text}` })
-      const relations = await lead.query<Relation>(relationsStatement(users))
+      const relations = await lead.query<Relation>(relationsStatement(usersDataset))
       const plan = planRows(spec, explained!, relations, { source: "copy", connections: 2, partBytes, partPages })
       const [literals = {}] =
         statement.values.length > 0 ? await lead.query<Record<string, string>>(quoteStatement(statement)) : []
-      const statements = [...partsOf(plan)].map((part) => copyStatement(spec, Object.values(literals), part))
+      const statements = [...partsOf(plan)].map((part) => copyStatement(spec, usersDataset, Object.values(literals), part))
       const parts: Array<Buffer> = []
       for (const copy of statements) parts.push(await copied(parts.length % 2 === 0 ? lead : helper, copy))
       return { plan, statements, parts, whole: await copied(lead, oracle(spec)) }
@@ -276,7 +276,7 @@ const unionOfNamesakes =
   `drop table public.users; create view public.users as table a.users union all table b.users union all table c.users`
 const hidden = `create schema hidden; ${partitioned(leaf("US", "hidden.us"), leaf("UK"), leaf("DE"))} ${loaded} ${grant}
   grant select on hidden.us to ${READER}`
-const someColumns = `grant select (${users.columns.join()}) on public.users to ${READER}`
+const someColumns = `grant select (${userColumns.join()}) on public.users to ${READER}`
 
 describe("what is not what it looks like:", () => {
   test.each<readonly [string, Setup, Reading]>([

@@ -1,16 +1,16 @@
 /** How an export is split, and the statements that its parts become: as pure functions. */
 import { describe, expect, test } from "bun:test"
 import * as fc from "fast-check"
-import { users } from "../../src/datasets/users.ts"
 import type { ExportSpec } from "../../src/exports/export-spec.ts"
 import { partsOf, planRows, type Explained, type Relation, type RowPlan } from "../../src/rows/plan.ts"
 import { copyStatement, quoteStatement, relationName, selectStatement, type Part } from "../../src/rows/statement.ts"
+import { userColumns, usersDataset } from "../support/datasets.ts"
 
 type Node = Explained["QUERY PLAN"][number]["Plan"]
 type Settings = Parameters<typeof planRows>[3]
 
 const MIB = 1 << 20
-const all: ExportSpec = { dataset: "users", filters: {}, columns: users.columns, delimiter: ",", quote: '"' }
+const all: ExportSpec = { dataset: "users", filters: {}, columns: userColumns, delimiter: ",", quote: '"' }
 const settings: Settings = { source: "copy", connections: 2, partBytes: MIB, partPages: 8_192 }
 
 /** A node that gives 80 bytes of CSV a row, and of the pages of `heap` 100 rows each: 131 of them make a MiB. */
@@ -196,17 +196,20 @@ describe("the statement of an export", () => {
   const spec = { ...all, columns: ["id", 'a "b'], filters, total: 9 }
 
   test("binds its values in the order of the dataset's filters, the total last", () => {
-    expect(selectStatement(spec)).toEqual({
+    expect(selectStatement(spec, usersDataset)).toEqual({
       text:
         'select "id", "a ""b" from "public"."users" where "country_code" = $1::text::bpchar and "subscription_tier" = $2::text::text' +
         ' and "lifetime_value" >= $3::text::numeric limit $4::text::bigint',
       values: ["US", "o'ne", "3", "9"]
     })
-    expect(selectStatement({ ...all, columns: ["id"] })).toEqual({ text: 'select "id" from "public"."users"', values: [] })
+    expect(selectStatement({ ...all, columns: ["id"] }, usersDataset)).toEqual({
+      text: 'select "id" from "public"."users"',
+      values: []
+    })
   })
 
   test("has them written as literals by the server, a column each", () => {
-    expect(quoteStatement(selectStatement(spec))).toEqual({
+    expect(quoteStatement(selectStatement(spec, usersDataset))).toEqual({
       text:
         'select quote_literal($1::text) as "0", quote_literal($2::text) as "1", quote_literal($3::text) as "2",' +
         ' quote_literal($4::text) as "3"',
@@ -215,7 +218,7 @@ describe("the statement of an export", () => {
   })
 
   test("as COPY has the literals where the values are bound", () => {
-    expect(copyStatement(spec, ["'US'", "'o''ne'", "'3'", "'9'"])).toBe(
+    expect(copyStatement(spec, usersDataset, ["'US'", "'o''ne'", "'3'", "'9'"])).toBe(
       'copy (select "id", "a ""b" from "public"."users" where "country_code" = \'US\'::text::bpchar' +
         " and \"subscription_tier\" = 'o''ne'::text::text and \"lifetime_value\" >= '3'::text::numeric limit '9'::text::bigint)" +
         " to stdout (format csv, delimiter ',', quote '\"', escape '\"')"
@@ -238,14 +241,14 @@ describe("the statement of an export", () => {
     ]
   ])("as COPY of %s", (_, of, from) => {
     const filtered = { ...all, columns: ["id"], filters: { min_ltv: "1" } }
-    expect(copyStatement(filtered, ["1"], of)).toBe(
+    expect(copyStatement(filtered, usersDataset, ["1"], of)).toBe(
       `copy (select "id" ${from}) to stdout (format csv, delimiter ',', quote '"', escape '"')`
     )
   })
 
   test("as COPY of pages needs no filter", () => {
     const pages = { from: 0, to: undefined }
-    expect(copyStatement({ ...all, columns: ["id"] }, [], { ...part, pages })).toContain(
+    expect(copyStatement({ ...all, columns: ["id"] }, usersDataset, [], { ...part, pages })).toContain(
       `(select "id" from only "a ""b"."c.d" where ctid >= '(0,0)')`
     )
   })
@@ -255,7 +258,7 @@ describe("the statement of an export", () => {
     ["\\", "'", "delimiter '\\', quote '''', escape ''''"],
     ["\t", ")", "delimiter '\t', quote ')', escape ')'"]
   ])("as COPY writes the delimiter %p and the quote %p as literals", (delimiter, quote, options) => {
-    expect(copyStatement({ ...all, delimiter, quote }, [])).toEndWith(` to stdout (format csv, ${options})`)
+    expect(copyStatement({ ...all, delimiter, quote }, usersDataset, [])).toEndWith(` to stdout (format csv, ${options})`)
   })
 
   test("names a relation whatever its name is", () => {

@@ -33,6 +33,7 @@ export const startService = async (env: Record<string, string> = {}): Promise<Se
       PORT: "0",
       LOG_FORMAT: "json",
       DATABASE_URL: database,
+      EXPORT_DATASETS: "public.users",
       EXPORT_STORAGE_PATH: storage,
       ...env
     },

@@ -1,0 +1,41 @@
+import { Effect } from "effect"
+import type { Context } from "hono"
+import type { Dataset } from "../datasets/dataset.ts"
+import { Datasets } from "../rows/datasets.ts"
+import { basePath, prefixOf } from "./exports.ts"
+import { queryValues } from "./parameters.ts"
+import { NotFound } from "./problem.ts"
+
+const HEADERS = { "Cache-Control": "no-cache" }
+
+const summary = ({ name, kind, comment, estimatedRows, estimatedBytes }: Dataset, c: Context) => {
+  const dataset = encodeURIComponent(name)
+  const links = { self: `${prefixOf(c)}/datasets/${dataset}`, stream: `${basePath(c)}/csv?dataset=${dataset}` }
+  return { name, kind, comment, estimatedRows, estimatedBytes, links }
+}
+
+/** What may be exported. */
+export class DatasetRoutes extends Effect.Service<DatasetRoutes>()("DatasetRoutes", {
+  effect: Effect.gen(function* () {
+    const datasets = yield* Datasets
+
+    const list = (c: Context) =>
+      Effect.gen(function* () {
+        yield* queryValues(c, [])
+        const known = yield* datasets.all
+        return Response.json({ datasets: [...known.values()].map((dataset) => summary(dataset, c)) }, { headers: HEADERS })
+      })
+
+    const one = (c: Context) =>
+      Effect.gen(function* () {
+        yield* queryValues(c, [])
+        const name = c.req.param("name") ?? ""
+        const dataset = (yield* datasets.all).get(name)
+        if (!dataset) return yield* new NotFound({ detail: `There is no dataset ${JSON.stringify(name.slice(0, 60))}` })
+        const { columns, key, parameters } = dataset
+        return Response.json({ ...summary(dataset, c), columns, key, parameters: Object.keys(parameters) }, { headers: HEADERS })
+      })
+
+    return { list, one } as const
+  })
+}) {}

@@ -1,0 +1,232 @@
+/** What may be exported: nothing that nobody named, and what is named as the database has it. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import type postgres from "postgres"
+import { copyCsv, createExport, download, reaches, type ProblemDocument } from "../support/client.ts"
+import { startService, type Service } from "../support/service.ts"
+import { connect, freshDatabase } from "../support/shared.ts"
+import { until } from "../support/until.ts"
+
+setDefaultTimeout(90_000)
+
+const setup = `
+  create schema reporting; create schema secret; create schema "Odd";
+  create table reporting.orders (id int primary key, total numeric(10,2), "note, or not" text);
+  comment on table reporting.orders is 'What was sold'; comment on column reporting.orders.total is 'With tax';
+  insert into reporting.orders select n, n * 1.5, case n % 3 when 0 then 'a "b", c' when 1 then '' end from generate_series(1, 1000) n;
+  create view reporting.large as select * from reporting.orders where total > 1000;
+  create materialized view reporting.sums as select id % 10 as digit, sum(total) from reporting.orders group by 1;
+  create table reporting.days (day date, place text, primary key (place, day)) partition by range (day);
+  create table reporting.days_1 partition of reporting.days for values from ('2026-01-01') to ('2026-07-01');
+  create table reporting.days_2 partition of reporting.days for values from ('2026-07-01') to ('2027-01-01');
+  insert into reporting.days select date '2026-01-01' + n, 'here' from generate_series(0, 364) n;
+  create table "Odd"."a ""/b" ("c ""d" text); insert into "Odd"."a ""/b" values (E'e\\nf');
+  create table secret.salaries (name text); create sequence reporting.numbers;
+  analyze`
+
+/** Name and the query that COPY is given. */
+const named = [
+  ['Odd.a "/b', 'select * from "Odd"."a ""/b"'],
+  ["reporting.days", "select * from reporting.days"],
+  ["reporting.large", "select * from reporting.large"],
+  ["reporting.orders", "select * from reporting.orders"],
+  ["reporting.sums", "select * from reporting.sums"],
+  ["users", "select * from users"]
+] as const
+
+let service: Service
+let sql: postgres.Sql
+beforeAll(async () => {
+  const database = await freshDatabase()
+  sql = await connect(database, 2)
+  await sql.unsafe(setup)
+  service = await startService({ DATABASE_URL: database, EXPORT_DATASETS: 'public.users,reporting.*,"Odd"."a ""/b"' })
+})
+afterAll(async () => {
+  expect(await service.stop()).toBe(0)
+})
+
+const json = async (path: string) => (await (await fetch(service.url + path)).json()) as Record<string, unknown>
+const asked = (name: string) => `?dataset=${encodeURIComponent(name)}`
+const listed = async () => {
+  const { datasets } = (await json("/datasets")) as {
+    datasets: ReadonlyArray<{ name: string; kind: string; links: { self: string } }>
+  }
+  return datasets
+}
+
+/** Status and errors of an answer. */
+const refused = async (response: Promise<Response>) => {
+  const { status, errors } = (await (await response).json()) as ProblemDocument
+  return [status, ...errors]
+}
+
+/** Asks for an export of a table that is locked, lets it wait there, and changes the table meanwhile. */
+const changing = async <A>(ask: () => Promise<A>, change: string) => {
+  await sql.unsafe("drop table if exists reporting.changing; create table reporting.changing as table reporting.orders")
+  service.signal("SIGHUP")
+  await until("it to be listed", async () => (await listed()).some(({ name }) => name === "reporting.changing"))
+  // In an object, or its answer would be waited for before the lock is let go.
+  return sql.begin(async (holder) => {
+    await holder.unsafe("lock table reporting.changing")
+    const answer = ask()
+    await until("the export to wait for the table", async () => {
+      const [row] = await sql`select count(*)::int as waiting from pg_stat_activity
+        where application_name = 'sluice source' and wait_event = 'relation' and datname = current_database()`
+      return row!["waiting"] === 1
+    })
+    await holder.unsafe(change)
+    return { answer }
+  })
+}
+const job = () => createExport(service, asked("reporting.changing"))
+const stream = () => fetch(`${service.url}/exports/csv${asked("reporting.changing")}`).then((response) => response.json())
+
+describe("what is named", () => {
+  test("is listed, partitions as the table that they make", async () => {
+    const datasets = await listed()
+    expect(Object.fromEntries(datasets.map(({ name, kind }) => [name, kind]))).toEqual({
+      'Odd.a "/b': "table",
+      "reporting.days": "partitioned table",
+      "reporting.large": "view",
+      "reporting.orders": "table",
+      "reporting.sums": "materialized view",
+      users: "table"
+    })
+    for (const { name, links } of datasets) expect((await json(links.self))["name"]).toBe(name)
+  })
+
+  test("is described as the catalog has it", async () => {
+    expect(await json("/api/v1/datasets/reporting.orders")).toEqual({
+      name: "reporting.orders",
+      kind: "table",
+      comment: "What was sold",
+      estimatedRows: 1000,
+      estimatedBytes: expect.any(Number),
+      columns: [
+        { name: "id", type: "integer", nullable: false, comment: null },
+        { name: "total", type: "numeric(10,2)", nullable: true, comment: "With tax" },
+        { name: "note, or not", type: "text", nullable: true, comment: null }
+      ],
+      key: ["id"],
+      parameters: [],
+      links: {
+        self: "/api/v1/datasets/reporting.orders",
+        stream: "/api/v1/exports/csv?dataset=reporting.orders"
+      }
+    })
+    expect(await json("/datasets/reporting.days")).toMatchObject({ estimatedRows: 365, key: ["place", "day"] })
+    expect(await json("/datasets/reporting.large")).toMatchObject({ estimatedRows: null, key: [] })
+    expect(await json("/datasets/users")).toMatchObject({ parameters: ["country_code", "subscription_tier", "min_ltv"] })
+  })
+
+  test.each(named)("is exported as COPY writes it, as a job and as a stream: %s", async (name, query) => {
+    const expected = await copyCsv(service, query)
+    const id = await createExport(service, asked(name))
+    await reaches(service, id, "completed")
+    expect((await download(service, id)).equals(expected)).toBe(true)
+    const streamed = await fetch(`${service.url}/exports/csv${asked(name)}`)
+    expect(Buffer.from(await streamed.arrayBuffer()).equals(expected)).toBe(true)
+  })
+
+  test("gives its file a name that any system takes", async () => {
+    const id = await createExport(service, asked('Odd.a "/b'))
+    await reaches(service, id, "completed")
+    const { headers } = await fetch(`${service.url}/exports/${id}/download`, { method: "HEAD" })
+    expect(headers.get("Content-Disposition")).toMatch(/^attachment; filename="Odd\.a___b-\d{8}-[0-9a-f]{8}\.csv"$/)
+  })
+
+  test("has columns and parameters of its own, in a query and in a body", async () => {
+    const columns = { field: "columns", detail: 'has the unknown column "email"; known are id, total, note, or not' }
+    const parameter = {
+      field: "country_code",
+      detail: "is not a parameter; allowed are dataset, columns, delimiter, quoteChar, total, limit"
+    }
+    const path = `${service.url}/exports/csv`
+    expect(await refused(fetch(`${path}?dataset=reporting.orders&columns=id,email`))).toEqual([400, columns])
+    expect(await refused(fetch(`${path}?dataset=reporting.orders&country_code=US`, { method: "POST" }))).toEqual([400, parameter])
+    for (const [wrong, error] of [
+      [{ columns: ["email"] }, columns],
+      [{ country_code: "US" }, parameter]
+    ] as const) {
+      const body = JSON.stringify({ dataset: "reporting.orders", ...wrong })
+      expect(await refused(fetch(path, { method: "POST", body }))).toEqual([400, error])
+    }
+    const body = JSON.stringify({ dataset: "reporting.orders", columns: ["total", "id"], total: 2 })
+    const { exportId } = (await (await fetch(path, { method: "POST", body })).json()) as { exportId: string }
+    await reaches(service, exportId, "completed")
+    expect(String(await download(service, exportId))).toBe("total,id\n1.50,1\n3.00,2\n")
+  })
+})
+
+describe("what is not named", () => {
+  test.each([
+    "secret.salaries",
+    "reporting.days_1",
+    "reporting.numbers",
+    "pg_catalog.pg_authid",
+    "no.such",
+    "USERS",
+    "public.users"
+  ])("is refused as what does not exist is: %s", async (name) => {
+    const known = (await listed()).map((dataset) => dataset.name).join(", ")
+    for (const init of [{}, { method: "POST" }, { method: "POST", body: JSON.stringify({ dataset: name }) }]) {
+      const response = await fetch(`${service.url}/exports/csv${"body" in init ? "" : asked(name)}`, init)
+      expect(response.status).toBe(400)
+      const { errors } = (await response.json()) as ProblemDocument
+      expect(errors).toEqual([{ field: "dataset", detail: `must be a dataset, not ${JSON.stringify(name)}; known are ${known}` }])
+    }
+    const described = await fetch(`${service.url}/datasets/${encodeURIComponent(name)}`)
+    expect(described.status).toBe(404)
+    expect(((await described.json()) as ProblemDocument).detail).toBe(`There is no dataset ${JSON.stringify(name)}`)
+  })
+
+  test("at all leaves nothing to export, and the log says how to name it", async () => {
+    const none = await startService({ EXPORT_DATASETS: "" })
+    expect(none.log().map(({ message }) => message)).toContain(
+      "nothing may be exported: EXPORT_DATASETS names what may, such as public.orders,reporting.*"
+    )
+    expect(await (await fetch(`${none.url}/datasets`)).json()).toEqual({ datasets: [] })
+    const response = await fetch(`${none.url}/exports/csv`, { method: "POST" })
+    expect(((await response.json()) as ProblemDocument).errors).toEqual([
+      { field: "dataset", detail: "cannot be had: nothing may be exported here" }
+    ])
+    expect(await none.stop()).toBe(0)
+  })
+})
+
+describe("a table that is changed between the request and the run", () => {
+  test.each([
+    ["alter column total type numeric(12,4)", "is numeric(12,4) now, and was numeric(10,2) when the export was asked for"],
+    ["drop column total", 'column "total" does not exist']
+  ])("fails the export when its columns are others: %s", async (change, reason) => {
+    const id = await (await changing(job, `alter table reporting.changing ${change}`)).answer
+    expect((await reaches(service, id, "failed")).error).toContain(reason)
+  })
+
+  test("is exported as it is then, though its rows were written anew while the export waited", async () => {
+    const rewriting = "alter table reporting.changing alter column total type numeric(10,2) using total + 1"
+    const id = await (await changing(job, rewriting)).answer
+    await reaches(service, id, "completed")
+    const file = await download(service, id)
+    expect(file.equals(await copyCsv(service, "select * from reporting.changing"))).toBe(true)
+    expect(file.length).toBeGreaterThan(10_000)
+    expect(service.log().map(({ message }) => message)).toContain(
+      "export will be tried again (1 of 3): Cannot read reporting.changing: the table changing was rewritten just now"
+    )
+  })
+
+  test("is no stream of no rows, but asked for again", async () => {
+    const { answer } = await changing(stream, "truncate reporting.changing")
+    expect(await answer).toMatchObject({
+      status: 503,
+      detail: "Cannot read reporting.changing: the table changing was rewritten just now"
+    })
+  })
+
+  test("is a dataset no more when it is gone, and the export says so", async () => {
+    const id = await (await changing(job, "drop table reporting.changing")).answer
+    expect((await reaches(service, id, "failed")).error).toContain('relation "reporting.changing" does not exist')
+    service.signal("SIGHUP")
+    await until("it to be listed no more", async () => (await listed()).every(({ name }) => name !== "reporting.changing"))
+  })
+})
