@@ -6,9 +6,11 @@ import { SourceError } from "../rows/source-connection.ts"
 import { discard, ExportStorage, StorageError, StorageFull, type FileWriter } from "../storage/export-storage.ts"
 import { ExportStore, persist, type ClaimedJob } from "./export-store.ts"
 
-/** What ByteRows and FileWriter reject with; anything else is a mistake of ours. */
-const isFailure = (cause: unknown): cause is SourceError | StorageError | StorageFull =>
-  cause instanceof SourceError || cause instanceof StorageError || cause instanceof StorageFull
+/** What ByteRows and FileWriter reject with; anything else is a mistake of ours, which a throw makes a defect. */
+const toFailure = (cause: unknown): SourceError | StorageError | StorageFull => {
+  if (cause instanceof SourceError || cause instanceof StorageError || cause instanceof StorageFull) return cause
+  throw cause
+}
 
 /** Moves the rows into the file, as many chunks at once as there are. */
 const copy = (rows: ByteRows, file: FileWriter) =>
@@ -24,8 +26,8 @@ const copy = (rows: ByteRows, file: FileWriter) =>
       signal.throwIfAborted()
       return { ...(await file.finish()), rows: rows.rows }
     },
-    catch: (cause) => cause
-  }).pipe(Effect.catchAll((cause) => (isFailure(cause) ? Effect.fail(cause) : Effect.die(cause))))
+    catch: toFailure
+  })
 
 /** Writes the file of one claimed job: rows → storage → `completed`. */
 export class Exporter extends Effect.Service<Exporter>()("Exporter", {
