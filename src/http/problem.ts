@@ -3,7 +3,7 @@ import { STATUS_CODES } from "node:http"
 import type { ExportStatus } from "../exports/export-job.ts"
 import type { DatabaseError } from "../postgres/control.ts"
 import type { SourceBusy } from "../rows/connections.ts"
-import type { SourceError } from "../rows/source-connection.ts"
+import type { SourceError } from "../rows/source-error.ts"
 import type { StorageError } from "../storage/export-storage.ts"
 
 export interface FieldProblem {

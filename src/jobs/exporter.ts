@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import { limits } from "../config.ts"
 import type { ByteRows } from "../rows/byte-rows.ts"
 import { RowSource } from "../rows/row-source.ts"
-import { SourceError } from "../rows/source-connection.ts"
+import { SourceError } from "../rows/source-error.ts"
 import { discard, ExportStorage, StorageError, StorageFull, type FileWriter } from "../storage/export-storage.ts"
 import { ExportStore, persist, type ClaimedJob } from "./export-store.ts"
 

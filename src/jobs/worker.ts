@@ -1,6 +1,6 @@
 import { Cause, Duration, Effect, FiberMap, Queue } from "effect"
 import { limits } from "../config.ts"
-import type { SourceError } from "../rows/source-connection.ts"
+import type { SourceError } from "../rows/source-error.ts"
 import type { StorageError } from "../storage/export-storage.ts"
 import { ExportChanges } from "./export-changes.ts"
 import { ExportStore, persist, type ClaimedJob } from "./export-store.ts"

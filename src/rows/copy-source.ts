@@ -3,7 +3,8 @@ import { BufferPool, Chunks } from "../csv/chunks.ts"
 import { CsvEncoder } from "../csv/encoder.ts"
 import type { ByteRows, CsvShape } from "./byte-rows.ts"
 import { OpenPart, Reader, type Reading } from "./open-part.ts"
-import { toSourceError, type SourceConnection, type SourceError } from "./source-connection.ts"
+import type { SourceConnection } from "./source-connection.ts"
+import { toSourceError, type SourceError } from "./source-error.ts"
 
 /**
  * Reads the parts of an export by COPY and hands their bytes on in order. The lead, whose snapshot it is, reads from

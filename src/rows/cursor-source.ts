@@ -2,7 +2,8 @@ import { limits } from "../config.ts"
 import { BufferPool, Chunks } from "../csv/chunks.ts"
 import { CsvEncoder } from "../csv/encoder.ts"
 import type { ByteRows, CsvShape } from "./byte-rows.ts"
-import { type SourceConnection, type SourceError, toSourceError } from "./source-connection.ts"
+import type { SourceConnection } from "./source-connection.ts"
+import { toSourceError, type SourceError } from "./source-error.ts"
 import type { Statement } from "./statement.ts"
 
 /** What a cursor reads, and the rows that the planner expects of it. */

@@ -3,7 +3,8 @@ import { AppConfig, Databases, limits } from "../config.ts"
 import type { AllowedRelation } from "../datasets/allow-list.ts"
 import type { Column, Dataset, RelationKind } from "../datasets/dataset.ts"
 import { userParameters, users } from "../datasets/users.ts"
-import { connectSource, SourceError, toSourceError } from "./source-connection.ts"
+import { connectSource } from "./source-connection.ts"
+import { SourceError, toSourceError } from "./source-error.ts"
 import type { Statement } from "./statement.ts"
 
 /** What the catalog tells of a relation; numbers as text where they may be large. */

@@ -3,7 +3,8 @@ import { limits } from "../config.ts"
 import type { Connections } from "./connections.ts"
 import type { CopySource } from "./copy-source.ts"
 import { Reader } from "./open-part.ts"
-import { connectSource, toSourceError, type Snapshot } from "./source-connection.ts"
+import { connectSource, type Snapshot } from "./source-connection.ts"
+import { toSourceError } from "./source-error.ts"
 
 /**
  * Dismisses the reader when it was held up nearly all of the time, since one connection is as fast as what takes the

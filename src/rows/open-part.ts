@@ -1,7 +1,8 @@
 import { crc32 } from "node:zlib"
 import { Chunks, type BufferPool } from "../csv/chunks.ts"
 import type { CopySink } from "./copy-tap.ts"
-import { SourceError, type SourceConnection } from "./source-connection.ts"
+import type { SourceConnection } from "./source-connection.ts"
+import { SourceError } from "./source-error.ts"
 
 /** A part that a reader has asked the server for. */
 export interface Reading {

@@ -8,21 +8,15 @@
  * `sourceCheckMs` when it is computing without output. The connection serves one transaction and is thrown away.
  */
 import type { Socket } from "node:net"
-import { Data, Effect, type Scope } from "effect"
+import { Effect, type Scope } from "effect"
 import postgres from "postgres"
 import { limits } from "../config.ts"
 import { tapCopyData, type CopySink } from "./copy-tap.ts"
 import { readDirectly, type Flow } from "./direct-reads.ts"
 import { tapDataRows, type OnRow } from "./frame-tap.ts"
+import { SourceError, toSourceError } from "./source-error.ts"
 import { openSocket, socketTarget } from "./source-socket.ts"
 import type { Statement } from "./statement.ts"
-
-/** The source database failed. `message` is fit for the user; `retryable` says whether another try may succeed. */
-export class SourceError extends Data.TaggedError("SourceError")<{
-  readonly message: string
-  readonly retryable: boolean
-  readonly cause?: unknown
-}> {}
 
 const parameters = {
   application_name: "sluice source",
@@ -41,17 +35,6 @@ const parameters = {
   // number is `EXPORT_PARALLELISM`'s to bound.
   synchronize_seqscans: "off",
   max_parallel_workers_per_gather: "0"
-}
-
-/** Class 42: a missing table or column, a missing privilege. Trying again does not help. */
-const isPermanent = (code: unknown) => typeof code === "string" && code.startsWith("42")
-
-/** An error of postgres.js or of the socket as a SourceError. Its query and parameters stay out of the message. */
-export const toSourceError = (cause: unknown): SourceError => {
-  if (cause instanceof SourceError) return cause
-  const { code, message } = cause as { code?: unknown; message?: unknown }
-  const detail = [code, message].filter((part) => typeof part === "string" && part !== "").join(": ")
-  return new SourceError({ message: `Cannot read from the source database: ${detail}`, retryable: !isPermanent(code), cause })
 }
 
 /** A snapshot by its name, which is unique within the server that started at this time. */

@@ -1,6 +1,7 @@
 import type { Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
-import { SourceError, type SourceConnection } from "./source-connection.ts"
+import type { SourceConnection } from "./source-connection.ts"
+import { SourceError } from "./source-error.ts"
 import { relationName, type Statement } from "./statement.ts"
 
 interface Found {

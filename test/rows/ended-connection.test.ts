@@ -2,7 +2,8 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Effect, Fiber } from "effect"
 import { limits } from "../../src/config.ts"
-import { connectSource, SourceError } from "../../src/rows/source-connection.ts"
+import { connectSource } from "../../src/rows/source-connection.ts"
+import { SourceError } from "../../src/rows/source-error.ts"
 import {
   cursorOf,
   failureOf,
