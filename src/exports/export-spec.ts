@@ -97,7 +97,7 @@ const DialectCharacter = Schema.String.pipe(
 export const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
 /** The parameters of every dataset. */
-const common = ["dataset", "columns", "delimiter", "quoteChar", "total", "limit"]
+const common = ["columns", "delimiter", "quoteChar", "total", "limit", "dataset"]
 export const parameterNames = ({ parameters }: Dataset): ReadonlyArray<string> => [...Object.keys(parameters), ...common]
 
 /** The parameters of an export as text, one value each; those of one dataset alone are given for no other. */

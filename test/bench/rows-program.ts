@@ -36,6 +36,6 @@ const services = RowSource.Default.pipe(
   Layer.provideMerge(Datasets.Default),
   Layer.provide(databases),
   Layer.provide(AppConfig.Default),
-  Layer.merge(warnings)
+  Layer.provideMerge(warnings)
 )
 await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(services)))

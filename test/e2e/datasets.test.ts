@@ -139,7 +139,7 @@ describe("what is named", () => {
     const columns = { field: "columns", detail: 'has the unknown column "email"; known are id, total, note, or not' }
     const parameter = {
       field: "country_code",
-      detail: "is not a parameter; allowed are dataset, columns, delimiter, quoteChar, total, limit"
+      detail: "is not a parameter; allowed are columns, delimiter, quoteChar, total, limit, dataset"
     }
     const path = `${service.url}/exports/csv`
     expect(await refused(fetch(`${path}?dataset=reporting.orders&columns=id,email`))).toEqual([400, columns])

@@ -21,8 +21,8 @@ const hasProgress = (service: Service, id: string) =>
 test("a PostgreSQL that restarts under a running job and an idle service: both go on by themselves", async () => {
   const directory = await temporaryDirectory()
   const { url: database } = await Effect.runPromise(Scope.extend(startEmbeddedPostgres(directory), scope))
-  const service = await startService({ DATABASE_URL: database })
   await makeUsersLarge(database, ROWS)
+  const service = await startService({ DATABASE_URL: database })
   const restart = async () => {
     const before = await readFile(join(directory, "postgres/postmaster.pid"), "utf8")
     process.kill(Number.parseInt(before), "SIGINT")
