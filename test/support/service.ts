@@ -1,8 +1,9 @@
 /** A Sluice in a process of its own, as `bun run server` starts it. */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { Effect } from "effect"
 import { bunFlags, heapSettings } from "./runtime.ts"
-import { freshDatabase, serverBundle, temporaryDirectory } from "./shared.ts"
+import { freshDatabase, inScope, serverBundle, temporaryDirectory } from "./shared.ts"
 import { until } from "./until.ts"
 
 export interface Service {
@@ -25,23 +26,28 @@ export const startService = async (env: Record<string, string> = {}): Promise<Se
   const storage = env["EXPORT_STORAGE_PATH"] ?? (await temporaryDirectory())
   const database = env["DATABASE_URL"] ?? (await freshDatabase())
   const logPath = join(await temporaryDirectory(), "log")
-  const child = Bun.spawn([process.execPath, ...bunFlags, await serverBundle()], {
-    cwd: join(import.meta.dir, "../.."),
-    env: {
-      PATH: process.env["PATH"],
-      ...heapSettings,
-      PORT: "0",
-      LOG_FORMAT: "json",
-      DATABASE_URL: database,
-      EXPORT_DATASETS: "public.users",
-      EXPORT_STORAGE_PATH: storage,
-      ...env
-    },
-    stdin: "ignore",
-    // Not a pipe: the runtime of the tests was seen to stop reading one, and the service then waits to write its log.
-    stdout: Bun.file(logPath),
-    stderr: "inherit"
-  })
+  const bundle = await serverBundle()
+  const run = () =>
+    Bun.spawn([process.execPath, ...bunFlags, bundle], {
+      cwd: join(import.meta.dir, "../.."),
+      env: {
+        PATH: process.env["PATH"],
+        ...heapSettings,
+        PORT: "0",
+        LOG_FORMAT: "json",
+        DATABASE_URL: database,
+        EXPORT_DATASETS: "public.users",
+        EXPORT_STORAGE_PATH: storage,
+        ...env
+      },
+      stdin: "ignore",
+      // Not a pipe: the runtime of the tests was seen to stop reading one, and the service then waits to write its log.
+      stdout: Bun.file(logPath),
+      stderr: "inherit"
+    })
+  // One that a failed test leaves would hold the output of the whole run open.
+  const kill = (child: ReturnType<typeof run>) => Effect.sync(() => child.kill("SIGKILL"))
+  const child = await inScope(Effect.acquireRelease(Effect.sync(run), kill))
   const lines = () => readFileSync(logPath, "utf8").split("\n").slice(0, -1)
   const url = await until(
     "the service to listen",

@@ -17,7 +17,8 @@ const TEMPLATE = "sluice_template"
 export const USERS = 50_000
 
 const scope = Effect.runSync(Scope.make())
-const inScope = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.runPromise(Scope.extend(effect, scope))
+/** Until the end of the test run. */
+export const inScope = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.runPromise(Scope.extend(effect, scope))
 
 const once = <A>(make: () => Promise<A>) => {
   let made: Promise<A> | undefined
