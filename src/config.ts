@@ -49,7 +49,7 @@ export const limits = {
    * CSV that a part of a split table should make: enough that the statement for it does not count, little enough that
    * progress moves and reading it again is cheap. And the pages it reads at most, where a filter leaves little of them.
    */
-  partBytes: 1024 * 1024,
+  partBytes: 1536 * 1024,
   partPages: 8_192,
   /** A reader asks for its next part when this share of a part has come, so that the server never waits for it. */
   followShare: 0.75,
