@@ -7,7 +7,7 @@ import { connectSource } from "./source-connection.ts"
 import { SourceError, toSourceError } from "./source-error.ts"
 import type { Statement } from "./statement.ts"
 
-/** What the catalog tells of a relation; numbers as text where they may be large. */
+/** What the catalog tells of a relation. */
 interface RelationRow {
   readonly schema: string
   readonly table: string
@@ -23,7 +23,7 @@ interface RelationRow {
  * The relations of the allow-list that the role may read, with the columns that it may read. Statistics of a
  * partitioned table are those of its partitions. No sizes by function: those wait for locks.
  */
-const relationsStatement = (allowed: ReadonlyArray<AllowedRelation>): Statement => ({
+const datasetsStatement = (allowed: ReadonlyArray<AllowedRelation>): Statement => ({
   text: `
     with recursive allowed as (
       select * from json_to_recordset($1::text::json) as a(schema text, "table" text)
@@ -90,12 +90,12 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
     const { exportDatasets } = yield* AppConfig
     const url = Redacted.value((yield* Databases).source)
     let known: ReadonlyMap<string, Dataset> | undefined
-    let told = ""
+    let told: string | undefined
 
     const read = Effect.gen(function* () {
       const connection = yield* connectSource(url)
       const relations = yield* Effect.tryPromise({
-        try: () => connection.query<RelationRow>(relationsStatement(exportDatasets)),
+        try: () => connection.query<RelationRow>(datasetsStatement(exportDatasets)),
         catch: toSourceError
       })
       known = byName(relations)
@@ -104,7 +104,7 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
     /** Once for each change of what may be exported. */
     const tell = Effect.suspend(() => {
       const names = [...(known?.keys() ?? [])].join(", ")
-      if (names === told && names !== "") return Effect.void
+      if (names === told) return Effect.void
       told = names
       return names === ""
         ? Effect.logWarning("nothing may be exported: EXPORT_DATASETS names what may, such as public.orders,reporting.*")
@@ -125,12 +125,9 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
       () => Effect.sync(() => process.off("SIGHUP", hangup))
     )
     yield* refresh
-    yield* Queue.take(hangups).pipe(
-      Effect.timeoutOption(known ? limits.datasetsRefreshMs : limits.datasetsRetryMs),
-      Effect.zipRight(refresh),
-      Effect.forever,
-      Effect.forkScoped
-    )
+    yield* Effect.suspend(() =>
+      Effect.timeoutOption(Queue.take(hangups), known ? limits.datasetsRefreshMs : limits.datasetsRetryMs)
+    ).pipe(Effect.zipRight(refresh), Effect.forever, Effect.forkScoped)
 
     /** What may be exported, by name. Fails until the source database has answered once. */
     const all: Effect.Effect<ReadonlyMap<string, Dataset>, SourceError> = Effect.suspend(() => {
