@@ -97,21 +97,26 @@ const DialectCharacter = Schema.String.pipe(
 export const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
 /** The parameters of every dataset. */
-const common = ["columns", "delimiter", "quoteChar", "total", "limit", "dataset"]
-export const parameterNames = ({ parameters }: Dataset): ReadonlyArray<string> => [...Object.keys(parameters), ...common]
+const commonFields = (dataset: Dataset) => ({
+  columns: optional(columnsOf(dataset)),
+  delimiter: optional(DialectCharacter),
+  quoteChar: optional(DialectCharacter),
+  total: optional(Total),
+  limit: optional(Total),
+  dataset: optional(Schema.String)
+})
+export const parameterNames = (dataset: Dataset): ReadonlyArray<string> => [
+  ...Object.keys(dataset.parameters),
+  ...Object.keys(commonFields(dataset))
+]
 
 /** The parameters of an export as text, one value each; those of one dataset alone are given for no other. */
 export const exportParameters = (dataset: Dataset) =>
   Schema.Struct({
-    dataset: optional(Schema.String),
     country_code: optional(CountryCode),
     subscription_tier: optional(SubscriptionTier),
     min_ltv: optional(Decimal),
-    columns: optional(columnsOf(dataset)),
-    delimiter: optional(DialectCharacter),
-    quoteChar: optional(DialectCharacter),
-    total: optional(Total),
-    limit: optional(Total)
+    ...commonFields(dataset)
   }).pipe(
     Schema.filter(({ delimiter = defaultDialect.delimiter, quoteChar = defaultDialect.quote, total, limit }) => {
       const conflict = dialectConflict({ delimiter, quote: quoteChar })

@@ -84,17 +84,11 @@ const noDataset = (name: string | undefined, known: ReadonlyArray<string>) => {
 const toSpec = (values: Values, dataset: Dataset): Effect.Effect<ExportSpec, InvalidRequest> =>
   Effect.map(decode(exportParameters(dataset))(values), (parameters) => toExportSpec(parameters, dataset))
 
-/** The dataset and the values that a query has, with those of `more` parameters beside the dataset's. */
-const datasetQuery = (c: Context, datasets: Datasets, more: ReadonlyArray<string>) =>
-  Effect.gen(function* () {
-    const dataset = yield* datasetNamed(new URL(c.req.url).searchParams.get("dataset") ?? undefined, datasets)
-    return { dataset, values: yield* queryValues(c, [...parameterNames(dataset), ...more]) }
-  })
-
 /** The export that a query asks for, with the values of `more` parameters beside it. */
 export const exportQuery = (c: Context, datasets: Datasets, more: ReadonlyArray<string> = []) =>
   Effect.gen(function* () {
-    const { dataset, values } = yield* datasetQuery(c, datasets, more)
+    const dataset = yield* datasetNamed(new URL(c.req.url).searchParams.get("dataset") ?? undefined, datasets)
+    const values = yield* queryValues(c, [...parameterNames(dataset), ...more])
     return { spec: yield* toSpec(values, dataset), values } as const
   })
 

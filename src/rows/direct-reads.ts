@@ -17,9 +17,9 @@ interface Handle extends Flow {
 const received = Buffer.allocUnsafeSlow(limits.directReadBytes)
 
 /**
- * Makes a connected socket read into memory of ours, `directReadMs` apart, as long as much of it comes. Events would bring it
- * in the 8 KB that the server sends at a time, each in a new Buffer, and wake the two processes for each: half of
- * all our work. When little comes, events tell of the next.
+ * Makes a connected socket read into memory of ours as long as much of it comes: `directReadMs` apart, and at once
+ * after a read that filled the memory. Events would bring it in the 8 KB that the server sends at a time, each in a
+ * new Buffer, and wake the two processes for each: half of all our work. When little comes, events tell of the next.
  *
  * Its `data` listeners may look at the bytes during the event alone. A socket that tells no descriptor is left as it is.
  */

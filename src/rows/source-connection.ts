@@ -43,6 +43,9 @@ export interface Snapshot {
   readonly server: string
 }
 
+/** Which server answers. */
+const SERVER = "pg_postmaster_start_time()::text as server"
+
 export class SourceConnection {
   readonly #sql: postgres.Sql
   readonly #ready: Promise<unknown>
@@ -83,7 +86,7 @@ export class SourceConnection {
   async #open(url: string): Promise<Socket> {
     const ended = (reason: string) => {
       // Until then the failure to open it says more: what is wrong with a certificate, for example.
-      if (this.#flow) this.#end(reason)
+      if (this.#flow) this.#end(new Error(reason))
     }
     this.#stream = await openSocket(socketTarget(url), (raw) => {
       this.#socket = raw
@@ -93,7 +96,7 @@ export class SourceConnection {
       if (this.#ended) raw.destroy()
     })
     this.#flow = this.#stream
-    if (this.#socket!.destroyed) this.#end("the connection was closed")
+    if (this.#socket!.destroyed) ended("the connection was closed")
     return this.#stream
   }
 
@@ -110,7 +113,8 @@ export class SourceConnection {
     if (snapshot === undefined) return
     await this.#wait(() => this.#sql.unsafe(`set transaction snapshot '${snapshot.name}'`))
     // Behind one address there may be several servers, and each of them may have a snapshot of this name.
-    if ((await this.#server()) !== snapshot.server)
+    const [own] = await this.query<Pick<Snapshot, "server">>({ text: `select ${SERVER}`, values: [] })
+    if (own!.server !== snapshot.server)
       throw new SourceError({ message: "Cannot share the snapshot: another server answers at this address", retryable: true })
     // Behind somebody who waits to change the table it would wait for the very export that it is to help.
     await this.#wait(() => this.#sql.unsafe(`set local lock_timeout = ${limits.helperLockMs}`))
@@ -118,18 +122,10 @@ export class SourceConnection {
 
   /** What other connections need for this snapshot, as long as this one is open. */
   async exportSnapshot(): Promise<Snapshot> {
-    const [row] = await this.query<{ name: string }>({ text: "select pg_export_snapshot() as name", values: [] })
-    const { name } = row!
+    const [row] = await this.query<Snapshot>({ text: `select pg_export_snapshot() as name, ${SERVER}`, values: [] })
+    const { name, server } = row!
     if (!/^[0-9A-F-]+$/.test(name)) throw new SourceError({ message: `Cannot use the snapshot ${name}`, retryable: false })
-    return { name, server: await this.#server() }
-  }
-
-  async #server(): Promise<string> {
-    const [row] = await this.query<{ started: string }>({
-      text: "select pg_postmaster_start_time()::text as started",
-      values: []
-    })
-    return row!.started
+    return { name, server }
   }
 
   /** The rows of a short statement, decoded. */
@@ -196,19 +192,18 @@ export class SourceConnection {
 
   /** Ends all work at once, whatever it is waiting for. */
   destroy(): void {
-    this.#end("it was ended")
+    this.#end(new Error("it was ended"))
     this.#socket?.destroy()
   }
 
   /** What arrived cannot be used. */
   readonly #broken = (cause: unknown) => {
-    this.#ended ??= cause instanceof SourceError ? cause : undefined
-    this.#end((cause as Error).message)
+    this.#end(cause)
     this.#socket?.destroy()
   }
 
-  #end(reason: string): void {
-    this.#ended ??= new SourceError({ message: `Cannot read from the source database: ${reason}`, retryable: true })
+  #end(cause: unknown): void {
+    this.#ended ??= toSourceError(cause)
     for (const fail of this.#waits) fail(this.#ended)
   }
 
