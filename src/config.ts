@@ -93,8 +93,8 @@ export const limits = {
   /** How long, and at most how far apart, the write that ends a job is tried while the database is away. */
   persistMs: 60_000,
   persistGapMs: 2_000,
-  /** Chunks written to a file at once. */
-  writeChunks: 16,
+  /** Bytes of a block that is written to a file at once; a file has two. */
+  writeBytes: 1024 * 1024,
   /** Bytes of a file after which the disk is asked to take them. */
   syncBytes: 32 * 1024 * 1024,
   /** Bytes between two looks at the free space, and what must stay free. */

@@ -12,16 +12,14 @@ const toFailure = (cause: unknown): SourceError | StorageError | StorageFull => 
   throw cause
 }
 
-/** Moves the rows into the file, as many chunks at once as there are. */
+/** Moves the rows into the file. */
 const copy = (rows: ByteRows, file: FileWriter) =>
   Effect.tryPromise({
     try: async (signal) => {
       for (let chunk; (chunk = await rows.next());) {
         signal.throwIfAborted()
-        const chunks = [chunk]
-        for (let more; chunks.length < limits.writeChunks && (more = rows.ready());) chunks.push(more)
-        await file.write(chunks)
-        for (const written of chunks) rows.recycle(written)
+        await file.write(chunk)
+        rows.recycle(chunk)
       }
       signal.throwIfAborted()
       return { ...(await file.finish()), rows: rows.rows }

@@ -10,8 +10,6 @@ export interface ByteRows {
    * Rejects with SourceError. One call at a time. The receiver owns the chunk.
    */
   next(): Promise<Uint8Array | undefined>
-  /** A further chunk, if one waits already: for who writes several at once. */
-  ready(): Uint8Array | undefined
   /** Gives a chunk's buffer back for reuse, when nobody reads it any more. */
   recycle(chunk: Uint8Array): void
   /** Rows read so far. */

@@ -69,7 +69,7 @@ export class CopySource implements ByteRows {
   async next(): Promise<Uint8Array | undefined> {
     for (;;) {
       if (this.#failure) throw this.#failure
-      const chunk = this.ready()
+      const chunk = this.#shift()
       if (chunk) return chunk
       if (this.#open.length > 0 || !this.#exhausted) {
         await this.#change()
@@ -81,7 +81,7 @@ export class CopySource implements ByteRows {
     }
   }
 
-  ready(): Uint8Array | undefined {
+  #shift(): Uint8Array | undefined {
     for (let part; (part = this.#open[0]);) {
       if (part.chunks.fullBytes > 0) {
         const chunk = this.#header.shift() ?? part.shift()

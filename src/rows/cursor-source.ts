@@ -48,7 +48,7 @@ export class CursorSource implements ByteRows {
 
   async next(): Promise<Uint8Array | undefined> {
     for (;;) {
-      const chunk = this.ready()
+      const chunk = this.#shift()
       if (chunk !== undefined) return chunk
       if (this.#end === "committed") return undefined
       if (this.#end === "reached") {
@@ -65,7 +65,7 @@ export class CursorSource implements ByteRows {
     }
   }
 
-  ready(): Uint8Array | undefined {
+  #shift(): Uint8Array | undefined {
     const chunk = this.#chunks.shift()
     if (this.#paused && this.#chunks.fullBytes < limits.readAheadBytes) {
       this.#paused = false

@@ -24,8 +24,8 @@ export interface StoredFile {
 
 /** A file being written. Nothing of it is visible before `finish`, which makes it durable. Rejects with StorageError or StorageFull. */
 export interface FileWriter {
-  /** Resolves when the storage has taken the chunks, which may be reused then. One call at a time. */
-  write(chunks: ReadonlyArray<Uint8Array>): Promise<void>
+  /** Resolves when the storage has taken the chunk, which may be reused then. One call at a time. */
+  write(chunk: Uint8Array): Promise<void>
   finish(): Promise<StoredFile>
 }
 

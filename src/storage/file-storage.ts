@@ -1,18 +1,9 @@
-import { mkdir, open, readdir, rename, rm, stat, statfs, writeFile, type FileHandle } from "node:fs/promises"
+import { mkdir, open, readdir, rm, stat, writeFile, type FileHandle } from "node:fs/promises"
 import { join } from "node:path"
-import { crc32 } from "node:zlib"
 import { Effect, Layer } from "effect"
 import { limits } from "../config.ts"
-import {
-  ExportStorage,
-  StorageError,
-  StorageFull,
-  type Attempt,
-  type FileReader,
-  type FileWriter,
-  type StoredAttempt,
-  type StoredFile
-} from "./export-storage.ts"
+import { ExportStorage, StorageError, type Attempt, type FileReader, type StoredAttempt } from "./export-storage.ts"
+import { LocalFile, TEMPORARY } from "./file-writer.ts"
 
 /**
  * Export files on a local disk: `<root>/<export id>.<epoch>.csv`. A file is written under a temporary name,
@@ -27,7 +18,7 @@ export const fileStorage = (root: string, spaceReserveBytes: number = limits.spa
       return {
         create: (attempt) =>
           Effect.acquireRelease(
-            storing(`write export ${attempt.id}`, () => LocalFile.open(root, attempt, spaceReserveBytes)),
+            storing(`write export ${attempt.id}`, () => LocalFile.open(pathOf(root, attempt), spaceReserveBytes)),
             (file) => Effect.promise(() => file.close())
           ),
         read: (attempt, bytes) =>
@@ -59,7 +50,6 @@ export const fileStorage = (root: string, spaceReserveBytes: number = limits.spa
     })
   )
 
-const TEMPORARY = ".tmp"
 const FILE_NAME = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,9})\.csv(?:\.tmp)?$/
 
 const pathOf = (root: string, { id, epoch }: Attempt) => join(root, `${id}.${epoch}.csv`)
@@ -114,101 +104,5 @@ class OpenFile implements FileReader {
     // A read that was interrupted still uses the handle.
     await this.#reading
     await this.file.close().catch(() => {})
-  }
-}
-
-class LocalFile implements FileWriter {
-  #bytes = 0
-  #crc = 0
-  #spaceCheckedAt = 0
-  #syncedAt = 0
-  /** The sync under way, which never rejects, and why one failed: the system tells that once. */
-  #syncing: Promise<void> | undefined
-  #syncFailure: unknown
-  #finished = false
-  #writing: Promise<unknown> = Promise.resolve()
-
-  private constructor(
-    private readonly file: FileHandle,
-    private readonly root: string,
-    private readonly path: string,
-    private readonly reserve: number
-  ) {}
-
-  static async open(root: string, attempt: Attempt, reserve: number): Promise<LocalFile> {
-    const path = pathOf(root, attempt)
-    return new LocalFile(await open(path + TEMPORARY, "w", 0o600), root, path, reserve)
-  }
-
-  write(chunks: ReadonlyArray<Uint8Array>): Promise<void> {
-    const writing = this.#write(chunks).catch((cause: unknown) => {
-      throw this.#explain(cause)
-    })
-    this.#writing = writing.catch(() => {})
-    return writing
-  }
-
-  async finish(): Promise<StoredFile> {
-    try {
-      await this.#syncing
-      if (this.#syncFailure !== undefined) throw this.#syncFailure
-      await this.file.sync()
-      await rename(this.path + TEMPORARY, this.path)
-      this.#finished = true
-      // Makes the name durable too.
-      await using directory = await open(this.root, "r")
-      await directory.sync()
-    } catch (cause) {
-      throw this.#explain(cause)
-    }
-    return { bytes: this.#bytes, crc32: this.#crc.toString(16).padStart(8, "0") }
-  }
-
-  async close(): Promise<void> {
-    // A write that was interrupted still uses the handle.
-    await this.#writing
-    await this.#syncing
-    await this.file.close().catch(() => {})
-    if (!this.#finished) await rm(this.path + TEMPORARY, { force: true }).catch(() => {})
-  }
-
-  async #write(chunks: ReadonlyArray<Uint8Array>): Promise<void> {
-    if (this.#bytes >= this.#spaceCheckedAt) {
-      const { bavail, bsize } = await statfs(this.root)
-      if (bavail * bsize < this.reserve) throw this.#full()
-      this.#spaceCheckedAt = this.#bytes + limits.spaceCheckBytes
-    }
-    for (const chunk of chunks) this.#crc = crc32(chunk, this.#crc)
-    let { bytesWritten: left } = await this.file.writev([...chunks])
-    // What a full disk or a signal has cut off.
-    for (const chunk of chunks) {
-      for (let at = Math.min(left, chunk.length); at < chunk.length;) at += (await this.file.write(chunk, at)).bytesWritten
-      left = Math.max(0, left - chunk.length)
-      this.#bytes += chunk.length
-    }
-    if (this.#bytes - this.#syncedAt >= limits.syncBytes && !this.#syncing) this.#sync()
-  }
-
-  /** Has the disk at work meanwhile: else all of it would be waited for in the end, and lie in memory until then. */
-  #sync(): void {
-    this.#syncedAt = this.#bytes
-    this.#syncing = this.file
-      .datasync()
-      .catch((cause: unknown) => {
-        this.#syncFailure = cause
-      })
-      .finally(() => {
-        this.#syncing = undefined
-      })
-  }
-
-  #explain(cause: unknown): StorageError | StorageFull {
-    if (cause instanceof StorageFull) return cause
-    const full = ["ENOSPC", "EDQUOT"].includes((cause as { code?: string }).code ?? "")
-    return full ? this.#full() : toStorageError("write the export", cause)
-  }
-
-  #full() {
-    return new StorageFull({ message: "Cannot write the export: the disk that holds the exports is full" })
   }
 }

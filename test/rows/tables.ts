@@ -33,7 +33,7 @@ export const copyOut = async (url: string, query: string, dialect: Dialect = def
   }
 }
 
-/** How the rest of a file is taken: how many chunks at once, if so many wait, and after which turns of the event loop. */
+/** How the rest of a file is taken: how many chunks are held before they are given back, and after which turns of the event loop. */
 interface Pace {
   readonly atOnce?: number
   readonly turns?: number
@@ -42,15 +42,19 @@ interface Pace {
 /** What is left of the file. A buffer is spoiled before it is given back. */
 export const rest = async (rows: ByteRows, { atOnce = 1, turns = 0 }: Pace = {}): Promise<Buffer> => {
   const file: Array<Buffer> = []
-  for (let chunk; (chunk = await inTime(rows.next()));) {
-    const chunks = [chunk]
-    for (let more; chunks.length < atOnce && (more = rows.ready());) chunks.push(more)
-    file.push(...chunks.map((taken) => Buffer.from(taken)))
-    for (const taken of chunks) {
+  let held: Array<Uint8Array> = []
+  const giveBack = () => {
+    for (const chunk of held) {
       // All of it: nobody may read it again, nor what was there before.
-      new Uint8Array(taken.buffer).fill(0xa5)
-      rows.recycle(taken)
+      new Uint8Array(chunk.buffer).fill(0xa5)
+      rows.recycle(chunk)
     }
+    held = []
+  }
+  for (let chunk; (chunk = await inTime(rows.next()));) {
+    file.push(Buffer.from(chunk))
+    held.push(chunk)
+    if (held.length >= atOnce) giveBack()
     for (let turn = 0; turn < turns; turn++) await setImmediate()
   }
   return Buffer.concat(file)

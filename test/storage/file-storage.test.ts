@@ -1,6 +1,6 @@
 /** Export files on a local disk: the contract of every storage, and what only a disk can do. */
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test"
-import { mkdir, readdir, rm, stat, truncate, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect } from "effect"
 import { StorageError, StorageFull, type FileWriter } from "../../src/storage/export-storage.ts"
@@ -12,13 +12,11 @@ setDefaultTimeout(30_000)
 
 const MEGABYTE = 1 << 20
 
-storageContract("a directory", async () => fileStorage(join(await temporaryDirectory(), "exports"), 0))
-
 /** The failure of the write that does not fit, and how many did. */
 const fillUp = async (file: FileWriter): Promise<{ error: unknown; written: number }> => {
   const chunk = randomBytes(MEGABYTE / 4)
   for (let written = 0; ; written++) {
-    const error = await file.write([chunk]).then(
+    const error = await file.write(chunk).then(
       () => undefined,
       (cause: unknown) => cause
     )
@@ -26,22 +24,30 @@ const fillUp = async (file: FileWriter): Promise<{ error: unknown; written: numb
   }
 }
 
-/** A file system of 4 MB, or undefined where none can be mounted. */
-const mountSmallDisk = async (): Promise<string | undefined> => {
-  const path = join(await temporaryDirectory(), "disk")
+/** Where a new file system of that type is mounted, or undefined where none can be. */
+const mountFileSystem = async (type: string, options: string): Promise<string | undefined> => {
+  if (process.getuid?.() !== 0 || !Bun.which("mount")) return undefined
+  const path = join(await temporaryDirectory(), type)
   await mkdir(path)
-  const { success } = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", path], { stderr: "ignore" })
+  const { success } = Bun.spawnSync(["mount", "-t", type, "-o", options, type, path], { stderr: "ignore" })
+  if (success) afterAll(() => void Bun.spawnSync(["umount", path]))
   return success ? path : undefined
 }
-const disk = process.getuid?.() === 0 && Bun.which("mount") ? await mountSmallDisk() : undefined
-afterAll(() => void (disk !== undefined && Bun.spawnSync(["umount", disk])))
+/** A disk of 4 MB, and one that cannot be written to directly. */
+const disk = await mountFileSystem("tmpfs", "size=4m")
+const indirect = await mountFileSystem("ramfs", "mode=0700")
+
+storageContract("a directory", async () => fileStorage(join(await temporaryDirectory(), "exports"), 0))
+if (indirect !== undefined) {
+  storageContract("a file system without direct I/O", async () => fileStorage(await mkdtemp(join(indirect, "exports-")), 0))
+}
 
 describe("files", () => {
   test("bear their final name only when they are finished, and belong to their user alone", async () => {
     const root = join(await temporaryDirectory(), "exports")
     const [storage, attempt] = [await openStorage(fileStorage(root, 0)), newAttempt()]
     await writing(storage, attempt, async (file) => {
-      await file.write([randomBytes(10)])
+      await file.write(randomBytes(10))
       expect(await readdir(root)).toEqual([`${attempt.id}.1.csv.tmp`])
       await file.finish()
       expect(await readdir(root)).toEqual([`${attempt.id}.1.csv`])

@@ -22,8 +22,7 @@ export const writing = <A>(storage: Storage, attempt: Attempt, work: (file: File
   Effect.runPromise(Effect.scoped(Effect.flatMap(storage.create(attempt), (file) => Effect.promise(() => work(file)))))
 export const store = (storage: Storage, attempt: Attempt, chunks: ReadonlyArray<Uint8Array>) =>
   writing(storage, attempt, async (file) => {
-    for (let at = 0, count = 1; at < chunks.length; at += count, count = (count * 2) % 5)
-      await file.write(chunks.slice(at, at + count))
+    for (const chunk of chunks) await file.write(chunk)
     return file.finish()
   })
 const load = async (storage: Storage, attempt: Attempt, bytes: number) =>
@@ -57,8 +56,8 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
       const chunk = randomBytes(100_000)
       const expected = Buffer.concat([chunk, new Uint8Array(100_000).fill(7)])
       const stored = await writing(storage, attempt, async (file) => {
-        await file.write([chunk])
-        await file.write([chunk.fill(7)])
+        await file.write(chunk)
+        await file.write(chunk.fill(7))
         chunk.fill(0xa5)
         return file.finish()
       })
@@ -117,7 +116,7 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
     test("shows nothing of a file before finish", async () => {
       const [storage, attempt] = [await open(), newAttempt()]
       await writing(storage, attempt, async (file) => {
-        await file.write([randomBytes(1000)])
+        await file.write(randomBytes(1000))
         expect(await failure(storage.read(attempt, 1000))).toBeInstanceOf(StorageError)
         await file.finish()
         expect(await load(storage, attempt, 1000)).toHaveLength(1000)
@@ -137,7 +136,7 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
 
     test("keeps nothing when the scope closes before finish", async () => {
       const [storage, attempt] = [await open(), newAttempt()]
-      await writing(storage, attempt, (file) => file.write([randomBytes(1000)]))
+      await writing(storage, attempt, (file) => file.write(randomBytes(1000)))
       await expectNothing(storage, attempt, 1000)
       await writing(storage, attempt, async () => {})
       await expectNothing(storage, attempt, 0)
@@ -148,7 +147,7 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
       const started = Promise.withResolvers<void>()
       const copy = async (file: FileWriter) => {
         for (;;) {
-          const written = file.write([randomBytes(500_000)])
+          const written = file.write(randomBytes(500_000))
           started.resolve()
           await written
         }
@@ -168,7 +167,7 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
         const attempt = newAttempt()
         const scope = Effect.runSync(Scope.make())
         const file = await Effect.runPromise(Scope.extend(storage.create(attempt), scope))
-        await file.write([bytes])
+        await file.write(bytes)
         const finished = file.finish().then(
           () => true,
           () => false
@@ -193,7 +192,7 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
         await expectNothing(storage, attempt, 10)
       }
       await writing(storage, attempt, async (file) => {
-        await file.write([randomBytes(10)])
+        await file.write(randomBytes(10))
         await Effect.runPromise(storage.remove(attempt))
       })
       await expectNothing(storage, attempt, 10)
@@ -202,7 +201,7 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
     test("lists attempts with their age, unfinished ones too", async () => {
       const [storage, attempt] = [await open(), newAttempt()]
       await writing(storage, attempt, async (file) => {
-        await file.write([randomBytes(10)])
+        await file.write(randomBytes(10))
         const [found] = await Effect.runPromise(storage.list)
         expect(found).toMatchObject(attempt)
         expect(Math.abs(found!.ageMs)).toBeLessThan(10_000)
