@@ -23,6 +23,15 @@ export const download = (url: string, coding: Coding = "identity") =>
     })
   )
 
+/** Reads a file, so that it is in memory. */
+export const warmFile = (path: string) =>
+  Effect.tryPromise({
+    try: async () => {
+      for await (const _ of Bun.file(path).stream());
+    },
+    catch: toBenchError(`read ${path}`)
+  })
+
 /** Asks for the head of what is then read: it shows that the server is there, and warms what it needs. */
 export const head = (url: string) =>
   Effect.tryPromise({

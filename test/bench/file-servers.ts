@@ -2,7 +2,7 @@
 import { join } from "node:path"
 import { Effect, Schedule } from "effect"
 import type { Bench, Case } from "./case.ts"
-import { download, head } from "./download.ts"
+import { download, head, warmFile } from "./download.ts"
 import { spawn, watching } from "./process.ts"
 import { rowsOf } from "./service-cases.ts"
 
@@ -33,6 +33,7 @@ const fileServer = (name: string, command: (bench: Bench, port: number) => Effec
   run: (bench) =>
     Effect.gen(function* () {
       const { fileName } = yield* bench.finishedExport
+      yield* warmFile(join(bench.storage, fileName))
       const port = yield* freePort
       const server = yield* spawn(yield* command(bench, port))
       const address = `http://127.0.0.1:${port}/${fileName}`

@@ -14,7 +14,7 @@
  *     nginx, or else python                 the same file by another server
  *
  * One case runs after the other, each in processes of its own, in as many rounds, every other one backwards, and the
- * medians are told; so a slow moment of the machine meets all cases alike. Programs that the machine lacks are left out,
+ * medians are told; so a slow moment of the machine meets all cases alike. Each finds what it reads in memory. Programs that the machine lacks are left out,
  * and without Linux's /proc all that serves. With BENCH_DATA_DIR the table is kept for the next time; BENCH_JSON names a
  * file for all figures. A missed bound, or wrong rows or bytes in any round, makes the exit code 1.
  */
@@ -32,7 +32,7 @@ import { cases, casesNamed } from "./cases.ts"
 import { buildRowsProgram } from "./programs.ts"
 import { summarize, tableOf } from "./report.ts"
 import { makeFinishedExport } from "./service-cases.ts"
-import { copyBytes, dropLeftovers } from "./table.ts"
+import { copyBytes, dropLeftovers, warmTable } from "./table.ts"
 
 const positive = (name: string, fallback: number): number => {
   const value = Number(process.env[name] || fallback)
@@ -90,6 +90,7 @@ const measure = (bench: Bench, chosen: ReadonlyArray<Case>, rounds: number) =>
     const wrong: Array<string> = []
     for (let round = 1; round <= rounds; round++) {
       for (const one of round % 2 === 1 ? chosen : chosen.toReversed()) {
+        yield* warmTable(bench.url)
         const measurement = yield* Effect.scoped(one.run(bench))
         measurements.get(one.name)!.push(measurement)
         wrong.push(...mistakes(bench, one, measurement))

@@ -2,11 +2,12 @@
  * The service over HTTP, in a fresh process a measurement, so that peak memory is of this one thing. It answers a small
  * request of the same kind before: the first of a process loads and compiles what all use.
  */
+import { join } from "node:path"
 import { Effect, Schedule } from "effect"
 import type { ExportDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
 import { toBenchError, type Bench, type BenchError, type Case, type FinishedExport } from "./case.ts"
-import { download, head, type Coding } from "./download.ts"
+import { download, head, warmFile, type Coding } from "./download.ts"
 import { watching } from "./process.ts"
 
 /** More than the service takes for a stop of its own. */
@@ -117,7 +118,8 @@ const fileDownload = (name: string, coding: Coding): Case => ({
   otherBytes: coding !== "identity",
   run: (bench) =>
     Effect.gen(function* () {
-      const { id } = yield* bench.finishedExport
+      const { id, fileName } = yield* bench.finishedExport
+      yield* warmFile(join(bench.storage, fileName))
       const service = yield* runService(bench)
       const address = `${service.url}/exports/${id}/download`
       yield* head(address)
