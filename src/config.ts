@@ -68,6 +68,8 @@ export const limits = {
   /** How often what may be exported is read from the source database, and how soon again when it could not be. */
   datasetsRefreshMs: 60_000,
   datasetsRetryMs: 1_000,
+  /** Requests whose filters the source database looks at, at once. */
+  castConnections: 4,
   controlConnections: 4,
   queueConnections: 3,
   controlConnectSeconds: 5,
@@ -105,6 +107,8 @@ export const limits = {
   sweepMs: 30_000,
   /** Finished exports stay listed this long after their file is gone. */
   historyDays: 7,
+  /** Earlier exports of a dataset that an estimate looks at. */
+  measuredExports: 20,
   pageDefault: 50,
   pageMax: 200,
   /** Time that requests and jobs in flight get on SIGTERM. Container runtimes kill after 10 s. */
@@ -221,6 +225,7 @@ const settings = Config.all({
     'relations such as public.orders,reporting.*,sales."Odd Name"',
     parseAllowList
   ),
+  datasetsFile: text("DATASETS_FILE"),
   exportSource: oneOf("EXPORT_SOURCE", "copy", ["copy", "cursor"]),
   streamLookahead: integer("STREAM_LOOKAHEAD", 16_777_216, 0, 1_073_741_824),
   maxSourceConnections: integer("MAX_SOURCE_CONNECTIONS", 64, 1, 1_000),

@@ -3,6 +3,7 @@ import { seedUsers } from "../seeds/users.ts"
 import { AppConfig, Databases, limits } from "./config.ts"
 import { DatasetRoutes } from "./http/datasets.ts"
 import { DownloadRoute } from "./http/download.ts"
+import { EstimateRoute } from "./http/estimate.ts"
 import { EventsRoute } from "./http/events.ts"
 import { ExportRoutes } from "./http/exports.ts"
 import { HealthRoutes } from "./http/health.ts"
@@ -51,7 +52,14 @@ const databasesLive = Layer.scoped(
 /** The one place that picks live implementations. */
 export const live = Layer.mergeAll(HttpServer.Default, Worker.Default, Sweeper.Default).pipe(
   Layer.provide(
-    Layer.mergeAll(DatasetRoutes.Default, DownloadRoute.Default, EventsRoute.Default, StreamRoute.Default, HealthRoutes.Default)
+    Layer.mergeAll(
+      DatasetRoutes.Default,
+      DownloadRoute.Default,
+      EstimateRoute.Default,
+      EventsRoute.Default,
+      StreamRoute.Default,
+      HealthRoutes.Default
+    )
   ),
   Layer.provide(ExportRoutes.Default),
   Layer.provide(Exporter.Default),

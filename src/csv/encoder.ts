@@ -12,30 +12,49 @@ const LONG_VALUE = 256
 
 /**
  * Turns rows into the bytes that `COPY … TO STDOUT (FORMAT csv)` writes for them: see CopyAttributeOutCSV in
- * PostgreSQL's src/backend/commands/copyto.c. A value is quoted when it is empty, holds the delimiter, the
- * quote, CR or LF, or is `\.` alone on its line; NULL is nothing.
+ * PostgreSQL's src/backend/commands/copyto.c. A value is quoted when it holds the delimiter, the quote, CR or LF, is
+ * equal to what stands for NULL, or is `\.` alone on its line.
  *
  * A chunk holds no more than the pool's size, but for one value that is larger alone.
  */
 export class CsvEncoder {
   readonly #delimiter: number
   readonly #quote: number
+  readonly #null: Buffer
+  readonly #crlf: boolean
+  /** Columns whose values stand in quotes, whatever they are. */
+  readonly #forced: ReadonlyArray<boolean>
+  readonly #forceAll: boolean
+  readonly #quoteHeader: boolean
   readonly #chunks: Chunks
+  /** What a row may need beside its values, twice their size. */
+  readonly #slack: number
   /** Above this many bytes a value is long; one that might not fit into a chunk always is. */
   readonly #longValue: number
   /** 1 for each byte that makes a value need quotes. */
   readonly #special = new Uint8Array(256)
 
-  constructor(dialect: Dialect, chunks: Chunks) {
+  /** `texts` tells which columns are text: those that `quoting: "text"` is about. */
+  constructor(dialect: Dialect, chunks: Chunks, texts: ReadonlyArray<boolean> = []) {
     this.#delimiter = dialect.delimiter.charCodeAt(0)
     this.#quote = dialect.quote.charCodeAt(0)
+    this.#null = Buffer.from(dialect.null)
+    this.#crlf = dialect.newline === "crlf"
+    this.#forceAll = dialect.quoting === "all"
+    this.#quoteHeader = dialect.quoting !== "minimal"
+    this.#forced = dialect.quoting === "text" ? texts : []
     this.#chunks = chunks
-    this.#longValue = Math.min(LONG_VALUE, (chunks.pool.bufferBytes - 4) / 2)
+    this.#slack = 5 + this.#null.length
+    this.#longValue = Math.min(LONG_VALUE, (chunks.pool.bufferBytes - this.#slack) / 2)
     for (const byte of [this.#delimiter, this.#quote, CR, LF]) this.#special[byte] = 1
   }
 
   /** Encodes one row as PostgreSQL's DataRow message has it from `start` on: a count, then each value's length and text. */
   row(bytes: Buffer, start: number): void {
+    this.#row(bytes, start, this.#forceAll)
+  }
+
+  #row(bytes: Buffer, start: number, forceAll: boolean): void {
     const special = this.#special
     const chunks = this.#chunks
     const columns = bytes.readUInt16BE(start)
@@ -45,16 +64,20 @@ export class CsvEncoder {
       from += 4
       const size = length === NULL ? 0 : length
       // Worst case: a delimiter, two quotes, each byte doubled, and the line's end.
-      if (chunks.position + 2 * size + 4 > chunks.buffer.length) chunks.spill(2 * size + 4)
+      if (chunks.position + 2 * size + this.#slack > chunks.buffer.length) chunks.spill(2 * size + this.#slack)
       const out = chunks.buffer
       if (column > 0) out[chunks.position++] = this.#delimiter
-      if (length === NULL) continue
+      if (length === NULL) {
+        chunks.position += this.#null.copy(out, chunks.position)
+        continue
+      }
+      const force = forceAll || this.#forced[column] === true
       const at = chunks.position
       const end = from + size
       if (size > this.#longValue) {
-        this.#long(bytes.subarray(from, end))
+        this.#long(bytes.subarray(from, end), force)
       } else {
-        let quoted = size === 0 ? 1 : 0
+        let quoted = force || this.#isNull(bytes, from, end) ? 1 : 0
         for (let i = from, to = at; i < end; i++, to++) {
           const byte = bytes[i]!
           out[to] = byte
@@ -68,23 +91,38 @@ export class CsvEncoder {
       }
       from = end
     }
-    if (chunks.position === chunks.buffer.length) chunks.spill(1)
+    if (chunks.position + 2 > chunks.buffer.length) chunks.spill(2)
+    if (this.#crlf) chunks.buffer[chunks.position++] = CR
     chunks.buffer[chunks.position++] = LF
   }
 
-  /** The header line: the columns' names, under the rules of the values. */
+  /** The header line: the columns' names, under the rules of text values. */
   header(names: ReadonlyArray<string>): void {
     const values = names.map((name) => Buffer.from(name))
     const lengths = values.map(({ length }) => Buffer.of(length >>> 24, length >>> 16, length >>> 8, length))
-    this.row(
+    this.#row(
       Buffer.concat([Buffer.of(names.length >>> 8, names.length), ...values.flatMap((value, i) => [lengths[i]!, value])]),
-      0
+      0,
+      this.#quoteHeader
     )
   }
 
-  #long(value: Buffer): void {
+  /** Whether a value would be taken for NULL. */
+  #isNull(bytes: Buffer, from: number, end: number): boolean {
+    const nothing = this.#null
+    return end - from === nothing.length && nothing.compare(bytes, from, end) === 0
+  }
+
+  #long(value: Buffer, force: boolean): void {
     const chunks = this.#chunks
-    if (value.includes(this.#quote) || value.includes(this.#delimiter) || value.includes(LF) || value.includes(CR)) {
+    if (
+      force ||
+      this.#isNull(value, 0, value.length) ||
+      value.includes(this.#quote) ||
+      value.includes(this.#delimiter) ||
+      value.includes(LF) ||
+      value.includes(CR)
+    ) {
       this.#quoted(value)
     } else {
       value.copy(chunks.buffer, chunks.position)

@@ -1,36 +1,70 @@
+import type { Condition, Order } from "./conditions.ts"
+
 export interface Column {
   readonly name: string
   /** As PostgreSQL writes it: `numeric(12,2)`. */
   readonly type: string
+  /** The type without its domains and its modifier, as PostgreSQL writes it: values to compare with are cast to it. */
+  readonly base: string
+  /** PostgreSQL's `typcategory` of it. */
+  readonly category: string
+  /** Its values can be compared and sorted. */
+  readonly ordered: boolean
   readonly nullable: boolean
   readonly comment: string | null
+  /** What a header with labels calls it. */
+  readonly label: string
+  readonly filterable: boolean
+}
+
+/** A condition with its column. */
+export interface ConditionOn {
+  readonly condition: Condition
+  readonly on: Column
 }
 
 export type RelationKind = "table" | "partitioned table" | "foreign table" | "view" | "materialized view"
 
 /** What may be exported: a relation and its columns. Identifiers in SQL come from here alone. */
 export interface Dataset {
-  /** The table's name in the schema `public`, else `schema.table`. */
+  /** The table's name in the schema `public`, else `schema.table`; or what `DATASETS_FILE` calls it. */
   readonly name: string
   /** As PostgreSQL has them, unquoted. */
   readonly schema: string
   readonly table: string
   readonly kind: RelationKind
   readonly comment: string | null
-  /** In the order of the file. */
+  /** Those that may be seen, in the order of the file. */
   readonly columns: ReadonlyArray<Column>
-  /** Columns of its primary key; none: it has no such key. */
+  /** Columns of its primary key; none: it has no such key, or not all of it may be seen. */
   readonly key: ReadonlyArray<string>
   /** By the server's statistics; null: it has none. */
   readonly estimatedRows: number | null
   readonly estimatedBytes: number | null
   /** Conditions that a request may set, by the parameter's name. */
-  readonly parameters: Readonly<Record<string, DatasetParameter>>
+  readonly parameters: Readonly<Record<string, Parameter>>
+  /** Conditions of every export of it, with their columns, which may be hidden ones. */
+  readonly conditions: ReadonlyArray<ConditionOn>
+  /** Of an export that names none. */
+  readonly order: ReadonlyArray<Order>
+  /** The most rows that an export of it has. */
+  readonly maxRows: number | undefined
 }
 
-/** `column operator value`, the value bound as text and cast to `type`. */
-export interface DatasetParameter {
+/** `column operator value`, for values that are one of `values` or match `pattern`. */
+export interface Parameter {
   readonly column: string
-  readonly operator: "=" | ">="
-  readonly type: "bpchar" | "text" | "numeric"
+  readonly operator: "eq" | "neq" | "gt" | "gte" | "lt" | "lte"
+  readonly values?: ReadonlyArray<string> | undefined
+  readonly pattern?: string | undefined
+  /** What an error says of what matches `pattern`: `a decimal number, such as 100`. */
+  readonly allowed?: string | undefined
 }
+
+const TEXTS = new Set(["text", "character varying", "bpchar", "name", '"char"', "citext"])
+
+/** Strings: what `like` works on. */
+export const isString = ({ base, category }: Pick<Column, "base" | "category">): boolean => category === "S" || TEXTS.has(base)
+
+/** Neither numbers, truth values nor times: what `quote=text` puts in quotes. */
+export const isText = ({ category }: Pick<Column, "category">): boolean => !"NBDT".includes(category)

@@ -1,6 +1,4 @@
-import type { DatasetParameter } from "./dataset.ts"
-
-export const subscriptionTiers = ["free", "basic", "premium", "enterprise"] as const
+import type { Parameter } from "./dataset.ts"
 
 /** The demo table; `seeds/users.ts` fills it. */
 export const users = { schema: "public", table: "users" } as const
@@ -10,7 +8,17 @@ export const DEFAULT_DATASET = "users"
 
 /** Its parameters. */
 export const userParameters = {
-  country_code: { column: "country_code", operator: "=", type: "bpchar" },
-  subscription_tier: { column: "subscription_tier", operator: "=", type: "text" },
-  min_ltv: { column: "lifetime_value", operator: ">=", type: "numeric" }
-} as const satisfies Readonly<Record<string, DatasetParameter>>
+  country_code: {
+    column: "country_code",
+    operator: "eq",
+    pattern: "[A-Z]{2}",
+    allowed: "two capital letters, such as US or UK"
+  },
+  subscription_tier: { column: "subscription_tier", operator: "eq", values: ["free", "basic", "premium", "enterprise"] },
+  min_ltv: {
+    column: "lifetime_value",
+    operator: "gte",
+    pattern: String.raw`-?\d{1,40}(\.\d{1,40})?`,
+    allowed: "a decimal number, such as 100 or 99.95"
+  }
+} as const satisfies Readonly<Record<string, Parameter>>

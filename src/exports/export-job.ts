@@ -1,3 +1,5 @@
+import type { ExportSpec } from "./export-spec.ts"
+
 /**
  * The lifecycle of an export job. The table is the one source of what may follow what: the store's
  * SQL takes its `where status in (…)` from here, so a write that the table forbids changes no row.
@@ -30,6 +32,7 @@ export const isFinished = (status: ExportStatus): boolean => status !== "pending
 export interface ExportJob {
   readonly id: string
   readonly dataset: string
+  readonly spec: ExportSpec
   readonly status: ExportStatus
   readonly epoch: number
   readonly totalRows: number | null

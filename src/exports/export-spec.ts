@@ -1,153 +1,211 @@
 import { ParseResult, Schema } from "effect"
-import { defaultDialect, dialectConflict, isDialectCharacter } from "../csv/dialect.ts"
-import type { Dataset } from "../datasets/dataset.ts"
-import { subscriptionTiers } from "../datasets/users.ts"
+import { isDialectCharacter, dialectConflict } from "../csv/dialect.ts"
+import { defaultFormat, Format, formatConflict, profiles, type ProfileName } from "../csv/format.ts"
+import { Condition, Order, parseFilter, show, sortConditions } from "../datasets/conditions.ts"
+import type { ConditionOn, Dataset, Parameter } from "../datasets/dataset.ts"
+import { commonParameters } from "../datasets/definitions.ts"
+import { parseColumns, parseOrder } from "../datasets/names.ts"
 
 /**
  * What to export: validated and canonical, so that equal requests have equal specs and equal fingerprints.
- * `columns` is always the full list, `min_ltv` a decimal without superfluous zeros, `total` absent for all rows.
+ * `columns` is always the full list, decimals have no superfluous zeros, `total` is absent for all rows.
  */
 export const ExportSpec = Schema.Struct({
   /** Its name. */
   dataset: Schema.String,
-  filters: Schema.Struct({
-    country_code: Schema.optional(Schema.String),
-    subscription_tier: Schema.optional(Schema.String),
-    min_ltv: Schema.optional(Schema.String)
-  }),
-  columns: Schema.Array(Schema.String),
-  /** The columns' types when it was asked for; an export of other ones would not be what was asked for. */
-  types: Schema.optional(Schema.Array(Schema.String)),
-  delimiter: Schema.String,
-  quote: Schema.String,
-  total: Schema.optional(Schema.Int)
+  /** With the types when it was asked for: an export of other ones would not be what was asked for. */
+  columns: Schema.Array(Schema.Struct({ name: Schema.String, type: Schema.String, label: Schema.optional(Schema.String) })),
+  /** All of them hold, beside the dataset's own. */
+  conditions: Schema.Array(Condition),
+  order: Schema.Array(Order),
+  total: Schema.optional(Schema.Int),
+  format: Format
 })
 export type ExportSpec = typeof ExportSpec.Type
+
+/** A filter on a column, and the field of the request that it comes from. */
+export interface Filter {
+  readonly field: string
+  readonly column: string
+  readonly text: string
+}
 
 const refuse = (message: (value: unknown) => string) => ({
   // A union would list the complaint of each of its members otherwise.
   message: (issue: ParseResult.ParseIssue) => ({ message: message(issue.actual), override: true })
 })
-/** A wrong value as an error may show it: quoted, escaped, short. */
-const show = (value: unknown) => {
-  const text = JSON.stringify(value) ?? String(value)
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text
-}
-
-const CountryCode = Schema.String.pipe(
-  Schema.pattern(
-    /^[A-Z]{2}$/,
-    refuse((value) => `must be two capital letters, such as US or UK, not ${show(value)}`)
-  )
-)
-const SubscriptionTier = Schema.Literal(...subscriptionTiers).annotations(
-  refuse((value) => `must be one of ${subscriptionTiers.join(", ")}, not ${show(value)}`)
-)
-/** A decimal stays text from the request to the bound value: a float would round it. */
-const Decimal = Schema.transform(
+const matching = (pattern: RegExp, allowed: string) =>
   Schema.String.pipe(
     Schema.pattern(
-      /^-?\d{1,40}(\.\d{1,40})?$/,
-      refuse((value) => `must be a decimal number, such as 100 or 99.95, not ${show(value)}`)
+      pattern,
+      refuse((value) => `must be ${allowed}, not ${show(value)}`)
     )
-  ),
-  Schema.String,
-  {
-    strict: true,
-    encode: (value) => value,
-    decode: (value) => {
-      const [whole = "", fraction = ""] = value.replace("-", "").split(".")
-      const digits = [whole.replace(/^0+(?=\d)/, ""), fraction.replace(/0+$/, "")].filter((part) => part !== "").join(".")
-      return value.startsWith("-") && digits !== "0" ? `-${digits}` : digits
-    }
-  }
-)
-const columnsOf = ({ columns }: Dataset) =>
-  Schema.transformOrFail(Schema.String, Schema.Array(Schema.String), {
-    strict: true,
-    encode: (names) => ParseResult.succeed(names.join(",")),
-    decode: (value, _, ast) => {
-      const names = value.split(",")
-      const known = columns.map(({ name }) => name)
-      const unknown = names.find((name) => !known.includes(name))
-      const repeated = names.find((name, index) => names.indexOf(name) !== index)
-      const detail =
-        unknown !== undefined
-          ? `has the unknown column ${show(unknown)}; known are ${known.join(", ")}`
-          : repeated !== undefined
-            ? `has the column ${show(repeated)} twice; known are ${known.join(", ")}`
-            : undefined
-      return detail === undefined ? ParseResult.succeed(names) : ParseResult.fail(new ParseResult.Type(ast, value, detail))
-    }
-  })
-const Total = Schema.String.pipe(
-  Schema.pattern(
-    /^0*[1-9]\d{0,14}$/,
-    refuse((value) => `must be a whole number from 1 to 999999999999999, not ${show(value)}`)
-  ),
-  Schema.compose(Schema.NumberFromString)
-)
+  )
+const oneOf = <const A extends ReadonlyArray<string>>(...allowed: A) =>
+  Schema.Literal(...allowed).annotations(refuse((value) => `must be one of ${allowed.join(", ")}, not ${show(value)}`))
+const trueOrFalse = Schema.compose(oneOf("true", "false"), Schema.BooleanFromString)
+
+const Total = Schema.compose(matching(/^0*[1-9]\d{0,14}$/, "a whole number from 1 to 999999999999999"), Schema.NumberFromString)
 
 const DialectCharacter = Schema.String.pipe(
   Schema.filter(
     (value) => isDialectCharacter(value) || `must be one ASCII character other than CR, LF and NUL, not ${show(value)}`
   )
 )
+const NullText = matching(/^[^\p{Cc}]{1,32}$/u, "up to 32 characters, none of them a control character")
+
+/** An offset has two meanings: ISO's, and PostgreSQL's, which has the other sign. */
+const isTimezone = (name: string): boolean => {
+  try {
+    return /^[A-Za-z]/.test(name) && new Intl.DateTimeFormat("en", { timeZone: name }).resolvedOptions().timeZone !== ""
+  } catch {
+    return false
+  }
+}
+const Timezone = Schema.String.pipe(
+  Schema.filter((value) => isTimezone(value) || `must be an IANA time zone such as Europe/Berlin, not ${show(value)}`)
+)
+
+/** Text as `parse` reads it, which tells what is wrong with it. */
+const parsed = <A extends object>(parse: (text: string) => A | string) =>
+  Schema.transformOrFail(Schema.String, Schema.Any as Schema.Schema<A>, {
+    strict: true,
+    encode: (_, __, ast) => ParseResult.fail(new ParseResult.Forbidden(ast, _, "it is only read")),
+    decode: (text, _, ast) => {
+      const value = parse(text)
+      return typeof value === "string" ? ParseResult.fail(new ParseResult.Type(ast, text, value)) : ParseResult.succeed(value)
+    }
+  })
+
 /** A parameter that may be left out, but not be undefined: that would double each message. */
 export const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
 /** The parameters of every dataset. */
-const commonFields = (dataset: Dataset) => ({
-  columns: optional(columnsOf(dataset)),
-  delimiter: optional(DialectCharacter),
-  quoteChar: optional(DialectCharacter),
-  total: optional(Total),
-  limit: optional(Total),
-  dataset: optional(Schema.String)
-})
+const commonFields = (dataset: Dataset) =>
+  ({
+    columns: optional(parsed((text) => parseColumns(text, dataset.columns))),
+    dataset: optional(Schema.String),
+    order_by: optional(parsed((text) => parseOrder(text, dataset.columns))),
+    total: optional(Total),
+    limit: optional(Total),
+    profile: optional(oneOf(...(Object.keys(profiles) as ReadonlyArray<ProfileName>))),
+    delimiter: optional(DialectCharacter),
+    quoteChar: optional(DialectCharacter),
+    quote: optional(oneOf("minimal", "all", "text")),
+    null: optional(NullText),
+    newline: optional(oneOf("lf", "crlf")),
+    bom: optional(trueOrFalse),
+    header: optional(oneOf("names", "labels", "none")),
+    formulas: optional(oneOf("keep", "escape")),
+    timezone: optional(Timezone),
+    datetime: optional(oneOf("postgres", "iso8601", "local")),
+    boolean: optional(oneOf("t/f", "true/false", "yes/no", "1/0")),
+    binary: optional(oneOf("hex", "base64")),
+    decimal: optional(oneOf(".", ","))
+  }) satisfies Readonly<Record<(typeof commonParameters)[number], unknown>>
+
+/** What each dataset may be asked, beside filters. */
 export const parameterNames = (dataset: Dataset): ReadonlyArray<string> => [
   ...Object.keys(dataset.parameters),
-  ...Object.keys(commonFields(dataset))
+  ...commonParameters
 ]
 
-/** The parameters of an export as text, one value each; those of one dataset alone are given for no other. */
-export const exportParameters = (dataset: Dataset) =>
+const declaredField = ({ values, pattern = "[^]*", allowed = `text that matches ${pattern}` }: Parameter) =>
+  optional<string, string>(values ? oneOf(...values) : matching(new RegExp(`^(?:${pattern})$`, "u"), allowed))
+
+type Declared = Readonly<Record<string, string | undefined>>
+
+const parameterFields = (dataset: Dataset) =>
   Schema.Struct({
-    country_code: optional(CountryCode),
-    subscription_tier: optional(SubscriptionTier),
-    min_ltv: optional(Decimal),
+    ...Object.fromEntries(Object.entries(dataset.parameters).map(([name, parameter]) => [name, declaredField(parameter)])),
     ...commonFields(dataset)
-  }).pipe(
-    Schema.filter(({ delimiter = defaultDialect.delimiter, quoteChar = defaultDialect.quote, total, limit }) => {
-      const conflict = dialectConflict({ delimiter, quote: quoteChar })
-      return [
-        ...(conflict ? [{ path: [conflict.field === "quote" ? "quoteChar" : "delimiter"], message: conflict.detail }] : []),
-        ...(total !== undefined && limit !== undefined
-          ? [{ path: ["limit"], message: "is an alias of total; give only one of them" }]
-          : [])
+  })
+type Parameters = Schema.Schema.Type<ReturnType<typeof parameterFields>>
+
+/** The parameters of an export as text, one value each. */
+export const exportParameters = (dataset: Dataset) =>
+  parameterFields(dataset).pipe(
+    Schema.filter((parameters) => {
+      const { total, limit, header, columns = [] } = parameters
+      const format = formatOf(parameters)
+      const dialect = dialectConflict(format)
+      const conflicts = [
+        dialect && { field: dialect.field === "quote" ? "quoteChar" : dialect.field, detail: dialect.detail },
+        formatConflict(format),
+        total !== undefined && limit !== undefined
+          ? { field: "limit", detail: "is an alias of total; give only one of them" }
+          : undefined,
+        (total ?? limit ?? 0) > (dataset.maxRows ?? Number.POSITIVE_INFINITY)
+          ? { field: total === undefined ? "limit" : "total", detail: `must be at most ${dataset.maxRows}` }
+          : undefined,
+        header !== undefined && header !== "labels" && columns.some(({ label }) => label !== undefined)
+          ? { field: "header", detail: "must be labels where columns have some" }
+          : undefined
       ]
+      return conflicts
+        .filter((conflict) => conflict !== undefined)
+        .map(({ field, detail }) => ({ path: [field], message: detail }))
     })
   )
+const formatOf = (parameters: Parameters): Format => {
+  const { profile, quoteChar, quote, delimiter, newline, bom, header, columns = [] } = parameters
+  const base = profile === undefined ? defaultFormat : profiles[profile]
+  const labels = columns.some(({ label }) => label !== undefined)
+  return {
+    type: base.type,
+    encoding: base.encoding,
+    bom: bom ?? base.bom,
+    header: header ?? (labels ? "labels" : base.header),
+    delimiter: delimiter ?? base.delimiter,
+    quote: quoteChar ?? base.quote,
+    quoting: quote ?? base.quoting,
+    null: parameters.null ?? base.null,
+    newline: newline ?? base.newline,
+    formulas: parameters.formulas ?? base.formulas,
+    longNumbers: base.longNumbers,
+    timezone: parameters.timezone ?? base.timezone,
+    datetime: parameters.datetime ?? base.datetime,
+    boolean: parameters.boolean ?? base.boolean,
+    binary: parameters.binary ?? base.binary,
+    decimal: parameters.decimal ?? base.decimal
+  }
+}
 
-export const toExportSpec = (
-  parameters: Schema.Schema.Type<ReturnType<typeof exportParameters>>,
-  dataset: Dataset
-): ExportSpec => {
-  const { country_code, subscription_tier, min_ltv, delimiter, quoteChar, total, limit } = parameters
-  const columns = parameters.columns ?? dataset.columns.map(({ name }) => name)
-  const rows = total ?? limit
+/** The conditions of filters, and all that is wrong with them. */
+export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) => {
+  const conditions: Array<ConditionOn & { readonly field: string }> = []
+  const errors: Array<{ readonly field: string; readonly detail: string }> = []
+  for (const { field, column: name, text } of filters) {
+    const column = dataset.columns.find((one) => one.name === name && one.filterable)
+    const condition = column ? parseFilter(text, column) : "is no column that may be filtered"
+    if (typeof condition === "string") errors.push({ field, detail: condition })
+    else if (column) conditions.push({ condition, field, on: column })
+  }
+  return { conditions, errors }
+}
+
+export const toExportSpec = (parameters: Parameters, dataset: Dataset, conditions: ReadonlyArray<Condition> = []): ExportSpec => {
+  const { total, limit, order_by } = parameters
+  const columnNamed = (name: string) => dataset.columns.find((column) => column.name === name)!
+  const format = formatOf(parameters)
+  const declared = Object.entries(dataset.parameters).flatMap(([name, { column, operator }]) => {
+    const value = (parameters as Declared)[name]
+    const condition = value === undefined ? [] : parseFilter(`${operator}.${value}`, columnNamed(column))
+    return typeof condition === "string" ? [] : condition
+  })
+  const columns = parameters.columns ?? dataset.columns.map(({ name }) => ({ name, label: undefined }))
+  const rows = total ?? limit ?? dataset.maxRows
   return {
     dataset: dataset.name,
-    filters: {
-      ...(country_code !== undefined && { country_code }),
-      ...(subscription_tier !== undefined && { subscription_tier }),
-      ...(min_ltv !== undefined && { min_ltv })
-    },
-    columns: [...columns],
-    types: columns.map((column) => dataset.columns.find(({ name }) => name === column)!.type),
-    delimiter: delimiter ?? defaultDialect.delimiter,
-    quote: quoteChar ?? defaultDialect.quote,
-    ...(rows !== undefined && { total: rows })
+    columns: columns.map(({ name, label }) => ({
+      name,
+      type: columnNamed(name).type,
+      ...(format.header === "labels" && { label: label ?? columnNamed(name).label })
+    })),
+    conditions: sortConditions([...declared, ...conditions]),
+    order: [...(order_by ?? dataset.order)],
+    ...(rows !== undefined && { total: rows }),
+    format
   }
 }
 

@@ -4,6 +4,7 @@ import { limits } from "../config.ts"
 import { makeBridge, pathOf } from "./bridge.ts"
 import { DatasetRoutes } from "./datasets.ts"
 import { DownloadRoute } from "./download.ts"
+import { EstimateRoute } from "./estimate.ts"
 import { EventsRoute } from "./events.ts"
 import { ExportRoutes } from "./exports.ts"
 import { HealthRoutes } from "./health.ts"
@@ -40,6 +41,7 @@ export const makeApp = Effect.gen(function* () {
   const exports = yield* ExportRoutes
   const datasets = yield* DatasetRoutes
   const { download } = yield* DownloadRoute
+  const { estimate } = yield* EstimateRoute
   const { events } = yield* EventsRoute
   const { stream, rateLimitHeaders } = yield* StreamRoute
   const { health, ready } = yield* HealthRoutes
@@ -79,7 +81,8 @@ export const makeApp = Effect.gen(function* () {
     route(`${base}/:name`, { GET: handle(datasets.one) })
   }
   for (const base of ["/exports", "/api/v1/exports"]) {
-    route(base, { GET: handle(exports.list) })
+    route(base, { GET: handle(exports.list), POST: handle(exports.create) })
+    route(`${base}/estimate`, { POST: handle(estimate) })
     route(`${base}/csv`, { GET: handle(stream, rateLimitHeaders), POST: handle(exports.create) })
     route(`${base}/:id`, { GET: handle(exports.status), DELETE: handle(exports.remove) })
     route(`${base}/:id/status`, { GET: handle(exports.status) })

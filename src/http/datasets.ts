@@ -1,6 +1,7 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
-import type { Dataset } from "../datasets/dataset.ts"
+import { operatorsOf } from "../datasets/conditions.ts"
+import type { Column, Dataset } from "../datasets/dataset.ts"
 import { Datasets } from "../rows/datasets.ts"
 import { basePath, prefixOf } from "./exports.ts"
 import { queryValues } from "./parameters.ts"
@@ -12,6 +13,11 @@ const summary = ({ name, kind, comment, estimatedRows, estimatedBytes }: Dataset
   const dataset = encodeURIComponent(name)
   const links = { self: `${prefixOf(c)}/datasets/${dataset}`, stream: `${basePath(c)}/csv?dataset=${dataset}` }
   return { name, kind, comment, estimatedRows, estimatedBytes, links }
+}
+
+const described = (column: Column) => {
+  const { name, type, nullable, comment, label, filterable } = column
+  return { name, type, nullable, comment, label, operators: filterable ? operatorsOf(column) : [] }
 }
 
 /** What may be exported. */
@@ -32,8 +38,18 @@ export class DatasetRoutes extends Effect.Service<DatasetRoutes>()("DatasetRoute
         const name = c.req.param("name") ?? ""
         const dataset = (yield* datasets.all).get(name)
         if (!dataset) return yield* new NotFound({ detail: `There is no dataset ${JSON.stringify(name.slice(0, 60))}` })
-        const { columns, key, parameters } = dataset
-        return Response.json({ ...summary(dataset, c), columns, key, parameters: Object.keys(parameters) }, { headers: HEADERS })
+        const { key, order, maxRows = null, parameters } = dataset
+        return Response.json(
+          {
+            ...summary(dataset, c),
+            columns: dataset.columns.map(described),
+            key,
+            order,
+            maxRows,
+            parameters: Object.keys(parameters)
+          },
+          { headers: HEADERS }
+        )
       })
 
     return { list, one } as const

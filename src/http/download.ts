@@ -1,7 +1,9 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
 import { AppConfig, limits } from "../config.ts"
+import { contentTypeOf, defaultFormat } from "../csv/format.ts"
 import type { ExportJob } from "../exports/export-job.ts"
+import type { ExportSpec } from "../exports/export-spec.ts"
 import { ExportStore } from "../jobs/export-store.ts"
 import { ExportStorage, StorageError, type FileReader } from "../storage/export-storage.ts"
 import { compress, headResponse, negotiateCoding, streamBody, type ContentCoding } from "./body.ts"
@@ -10,8 +12,6 @@ import { ExportRoutes } from "./exports.ts"
 import { queryValues } from "./parameters.ts"
 import { NotDownloadable, PreconditionFailed, RangeNotSatisfiable } from "./problem.ts"
 import { parseRange } from "./ranges.ts"
-
-export const CSV_TYPE = "text/csv; charset=utf-8; header=present"
 
 /** A file's bytes, a chunk at a time; each is valid until the next is asked for. */
 const chunksOf = (file: FileReader, size: number) => {
@@ -33,9 +33,12 @@ const unreadable = (cause: unknown) =>
     ? cause
     : new StorageError({ message: `Cannot read the export: ${(cause as Error).message}`, cause })
 
+/** Jobs of earlier versions have none. */
+const formatOf = ({ format = defaultFormat }: Partial<ExportSpec>) => format
+
 /** A dataset's name may hold anything; a file's should not. */
-const fileName = ({ id, dataset, completedAt }: ExportJob) =>
-  `${dataset.replaceAll(/[^\w.-]/g, "_")}-${(completedAt ?? new Date()).toISOString().slice(0, 10).replaceAll("-", "")}-${id.slice(0, 8)}.csv`
+const fileName = ({ id, dataset, spec, completedAt }: ExportJob) =>
+  `${dataset.replaceAll(/[^\w.-]/g, "_")}-${(completedAt ?? new Date()).toISOString().slice(0, 10).replaceAll("-", "")}-${id.slice(0, 8)}.${formatOf(spec).type}`
 
 /** Strong: the bytes of one export never change, and each coding has its own. */
 const entityTag = ({ id, crc32 }: ExportJob, coding: ContentCoding) =>
@@ -100,7 +103,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
         if (precondition === "not modified") return new Response(null, { status: 304, headers })
 
         const file = yield* storage.read(job, size)
-        headers["Content-Type"] = CSV_TYPE
+        headers["Content-Type"] = contentTypeOf(formatOf(job.spec))
         headers["Content-Disposition"] = `attachment; filename="${fileName(job)}"`
         if (coding !== "identity") {
           headers["Content-Encoding"] = coding

@@ -7,7 +7,8 @@ import { ExportQueue } from "../jobs/queue.ts"
 import { ExportStore } from "../jobs/export-store.ts"
 import { Datasets } from "../rows/datasets.ts"
 import { ExportStorage } from "../storage/export-storage.ts"
-import { decode, exportRequest, queryValues } from "./parameters.ts"
+import { exportRequest } from "./export-request.ts"
+import { decode, queryValues } from "./parameters.ts"
 import { NotFound } from "./problem.ts"
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
@@ -87,7 +88,7 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
 
     const create = (c: Context) =>
       Effect.gen(function* () {
-        const spec = yield* exportRequest(c, yield* datasets.all)
+        const spec = yield* exportRequest(c, datasets)
         const job = yield* store.create(spec, queue.enqueue)
         const headers = { Location: `${basePath(c)}/${job.id}/status`, "Retry-After": "1", "Cache-Control": "no-store" }
         return Response.json({ exportId: job.id, status: job.status }, { status: 202, headers })

@@ -1,14 +1,15 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
 import { AppConfig, limits } from "../config.ts"
+import { contentTypeOf } from "../csv/format.ts"
 import { RateLimiter, type RateDecision } from "../limits/rate-limiter.ts"
 import { Datasets } from "../rows/datasets.ts"
 import { RowSource } from "../rows/row-source.ts"
 import { toSourceError } from "../rows/source-error.ts"
 import type { RequestEnv } from "./app.ts"
 import { compress, headResponse, negotiateCoding, streamBody } from "./body.ts"
-import { CSV_TYPE } from "./download.ts"
-import { exportQuery, invalid } from "./parameters.ts"
+import { exportQuery } from "./export-request.ts"
+import { invalid } from "./parameters.ts"
 import { RateLimited, type InvalidRequest } from "./problem.ts"
 
 const LF = 10
@@ -33,8 +34,8 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
 
     const stream = (c: Context) =>
       Effect.gen(function* () {
-        const { spec, values } = yield* exportQuery(c, yield* datasets.all, ["apiKey", "errorRow"])
-        const wrong = checkOwn(apiKeyOf(c), values.errorRow)
+        const { spec, own } = yield* exportQuery(c, datasets, ["apiKey", "errorRow"])
+        const wrong = checkOwn(apiKeyOf(c), own["errorRow"])
         if (wrong) return yield* wrong
         const decision = yield* limiter.take(rateKey(c))
         c.set("rate", decision)
@@ -42,8 +43,8 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
 
         const coding = negotiateCoding(c.req.raw.headers)
         const headers = {
-          "Content-Type": CSV_TYPE,
-          "Content-Disposition": 'attachment; filename="export.csv"',
+          "Content-Type": contentTypeOf(spec.format),
+          "Content-Disposition": `attachment; filename="export.${spec.format.type}"`,
           "Cache-Control": "no-store",
           Vary: "Accept-Encoding",
           "X-Content-Type-Options": "nosniff",
@@ -53,7 +54,7 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
         if (c.req.method === "HEAD") return headResponse(headers)
         const body = yield* streamBody(source.openNow(spec), toSourceError, {
           context: c,
-          ...(values.errorRow === "true" && { onError: errorRow })
+          ...(own["errorRow"] === "true" && { onError: errorRow })
         })
         return new Response(compress(body, coding, gzipLevel), { headers })
       })

@@ -14,7 +14,8 @@ class LeaseLost extends Data.TaggedError("LeaseLost")<{ readonly id: string; rea
 /** A job as its worker holds it. Every write names its epoch. */
 export interface ClaimedJob extends Attempt {
   readonly failures: number
-  readonly spec: ExportSpec
+  /** As it was stored, maybe by another version. */
+  readonly spec: unknown
 }
 
 interface Progress {
@@ -34,6 +35,14 @@ export const persist = <A, E>(write: Effect.Effect<A, E | DatabaseError>) =>
       )
     })
   )
+
+/** Sums over finished exports. */
+export interface Measured {
+  readonly exports: number
+  readonly bytes: number
+  readonly rows: number
+  readonly seconds: number
+}
 
 /** Channels: an export changed; an export was cancelled. The payload is its id. */
 export const channels = { changed: "sluice_changed", cancelled: "sluice_cancelled" } as const
@@ -227,6 +236,30 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
         }
       })
 
+    /** The last exports of the spec's dataset, and those of them with its columns and format. */
+    const measured = Effect.fn("ExportStore.measured")(({ dataset, columns, format }: ExportSpec) =>
+      querying("look up earlier exports", async () => {
+        const rows = await sql<Array<Measured & { same: boolean }>>`
+          with earlier as (
+            select bytes, processed_rows as rows, extract(epoch from completed_at - started_at)::float8 as seconds,
+              spec -> 'columns' = ${JSON.stringify(columns)}::text::jsonb
+                and spec -> 'format' = ${JSON.stringify(format)}::text::jsonb as same
+            from sluice.exports
+            where dataset = ${dataset} and status in ('completed', 'expired') and processed_rows > 0
+            order by completed_at desc limit ${limits.measuredExports}
+          )
+          select same, count(*)::int as exports, sum(bytes)::float8 as bytes, sum(rows)::float8 as rows, sum(seconds) as seconds
+          from earlier group by same`
+        const sum = (some: ReadonlyArray<Measured>): Measured => ({
+          exports: some.reduce((total, { exports: count }) => total + count, 0),
+          bytes: some.reduce((total, { bytes }) => total + bytes, 0),
+          rows: some.reduce((total, row) => total + row.rows, 0),
+          seconds: some.reduce((total, { seconds }) => total + seconds, 0)
+        })
+        return { same: sum(rows.filter(({ same }) => same)), any: sum(rows) }
+      })
+    )
+
     const keepSha256 = Effect.fn("ExportStore.keepSha256")((id: string, sha256: string) =>
       querying(`keep the digest of export ${id}`, () => sql`update sluice.exports set sha256 = ${sha256} where id = ${id}`)
     )
@@ -249,6 +282,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       failAbandoned,
       forget,
       staleAttempts,
+      measured,
       keepSha256
     } as const
   })

@@ -1,5 +1,6 @@
-import { Effect } from "effect"
+import { Effect, Schema } from "effect"
 import { limits } from "../config.ts"
+import { ExportSpec } from "../exports/export-spec.ts"
 import type { ByteRows } from "../rows/byte-rows.ts"
 import { RowSource } from "../rows/row-source.ts"
 import { SourceError } from "../rows/source-error.ts"
@@ -27,6 +28,14 @@ const copy = (rows: ByteRows, file: FileWriter) =>
     catch: toFailure
   })
 
+const specOf = ({ spec }: ClaimedJob): Effect.Effect<ExportSpec, SourceError> =>
+  Schema.decodeUnknown(ExportSpec)(spec).pipe(
+    Effect.mapError((cause) => {
+      const message = "Cannot read what was to be exported: another version of the service wrote it. Ask for it again."
+      return new SourceError({ message, retryable: false, cause })
+    })
+  )
+
 /** Writes the file of one claimed job: rows → storage → `completed`. */
 export class Exporter extends Effect.Service<Exporter>()("Exporter", {
   effect: Effect.gen(function* () {
@@ -53,9 +62,10 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
     const write = (job: ClaimedJob) =>
       Effect.scoped(
         Effect.gen(function* () {
+          const spec = yield* specOf(job)
           // Opened first, so that on the way out the source is ended before the file's last write is waited for.
           const file = yield* storage.create(job)
-          const rows = yield* source.open(job.spec)
+          const rows = yield* source.open(spec)
           return yield* Effect.raceFirst(copy(rows, file), report(job, rows))
         })
       )

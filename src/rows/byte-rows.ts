@@ -1,7 +1,27 @@
-import type { ExportSpec } from "../exports/export-spec.ts"
+import type { Chunks } from "../csv/chunks.ts"
+import type { Dialect } from "../csv/dialect.ts"
+import { CsvEncoder } from "../csv/encoder.ts"
 
-/** What of an export decides its bytes, beside its rows. */
-export type CsvShape = Pick<ExportSpec, "columns" | "delimiter" | "quote">
+/** How the bytes of an export are written, beside its rows. */
+export interface CsvShape {
+  readonly dialect: Dialect
+  /** The cells of the header line, if there is one. */
+  readonly header: ReadonlyArray<string> | undefined
+  /** For each column, whether it is text. */
+  readonly texts: ReadonlyArray<boolean>
+  /** The file begins with a byte order mark. */
+  readonly bom: boolean
+}
+
+const BYTE_ORDER_MARK = Buffer.from("\ufeff")
+
+/** Writes what comes before the rows, and gives the encoder for them. */
+export const beginFile = ({ dialect, header, texts, bom }: CsvShape, chunks: Chunks): CsvEncoder => {
+  const encoder = new CsvEncoder(dialect, chunks, texts)
+  if (bom) chunks.append(BYTE_ORDER_MARK, 0, BYTE_ORDER_MARK.length)
+  if (header) encoder.header(header)
+  return encoder
+}
 
 /** The bytes of one export, in order, from one snapshot. */
 export interface ByteRows {

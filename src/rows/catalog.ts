@@ -1,5 +1,6 @@
 import type { Dataset } from "../datasets/dataset.ts"
-import { relationName, type Statement } from "./statement.ts"
+import { relationName } from "./identifier.ts"
+import type { Statement } from "./statement.ts"
 
 /**
  * What `planRows` wants to know of a dataset's relations, a row each: the partitions of a partitioned table, else the

@@ -1,7 +1,6 @@
 import { limits } from "../config.ts"
 import { BufferPool, Chunks } from "../csv/chunks.ts"
-import { CsvEncoder } from "../csv/encoder.ts"
-import type { ByteRows, CsvShape } from "./byte-rows.ts"
+import { beginFile, type ByteRows, type CsvShape } from "./byte-rows.ts"
 import { OpenPart, Reader, type Reading } from "./open-part.ts"
 import type { SourceConnection } from "./source-connection.ts"
 import { toSourceError, type SourceError } from "./source-error.ts"
@@ -20,6 +19,9 @@ export class CopySource implements ByteRows {
   readonly #statements: Iterator<string>
   readonly #pool: BufferPool
   readonly #header: Chunks
+  readonly #crlf: boolean
+  /** Nothing was handed on yet. */
+  #atStart = true
   readonly #lead: Reader
   /** Parts begun, in the order of the file. */
   readonly #open: Array<OpenPart> = []
@@ -46,8 +48,9 @@ export class CopySource implements ByteRows {
     this.#statements = statements
     this.#pool = new BufferPool(chunkSize, lookAheadBytes)
     this.#header = new Chunks(this.#pool)
-    new CsvEncoder(shape, this.#header).header(shape.columns)
+    beginFile(shape, this.#header)
     this.#header.flush()
+    this.#crlf = shape.dialect.newline === "crlf"
     this.#lead = new Reader(lead)
     this.#readParts(this.#lead).catch((cause: unknown) => this.fail(toSourceError(cause)))
   }
@@ -85,6 +88,7 @@ export class CopySource implements ByteRows {
     for (let part; (part = this.#open[0]);) {
       if (part.chunks.fullBytes > 0) {
         const chunk = this.#header.shift() ?? part.shift()
+        this.#atStart = false
         this.#changed()
         return chunk
       }
@@ -195,7 +199,7 @@ export class CopySource implements ByteRows {
       this.#changed()
       return undefined
     }
-    const part = new OpenPart(value, this.#pool)
+    const part = new OpenPart(value, this.#pool, this.#crlf)
     this.#open.push(part)
     return part
   }
@@ -221,7 +225,7 @@ export class CopySource implements ByteRows {
   #arrived(reader: Reader): void {
     const [head] = this.#open
     // The rows that came first go out at once: a sparse filter may need long for the next.
-    if (this.#header.fullBytes > 0) head?.chunks.flush()
+    if (this.#atStart) head?.chunks.flush()
     this.#follow(reader)
     this.#changed()
   }

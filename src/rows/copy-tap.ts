@@ -3,10 +3,13 @@ import { HEADER_BYTES, interceptData } from "./frame-tap.ts"
 
 const COPY_DATA = "d".charCodeAt(0)
 const COPY_DONE = "c".charCodeAt(0)
+const CR_LF = Buffer.from("\r\n")
 const COPY_OUT_RESPONSE = "H".charCodeAt(0)
 
 /** Takes the bytes of one COPY as they arrive. */
 export interface CopySink {
+  /** It wants CR LF at the end of a row, where the server always sends LF. */
+  readonly crlf: boolean
   /** Some of them, `bytes` from `start` to `end`: a row or a piece of one. Valid during the call alone. */
   append(bytes: Buffer, start: number, end: number): void
   /** After each read of the socket, and at the end: how many rows have begun so far. */
@@ -45,7 +48,11 @@ export const tapCopyData = (socket: Socket, onError: (cause: unknown) => void): 
   const piece = (data: Buffer, start: number): number => {
     const end = Math.min(start + payloadLeft, data.length)
     payloadLeft -= end - start
-    running?.sink.append(data, start, end)
+    if (!running) return end
+    // A message is a row.
+    const endsLine = payloadLeft === 0 && running.sink.crlf
+    running.sink.append(data, start, endsLine ? end - 1 : end)
+    if (endsLine) running.sink.append(CR_LF, 0, CR_LF.length)
     return end
   }
 

@@ -1,7 +1,7 @@
 import { limits } from "../config.ts"
 import { BufferPool, Chunks } from "../csv/chunks.ts"
-import { CsvEncoder } from "../csv/encoder.ts"
-import type { ByteRows, CsvShape } from "./byte-rows.ts"
+import type { CsvEncoder } from "../csv/encoder.ts"
+import { beginFile, type ByteRows, type CsvShape } from "./byte-rows.ts"
 import type { SourceConnection } from "./source-connection.ts"
 import { toSourceError, type SourceError } from "./source-error.ts"
 import type { Statement } from "./statement.ts"
@@ -40,8 +40,7 @@ export class CursorSource implements ByteRows {
     this.estimatedRows = plan.estimatedRows
     this.#pool = new BufferPool(chunkSize)
     this.#chunks = new Chunks(this.#pool)
-    this.#encoder = new CsvEncoder(shape, this.#chunks)
-    this.#encoder.header(shape.columns)
+    this.#encoder = beginFile(shape, this.#chunks)
     this.#fetch = connection.cursor(plan.statement, batchSize, (bytes, start) => this.#take(bytes, start))
     void this.#pump()
   }

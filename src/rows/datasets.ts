@@ -1,104 +1,83 @@
-import { Effect, Queue, Redacted } from "effect"
+import { readFile } from "node:fs/promises"
+import { Data, Effect, Queue, Redacted } from "effect"
 import { AppConfig, Databases, limits } from "../config.ts"
 import type { AllowedRelation } from "../datasets/allow-list.ts"
-import type { Column, Dataset, RelationKind } from "../datasets/dataset.ts"
-import { userParameters, users } from "../datasets/users.ts"
-import { connectSource } from "./source-connection.ts"
+import type { ConditionOn, Dataset } from "../datasets/dataset.ts"
+import { readDefinitions, refine, type Definition } from "../datasets/definitions.ts"
+import { findCastFailures, needsCast } from "./casts.ts"
+import { datasetsStatement, toDataset, type RelationRow } from "./dataset-catalog.ts"
+import { connectSource, type SourceConnection } from "./source-connection.ts"
 import { SourceError, toSourceError } from "./source-error.ts"
-import type { Statement } from "./statement.ts"
 
-/** What the catalog tells of a relation. */
-interface RelationRow {
-  readonly schema: string
-  readonly table: string
-  readonly kind: "r" | "p" | "f" | "v" | "m"
-  readonly comment: string | null
-  readonly rows: number | null
-  readonly bytes: number | null
-  readonly columns: ReadonlyArray<Column> | null
-  readonly key: ReadonlyArray<string> | null
-}
+/** The file that `DATASETS_FILE` names is wrong, or does not fit the database. */
+class DatasetsFileError extends Data.TaggedError("DatasetsFileError")<{ readonly message: string }> {}
 
-/**
- * The relations of the allow-list that the role may read, with the columns that it may read. Statistics of a
- * partitioned table are those of its partitions. No sizes by function: those wait for locks.
- */
-const datasetsStatement = (allowed: ReadonlyArray<AllowedRelation>): Statement => ({
-  text: `
-    with recursive allowed as (
-      select * from json_to_recordset($1::text::json) as a(schema text, "table" text)
-    ), named as (
-      select c.oid, n.nspname, c.relname, c.relkind from pg_class c join pg_namespace n on n.oid = c.relnamespace
-      where c.relkind in ('r', 'p', 'f', 'v', 'm') and has_schema_privilege(n.oid, 'usage')
-        and exists (select from allowed a where a.schema = n.nspname
-          and (a."table" = c.relname or a."table" is null and not c.relispartition))
-    ), tree as (
-      select oid as root, oid from named
-      union all select root, inhrelid from tree join pg_inherits on inhparent = tree.oid
-    ), statistics as (
-      select root, sum(c.reltuples)::float8 as rows, (sum(c.relpages) * current_setting('block_size')::int)::float8 as bytes
-      from tree join pg_class c on c.oid = tree.oid where c.relkind in ('r', 'm') and c.reltuples >= 0 group by root
-    )
-    select n.nspname as schema, n.relname as table, n.relkind as kind, obj_description(n.oid, 'pg_class') as comment,
-      s.rows, s.bytes,
-      (select json_agg(json_build_object('name', attname, 'type', format_type(atttypid, atttypmod),
-          'nullable', not attnotnull, 'comment', col_description(n.oid, attnum)) order by attnum)
-        from pg_attribute where attrelid = n.oid and attnum > 0 and not attisdropped
-          and has_column_privilege(n.oid, attnum, 'select')) as columns,
-      (select json_agg(a.attname order by array_position(i.indkey::int2[], a.attnum))
-        from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
-        where i.indrelid = n.oid and i.indisprimary) as key
-    from named n left join statistics s on s.root = n.oid
-    order by n.nspname, n.relname`,
-  values: [JSON.stringify(allowed.map(({ schema, table = null }) => ({ schema, table })))]
-})
+type Definitions = ReadonlyArray<readonly [AllowedRelation, Definition]>
 
-const kinds: Readonly<Record<RelationRow["kind"], RelationKind>> = {
-  r: "table",
-  p: "partitioned table",
-  f: "foreign table",
-  v: "view",
-  m: "materialized view"
-}
+const unread = ({ message }: SourceError) => Effect.logWarning(`what may be exported was not read: ${message}`)
 
-const toDataset = ({ schema, table, kind, comment, rows, bytes, columns, key }: RelationRow): Dataset => ({
-  name: schema === "public" ? table : `${schema}.${table}`,
-  schema,
-  table,
-  kind: kinds[kind],
-  comment,
-  columns: columns ?? [],
-  key: key ?? [],
-  estimatedRows: rows,
-  estimatedBytes: bytes,
-  parameters: schema === users.schema && table === users.table ? userParameters : {}
-})
-
-/** By name. A relation without columns that may be read is none; of two of one name, `public` has it. */
-const byName = (relations: ReadonlyArray<RelationRow>): ReadonlyMap<string, Dataset> => {
-  const datasets = relations.map(toDataset).filter(({ columns }) => columns.length > 0)
-  const named = datasets.toSorted((a, b) => Number(a.schema === "public") - Number(b.schema === "public"))
-  return new Map(named.map((dataset) => [dataset.name, dataset]))
+/** Datasets by name, and all that does not fit in their definitions: those that have such are left out. */
+const refineAll = async (connection: SourceConnection, relations: ReadonlyArray<RelationRow>, definitions: Definitions) => {
+  const mistakes: Array<string> = []
+  const known = new Map<string, Dataset>()
+  const plain = relations.map(toDataset).filter((dataset) => dataset !== undefined)
+  // Of two of one name, `public` has it.
+  for (const dataset of plain.toSorted((a, b) => Number(b.schema === "public") - Number(a.schema === "public"))) {
+    const [relation, definition] =
+      definitions.find(([{ schema, table }]) => schema === dataset.schema && table === dataset.table) ?? []
+    const refined = definition ? refine(dataset, definition) : { dataset, mistakes: [] }
+    const casts = await findCastFailures(connection, refined.dataset.conditions)
+    const wrong = [
+      ...refined.mistakes,
+      ...casts.map(({ of, detail }) => `where.${of.on.name}: ${detail}`),
+      ...(known.has(refined.dataset.name) && relation ? [`name: there is another dataset ${refined.dataset.name}`] : [])
+    ]
+    mistakes.push(...wrong.map((mistake) => `${dataset.schema}.${dataset.table}: ${mistake}`))
+    if (wrong.length === 0 && !known.has(refined.dataset.name)) known.set(refined.dataset.name, refined.dataset)
+  }
+  const missing = definitions.filter(([{ schema, table }]) => plain.every((one) => one.schema !== schema || one.table !== table))
+  mistakes.push(...missing.map(([{ schema, table }]) => `${schema}.${table}: is not there, or EXPORT_DATASETS does not name it`))
+  const sorted = [...known].toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return { known: new Map(sorted), mistakes }
 }
 
 /**
  * What may be exported, as the source database has it: read at start, every `datasetsRefreshMs`, and on SIGHUP. When it
- * cannot be read, what was known stays.
+ * cannot be read, what was known stays. What `DATASETS_FILE` says must fit at start; later, what does not fit any more
+ * cannot be exported.
  */
 export class Datasets extends Effect.Service<Datasets>()("Datasets", {
   scoped: Effect.gen(function* () {
-    const { exportDatasets } = yield* AppConfig
+    const { exportDatasets, datasetsFile } = yield* AppConfig
     const url = Redacted.value((yield* Databases).source)
     let known: ReadonlyMap<string, Dataset> | undefined
     let told: string | undefined
 
+    const wrongFile = (mistakes: ReadonlyArray<string>) =>
+      new DatasetsFileError({ message: `DATASETS_FILE=${JSON.stringify(datasetsFile)} is wrong: ${mistakes.join("; ")}` })
+
+    const readFileAnew = Effect.gen(function* () {
+      if (datasetsFile === undefined) return []
+      const content = yield* Effect.tryPromise({
+        try: () => readFile(datasetsFile, "utf8"),
+        catch: (cause) => wrongFile([(cause as Error).message])
+      })
+      const { definitions, mistakes } = readDefinitions(content)
+      return mistakes.length > 0 ? yield* wrongFile(mistakes) : definitions
+    })
+
     const read = Effect.gen(function* () {
+      const definitions = yield* readFileAnew
       const connection = yield* connectSource(url)
-      const relations = yield* Effect.tryPromise({
-        try: () => connection.query<RelationRow>(datasetsStatement(exportDatasets)),
+      const { known: found, mistakes } = yield* Effect.tryPromise({
+        try: async () => {
+          const relations = await connection.query<RelationRow>(datasetsStatement(exportDatasets))
+          return refineAll(connection, relations, definitions)
+        },
         catch: toSourceError
       })
-      known = byName(relations)
+      known = found
+      if (mistakes.length > 0) return yield* wrongFile(mistakes)
     }).pipe(Effect.scoped)
 
     /** Once for each change of what may be exported. */
@@ -111,20 +90,17 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
         : Effect.logInfo(`may be exported: ${names}`)
     })
 
-    const refresh = read.pipe(
-      Effect.matchEffect({
-        onSuccess: () => tell,
-        onFailure: ({ message }) => Effect.logWarning(`what may be exported was not read: ${message}`)
-      })
-    )
-
     const hangups = yield* Queue.sliding<void>(1)
     const hangup = () => void hangups.unsafeOffer(undefined)
     yield* Effect.acquireRelease(
       Effect.sync(() => process.on("SIGHUP", hangup)),
       () => Effect.sync(() => process.off("SIGHUP", hangup))
     )
-    yield* refresh
+    yield* read.pipe(Effect.zipRight(tell), Effect.catchTag("SourceError", unread))
+    const refresh = read.pipe(
+      Effect.catchTags({ SourceError: unread, DatasetsFileError: ({ message }) => Effect.logError(message) }),
+      Effect.zipRight(Effect.suspend(() => (known ? tell : Effect.void)))
+    )
     yield* Effect.suspend(() =>
       Effect.timeoutOption(Queue.take(hangups), known ? limits.datasetsRefreshMs : limits.datasetsRetryMs)
     ).pipe(Effect.zipRight(refresh), Effect.forever, Effect.forkScoped)
@@ -145,6 +121,27 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
         return Effect.fail(new SourceError({ message, retryable: false }))
       })
 
-    return { all, find } as const
+    const asking = yield* Effect.makeSemaphore(limits.castConnections)
+    /** The filters whose values the server does not take for their columns, asked within `streamAdmissionMs`. */
+    const castFailures = <A extends ConditionOn>(conditions: ReadonlyArray<A>) =>
+      conditions.some(needsCast)
+        ? asking
+            .withPermits(1)(
+              Effect.scoped(
+                Effect.flatMap(connectSource(url), (connection) =>
+                  Effect.tryPromise({ try: () => findCastFailures(connection, conditions), catch: toSourceError })
+                )
+              )
+            )
+            .pipe(
+              Effect.timeoutFail({
+                duration: limits.streamAdmissionMs,
+                onTimeout: () =>
+                  new SourceError({ message: "Cannot check the filters: the source database is slow", retryable: true })
+              })
+            )
+        : Effect.succeed([])
+
+    return { all, find, castFailures } as const
   })
 }) {}

@@ -1,10 +1,10 @@
-import { Effect, Schedule } from "effect"
+import { Effect, Schedule, type Scope } from "effect"
 import { limits } from "../config.ts"
 import type { Connections } from "./connections.ts"
 import type { CopySource } from "./copy-source.ts"
 import { Reader } from "./open-part.ts"
-import { connectSource, type Snapshot } from "./source-connection.ts"
-import { toSourceError } from "./source-error.ts"
+import type { SourceConnection } from "./source-connection.ts"
+import { toSourceError, type SourceError } from "./source-error.ts"
 
 /**
  * Dismisses the reader when it was held up nearly all of the time, since one connection is as fast as what takes the
@@ -25,10 +25,13 @@ const reviewed = (source: CopySource, reader: Reader) => {
   )
 }
 
+/** A connection in the export's snapshot. */
+type Connect = Effect.Effect<SourceConnection, SourceError, Scope.Scope>
+
 /** One helper's time with an export: until nothing is left to do, it is wanted elsewhere, or is of no use. */
-const help = (source: CopySource, url: string, snapshot: Snapshot, wanted: () => boolean) =>
+const help = (source: CopySource, connect: Connect, wanted: () => boolean) =>
   Effect.gen(function* () {
-    const reader = new Reader(yield* connectSource(url, snapshot), wanted)
+    const reader = new Reader(yield* connect, wanted)
     const reading = Effect.tryPromise({
       try: async () => {
         await source.help(reader)
@@ -47,13 +50,13 @@ const help = (source: CopySource, url: string, snapshot: Snapshot, wanted: () =>
  * Keeps a helper at work on an export whose snapshot was exported: it comes as soon as one is to be had, and when it
  * has left, it comes back after a while. Ends with the last part.
  */
-export const assist = (source: CopySource, connections: Connections, url: string, snapshot: Snapshot) => {
+export const assist = (source: CopySource, connections: Connections, connect: Connect) => {
   // What it has let wait is its own until it is taken.
   const drained = Effect.sleep(limits.helperReviewMs).pipe(
     Effect.repeat({ until: () => source.waitingBytes < limits.readAheadBytes })
   )
   const pauses = Schedule.union(Schedule.exponential(limits.helperPauseMs), Schedule.spaced(limits.helperPauseMaxMs))
   return connections
-    .helper(help(source, url, snapshot, connections.wanted), drained)
+    .helper(help(source, connect, connections.wanted), drained)
     .pipe(Effect.repeat({ schedule: pauses, until: () => source.begunAll }))
 }

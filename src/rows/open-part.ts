@@ -62,7 +62,9 @@ export class OpenPart {
 
   constructor(
     readonly statement: string,
-    private readonly pool: BufferPool
+    private readonly pool: BufferPool,
+    /** Its lines end in CR LF. */
+    private readonly crlf: boolean
   ) {
     this.chunks = new Chunks(pool)
   }
@@ -96,6 +98,7 @@ export class OpenPart {
     let repeatedBytes = 0
     let repeatedCrc = 0
     const sink: CopySink = {
+      crlf: this.crlf,
       append: (bytes, start, end) => {
         if (isDropped()) return
         let from = start

@@ -11,8 +11,9 @@ export interface RowPlan {
   readonly parts: number
   /** Why it is one part, or how it is split. */
   readonly reason: string
-  /** Rows that the planner expects. */
+  /** Rows that the planner expects, and bytes of each in memory. */
   readonly estimatedRows: number
+  readonly rowWidth: number
 }
 
 /** A relation read in parts of `pagesPerPart` pages of its `pages`; in one part when that is undefined. */
@@ -76,8 +77,11 @@ export const planRows = (
   settings: PlanSettings
 ): RowPlan => {
   const root = explained!.Plan
-  const estimatedRows = Math.min(root["Plan Rows"], spec.total ?? Number.POSITIVE_INFINITY)
-  const onePart = (reason: string): RowPlan => ({ source: settings.source, scans: [], parts: 1, reason, estimatedRows })
+  const expected = {
+    estimatedRows: Math.min(root["Plan Rows"], spec.total ?? Number.POSITIVE_INFINITY),
+    rowWidth: root["Plan Width"]
+  }
+  const onePart = (reason: string): RowPlan => ({ source: settings.source, scans: [], parts: 1, reason, ...expected })
   if (settings.source === "cursor") return onePart("a cursor reads in one part")
   if (settings.connections === 1) return onePart("one connection")
   if (spec.total !== undefined) return onePart("a total")
@@ -105,7 +109,7 @@ export const planRows = (
     scans,
     parts,
     reason: scans.length > 1 ? "partitions and ranges of pages" : "ranges of pages",
-    estimatedRows
+    ...expected
   }
 }
 

@@ -12,8 +12,9 @@ import { Datasets } from "./datasets.ts"
 import { partsOf, planRows, type Explained, type Relation, type RowPlan } from "./plan.ts"
 import { connectSource, type SourceConnection } from "./source-connection.ts"
 import { toSourceError, type SourceError } from "./source-error.ts"
-import { copyStatement, quoteStatement, selectStatement } from "./statement.ts"
-import { checkUnchanged } from "./unchanged.ts"
+import { copyStatement, quoteStatement, selectStatement, shapeOf } from "./statement.ts"
+import { checkColumns, checkUnchanged } from "./unchanged.ts"
+import { Utf16Rows } from "./utf16-rows.ts"
 
 /** The COPY statements of a plan's parts. */
 const copyStatements = async (
@@ -43,7 +44,8 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
       helpers: Math.floor(streamLookahead / limits.helperBytes)
     })
 
-    const plan = async (connection: SourceConnection, spec: ExportSpec, dataset: Dataset): Promise<RowPlan> => {
+    const planOn = async (connection: SourceConnection, spec: ExportSpec, dataset: Dataset): Promise<RowPlan> => {
+      checkColumns(spec, dataset)
       const { text, values } = selectStatement(spec, dataset)
       const [explained] = await connection.query<Explained>({ text: `explain (format json) ${text}`, values })
       await checkUnchanged(connection, spec, dataset)
@@ -56,33 +58,37 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
       })
     }
 
-    const start = (spec: ExportSpec) =>
+    /** A connection for the spec, and how it is read there. */
+    const begin = (spec: ExportSpec) =>
       Effect.gen(function* () {
         const dataset = yield* datasets.find(spec.dataset)
-        const connection = yield* connectSource(url)
-        const rowPlan = yield* attempt(() => plan(connection, spec, dataset))
-        const { source, parts, reason, estimatedRows } = rowPlan
+        const { timezone } = spec.format
+        const connection = yield* connectSource(url, { timezone })
+        return { dataset, connection, plan: yield* attempt(() => planOn(connection, spec, dataset)) }
+      })
+
+    const start = (spec: ExportSpec) =>
+      Effect.gen(function* () {
+        const { dataset, connection, plan } = yield* begin(spec)
+        const { source, parts, reason, estimatedRows } = plan
         yield* Effect.logInfo("export planned").pipe(Effect.annotateLogs({ source, parts, reason, estimatedRows }))
+        const shape = shapeOf(spec, dataset)
         if (source === "cursor") {
-          return new CursorSource(
-            connection,
-            spec,
-            { statement: selectStatement(spec, dataset), estimatedRows },
-            batchSize,
-            chunkSize
-          )
+          const statement = selectStatement(spec, dataset)
+          return new CursorSource(connection, shape, { statement, estimatedRows }, batchSize, chunkSize)
         }
-        const statements = yield* attempt(() => copyStatements(connection, spec, dataset, rowPlan))
+        const statements = yield* attempt(() => copyStatements(connection, spec, dataset, plan))
         const helpers = Math.min(exportParallelism, parts) - 1
         // Before the first part is asked for: its answer would come after that.
         const snapshot = helpers > 0 ? yield* attempt(() => connection.exportSnapshot()) : undefined
-        const rows = new CopySource(connection, spec, statements, estimatedRows, chunkSize, helpers * limits.helperBytes)
+        const rows = new CopySource(connection, shape, statements, estimatedRows, chunkSize, helpers * limits.helperBytes)
         if (snapshot) {
-          const assistants = Array.from({ length: helpers }, () => assist(rows, connections, url, snapshot))
+          const connect = connectSource(url, { snapshot, timezone: spec.format.timezone })
+          const assistants = Array.from({ length: helpers }, () => assist(rows, connections, connect))
           yield* Effect.forkScoped(Effect.all(assistants, { concurrency: "unbounded" }))
         }
         return rows
-      })
+      }).pipe(Effect.map((rows): ByteRows => (spec.format.encoding === "utf-16le" ? new Utf16Rows(rows) : rows)))
 
     /** Waits for a connection as long as it takes. The scope owns the connection. */
     const open = (spec: ExportSpec): Effect.Effect<ByteRows, SourceError, Scope.Scope> =>
@@ -92,9 +98,13 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
     const openNow = (spec: ExportSpec): Effect.Effect<ByteRows, SourceError | SourceBusy, Scope.Scope> =>
       connections.leadNow.pipe(Effect.zipRight(start(spec)))
 
+    /** How an export would be read, found out within `streamAdmissionMs`. */
+    const plan = (spec: ExportSpec): Effect.Effect<RowPlan, SourceError | SourceBusy> =>
+      Effect.scoped(connections.leadNow.pipe(Effect.zipRight(begin(spec)))).pipe(Effect.map((begun) => begun.plan))
+
     /** Succeeds when the source answers; beside the bound, so that a busy service is not an unready one. */
     const check = Effect.scoped(connectSource(url)).pipe(Effect.asVoid)
 
-    return { open, openNow, check } as const
+    return { open, openNow, plan, check } as const
   })
 }) {}

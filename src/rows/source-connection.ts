@@ -43,6 +43,12 @@ export interface Snapshot {
   readonly server: string
 }
 
+interface Session {
+  readonly snapshot?: Snapshot | undefined
+  /** UTC, unless another is named. */
+  readonly timezone?: string
+}
+
 /** Which server answers. */
 const SERVER = "pg_postmaster_start_time()::text as server"
 
@@ -100,8 +106,11 @@ export class SourceConnection {
     return this.#stream
   }
 
-  /** Opens the session and its read-only snapshot: a new one, or the one that another connection has exported. */
-  async begin(snapshot?: Snapshot): Promise<void> {
+  /**
+   * Opens the session and its read-only snapshot: a new one, or the one that another connection has exported. Times are
+   * told, and read, in `timezone`.
+   */
+  async begin({ snapshot, timezone }: Session): Promise<void> {
     await this.#wait(() => this.#ready)
     // Not on every server: since PostgreSQL 14 (without it a computing query ends with its next row), and 17.
     for (const setting of [`client_connection_check_interval = ${limits.sourceCheckMs}`, "transaction_timeout = 0"]) {
@@ -110,6 +119,8 @@ export class SourceConnection {
       })
     }
     await this.#wait(() => this.#sql.unsafe("begin isolation level repeatable read read only"))
+    if (timezone !== undefined && timezone !== parameters.TimeZone)
+      await this.query({ text: "select set_config('TimeZone', $1, true)", values: [timezone] })
     if (snapshot === undefined) return
     await this.#wait(() => this.#sql.unsafe(`set transaction snapshot '${snapshot.name}'`))
     // Behind one address there may be several servers, and each of them may have a snapshot of this name.
@@ -221,13 +232,13 @@ export class SourceConnection {
 }
 
 /** A connection with an open snapshot, destroyed when the scope closes. */
-export const connectSource = (url: string, snapshot?: Snapshot): Effect.Effect<SourceConnection, SourceError, Scope.Scope> =>
+export const connectSource = (url: string, session: Session = {}): Effect.Effect<SourceConnection, SourceError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => new SourceConnection(url)),
     (connection) => Effect.sync(() => connection.destroy())
   ).pipe(
     Effect.tap((connection) =>
-      Effect.tryPromise({ try: () => connection.begin(snapshot), catch: toSourceError }).pipe(
+      Effect.tryPromise({ try: () => connection.begin(session), catch: toSourceError }).pipe(
         Effect.timeoutFail({
           duration: limits.sourceConnectMs,
           onTimeout: () =>

@@ -1,5 +1,9 @@
-import type { Dataset } from "../datasets/dataset.ts"
+import type { Condition, Operator } from "../datasets/conditions.ts"
+import { isText, type Column, type ConditionOn, type Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
+import type { CsvShape } from "./byte-rows.ts"
+import { identifier, literal, relationName } from "./identifier.ts"
+import { headerCell, selectItem } from "./select-list.ts"
 
 /** SQL with its bound values, all as text: the server casts them. */
 export interface Statement {
@@ -14,28 +18,60 @@ export interface Part {
   readonly pages?: { readonly from: number; readonly to: number | undefined }
 }
 
-const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`
-/** Of characters of the dialect, which are checked; a request's values are never written this way. */
-const literal = (text: string) => `'${text.replaceAll("'", "''")}'`
-
-export const relationName = ({ schema, table }: { schema: string; table: string }) => `${identifier(schema)}.${identifier(table)}`
-
 const pageConditions = ({ pages }: Part) => [
   ...(pages ? [`ctid >= '(${pages.from},0)'`] : []),
   ...(pages?.to !== undefined ? [`ctid < '(${pages.to},0)'`] : [])
 ]
 
+const SQL_OPERATORS: Readonly<Record<Exclude<Operator, "in" | "is">, string>> = {
+  eq: "=",
+  neq: "<>",
+  gt: ">",
+  gte: ">=",
+  lt: "<",
+  lte: "<=",
+  like: "like",
+  ilike: "ilike",
+  isdistinct: "is distinct from"
+}
+
+/** Of a request's text: `bind` tells how a value is written, and the server casts it. */
+const conditionSql = ({ operator, not, values }: Condition, on: Column, bind: (value: string) => string): string => {
+  const column = identifier(on.name)
+  const written = () => values.map((value) => `${bind(value)}::text::${on.base}`)
+  const sql =
+    operator === "is"
+      ? `${column} is ${values[0]!.replace("_", " ")}`
+      : operator === "in"
+        ? `${column} in (${written().join(", ")})`
+        : operator === "like" || operator === "ilike"
+          ? `${column} ${operator} ${bind(values[0]!)}::text`
+          : `${column} ${SQL_OPERATORS[operator]} ${written()[0]}`
+  return not ? `not (${sql})` : sql
+}
+
+/** The column of that name. Specs are checked against the dataset before they come here. */
+const columnOf = (dataset: Dataset, name: string): Column => {
+  const column = dataset.columns.find((one) => one.name === name)
+  if (!column) throw new Error(`${dataset.name} has no column ${name}`)
+  return column
+}
+
 /** The query of an export, or of a part of it. Identifiers come from the dataset and the catalog; `bind` tells how the nth value is written. */
 const queryOf = (spec: ExportSpec, dataset: Dataset, bind: (value: string) => string, part?: Part): string => {
-  const filters = Object.entries(dataset.parameters).flatMap(([name, { column, operator, type }]) => {
-    const value = spec.filters[name as keyof ExportSpec["filters"]]
-    return value === undefined ? [] : [`${identifier(column)} ${operator} ${bind(value)}::text::${type}`]
-  })
-  const conditions = [...filters, ...(part ? pageConditions(part) : [])]
+  const conditions = [
+    ...dataset.conditions.map(({ condition, on }) => conditionSql(condition, on, bind)),
+    ...spec.conditions.map((condition) => conditionSql(condition, columnOf(dataset, condition.column), bind)),
+    ...(part ? pageConditions(part) : [])
+  ]
+  const order = spec.order.map(
+    ({ column, descending }) => identifier(columnOf(dataset, column).name) + (descending ? " desc" : "")
+  )
   return [
-    `select ${spec.columns.map(identifier).join(", ")}`,
+    `select ${spec.columns.map(({ name }) => selectItem(columnOf(dataset, name), spec.format)).join(", ")}`,
     part ? `from only ${relationName(part)}` : `from ${relationName(dataset)}`,
     ...(conditions.length > 0 ? [`where ${conditions.join(" and ")}`] : []),
+    ...(order.length > 0 ? [`order by ${order.join(", ")}`] : []),
     ...(spec.total !== undefined ? [`limit ${bind(String(spec.total))}::text::bigint`] : [])
   ].join(" ")
 }
@@ -52,10 +88,35 @@ export const quoteStatement = ({ values }: Statement): Statement => ({
   values
 })
 
+/** Asks whether the server can cast the values of a condition: it answers, or fails. */
+export const castStatement = ({ condition: { values }, on }: ConditionOn): Statement => ({
+  text: `select ${values.map((_, index) => `$${index + 1}::text::${on.base} is null`).join(", ")}`,
+  values
+})
+
+/** COPY's options for a format; its columns are named as the query's are. */
+const copyOptions = ({ columns, format }: ExportSpec, dataset: Dataset): string => {
+  const quote = literal(format.quote)
+  const texts = columns.filter(({ name }) => isText(columnOf(dataset, name)))
+  const forced =
+    format.quoting === "all" ? "*" : format.quoting === "text" ? texts.map(({ name }) => identifier(name)).join(", ") : ""
+  return [
+    `format csv, delimiter ${literal(format.delimiter)}, quote ${quote}, escape ${quote}`,
+    ...(format.null === "" ? [] : [`null ${literal(format.null)}`]),
+    ...(forced === "" ? [] : [forced === "*" ? "force_quote *" : `force_quote (${forced})`])
+  ].join(", ")
+}
+
 /** The COPY of an export, or of a part of it, without a header; `literals` are the row that `quoteStatement` answered. */
 export const copyStatement = (spec: ExportSpec, dataset: Dataset, literals: ReadonlyArray<string>, part?: Part): string => {
   let bound = 0
-  const quote = literal(spec.quote)
-  const options = `format csv, delimiter ${literal(spec.delimiter)}, quote ${quote}, escape ${quote}`
-  return `copy (${queryOf(spec, dataset, () => literals[bound++]!, part)}) to stdout (${options})`
+  return `copy (${queryOf(spec, dataset, () => literals[bound++]!, part)}) to stdout (${copyOptions(spec, dataset)})`
 }
+
+/** How the bytes of an export are written. */
+export const shapeOf = ({ columns, format }: ExportSpec, dataset: Dataset): CsvShape => ({
+  dialect: format,
+  bom: format.bom,
+  texts: columns.map(({ name }) => isText(columnOf(dataset, name))),
+  header: format.header === "none" ? undefined : columns.map(({ name, label = name }) => headerCell(label, format))
+})

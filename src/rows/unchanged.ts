@@ -2,7 +2,8 @@ import type { Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { SourceConnection } from "./source-connection.ts"
 import { SourceError } from "./source-error.ts"
-import { relationName, type Statement } from "./statement.ts"
+import { relationName } from "./identifier.ts"
+import type { Statement } from "./statement.ts"
 
 interface Found {
   readonly columns: Readonly<Record<string, string>> | null
@@ -36,11 +37,20 @@ export const checkUnchanged = async (connection: SourceConnection, spec: ExportS
     const message = `Cannot read ${dataset.name}: the table ${rewritten} was rewritten just now`
     throw new SourceError({ message, retryable: true })
   }
-  for (const [at, then] of (spec.types ?? []).entries()) {
-    const column = spec.columns[at]!
-    const now = columns?.[column]
-    if (now === then) continue
-    const change = now === undefined ? "is gone" : `is ${now} now, and was ${then} when the export was asked for`
-    throw new SourceError({ message: `Cannot export ${dataset.name}: its column ${column} ${change}`, retryable: false })
+  for (const { name, type } of spec.columns) {
+    const now = columns?.[name]
+    if (now !== type) throw isOther(dataset, name, now === undefined ? GONE : changedType(now, type))
   }
+}
+
+const GONE = "is gone"
+const changedType = (now: string, then: string) => `is ${now} now, and was ${then} when the export was asked for`
+const isOther = ({ name }: Dataset, column: string, change: string) =>
+  new SourceError({ message: `Cannot export ${name}: its column ${column} ${change}`, retryable: false })
+
+/** Fails when the dataset does not have a column any more, or hides it now, that the export names. */
+export const checkColumns = (spec: ExportSpec, dataset: Dataset): void => {
+  const named = [...spec.columns.map(({ name }) => name), ...[...spec.conditions, ...spec.order].map(({ column }) => column)]
+  const gone = named.find((name) => dataset.columns.every((column) => column.name !== name))
+  if (gone !== undefined) throw isOther(dataset, gone, GONE)
 }

@@ -31,14 +31,17 @@ const encodeRow = (encoder: CsvEncoder, row: Row, place = 0) => {
   bytes.fill(0xa5)
 }
 
+const isText = (column: number) => column % 2 === 1
+
 /** What stands in the file for each value, its delimiter or line end included: COPY's rules, on strings. */
-const naivePieces = (rows: ReadonlyArray<Row>, { delimiter, quote }: Dialect): Array<string> =>
-  rows.flatMap((row) =>
+const naivePieces = (rows: ReadonlyArray<Row>, { delimiter, quote, quoting, newline, ...dialect }: Dialect): Array<string> =>
+  rows.flatMap((row, line) =>
     row.map((value, column) => {
       const special = [delimiter, quote, "\n", "\r"].some((character) => value?.includes(character))
-      const quoted = value === "" || special || (row.length === 1 && value === "\\.")
-      const text = value === null ? "" : quoted ? quote + value.split(quote).join(quote + quote) + quote : value
-      return (column > 0 ? delimiter : "") + text + (column === row.length - 1 ? "\n" : "")
+      const forced = quoting === "all" || (quoting === "text" && (line === 0 || isText(column)))
+      const quoted = forced || value === dialect.null || special || (row.length === 1 && value === "\\.")
+      const text = value === null ? dialect.null : quoted ? quote + value.split(quote).join(quote + quote) + quote : value
+      return (column > 0 ? delimiter : "") + text + (column === row.length - 1 ? (newline === "crlf" ? "\r\n" : "\n") : "")
     })
   )
 
@@ -53,7 +56,11 @@ interface Consumer {
 /** The chunks of header and rows, as a consumer sees them that reads late, recycles each, and spoils it before. */
 const chunksOf = ([header, ...rows]: ReadonlyArray<Row>, dialect: Dialect, { chunkSize, batches, held }: Consumer) => {
   const chunks = new Chunks(new BufferPool(chunkSize))
-  const encoder = new CsvEncoder(dialect, chunks)
+  const encoder = new CsvEncoder(
+    dialect,
+    chunks,
+    header!.map((_, column) => isText(column))
+  )
   const taken: Array<Buffer> = []
   const waiting: Array<Uint8Array> = []
   const consume = (keep: number) => {
@@ -207,7 +214,7 @@ describe("a value", () => {
           ["a,b", 'c"d'],
           ["e;f", "g'h"]
         ],
-        { delimiter: ";", quote: "'" }
+        { ...defaultDialect, delimiter: ";", quote: "'" }
       )
     ).toBe("a,b;c\"d\n'e;f';'g''h'\n")
   })

@@ -96,6 +96,7 @@ describe("what is named", () => {
   })
 
   test("is described as the catalog has it", async () => {
+    const compared = ["eq", "neq", "gt", "gte", "lt", "lte", "in", "isdistinct", "is"]
     expect(await json("/api/v1/datasets/reporting.orders")).toEqual({
       name: "reporting.orders",
       kind: "table",
@@ -103,11 +104,20 @@ describe("what is named", () => {
       estimatedRows: 1000,
       estimatedBytes: expect.any(Number),
       columns: [
-        { name: "id", type: "integer", nullable: false, comment: null },
-        { name: "total", type: "numeric(10,2)", nullable: true, comment: "With tax" },
-        { name: "note, or not", type: "text", nullable: true, comment: null }
+        { name: "id", type: "integer", nullable: false, comment: null, label: "id", operators: compared },
+        { name: "total", type: "numeric(10,2)", nullable: true, comment: "With tax", label: "total", operators: compared },
+        {
+          name: "note, or not",
+          type: "text",
+          nullable: true,
+          comment: null,
+          label: "note, or not",
+          operators: [...compared.slice(0, -1), "like", "ilike", "is"]
+        }
       ],
       key: ["id"],
+      order: [],
+      maxRows: null,
       parameters: [],
       links: {
         self: "/api/v1/datasets/reporting.orders",
@@ -137,16 +147,18 @@ describe("what is named", () => {
 
   test("has columns and parameters of its own, in a query and in a body", async () => {
     const columns = { field: "columns", detail: 'has the unknown column "email"; known are id, total, note, or not' }
-    const parameter = {
-      field: "country_code",
-      detail: "is not a parameter; allowed are columns, delimiter, quoteChar, total, limit, dataset"
-    }
+    const allowed = [
+      "is not a parameter; allowed are columns, dataset, order_by, total, limit, profile, delimiter, quoteChar, quote, null",
+      "newline, bom, header, formulas, timezone, datetime, boolean, binary, decimal"
+    ].join(", ")
+    const columnsToo = "; columns that may be filtered are id, total, note, or not"
+    const parameter = { field: "country_code", detail: allowed + columnsToo }
     const path = `${service.url}/exports/csv`
     expect(await refused(fetch(`${path}?dataset=reporting.orders&columns=id,email`))).toEqual([400, columns])
     expect(await refused(fetch(`${path}?dataset=reporting.orders&country_code=US`, { method: "POST" }))).toEqual([400, parameter])
     for (const [wrong, error] of [
       [{ columns: ["email"] }, columns],
-      [{ country_code: "US" }, parameter]
+      [{ country_code: "US" }, { ...parameter, detail: allowed.replace("decimal", "decimal, where") }]
     ] as const) {
       const body = JSON.stringify({ dataset: "reporting.orders", ...wrong })
       expect(await refused(fetch(path, { method: "POST", body }))).toEqual([400, error])

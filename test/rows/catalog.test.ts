@@ -2,13 +2,12 @@
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Effect } from "effect"
 import { limits } from "../../src/config.ts"
-import { defaultDialect } from "../../src/csv/dialect.ts"
 import type { ExportSpec } from "../../src/exports/export-spec.ts"
 import { relationsStatement } from "../../src/rows/catalog.ts"
 import { partsOf, planRows, type Explained, type Relation } from "../../src/rows/plan.ts"
 import { connectSource, type SourceConnection } from "../../src/rows/source-connection.ts"
 import { copyStatement, quoteStatement, selectStatement } from "../../src/rows/statement.ts"
-import { userColumns, usersDataset } from "../support/datasets.ts"
+import { specOf, userColumns, usersDataset } from "../support/datasets.ts"
 import { connect, freshDatabase, USERS } from "../support/shared.ts"
 
 setDefaultTimeout(60_000)
@@ -22,7 +21,11 @@ beforeAll(async () => {
   await sql.end()
 })
 
-interface Reading extends Partial<ExportSpec> {
+interface Reading {
+  /** The request's parameters. */
+  readonly parameters?: Readonly<Record<string, string>>
+  /** Filters on its columns. */
+  readonly filters?: ReadonlyArray<readonly [column: string, filter: string]>
   /** Who reads; else the owner. */
   readonly role?: typeof READER
   readonly partBytes?: number
@@ -34,30 +37,30 @@ interface Reading extends Partial<ExportSpec> {
 const copied = async (connection: SourceConnection, text: string): Promise<Buffer> => {
   const pieces: Array<Buffer> = []
   const append = (bytes: Buffer, start: number, end: number) => pieces.push(Buffer.from(bytes.subarray(start, end)))
-  await connection.copy(text, { append, arrived: () => {} })
+  await connection.copy(text, { crlf: false, append, arrived: () => {} })
   return Buffer.concat(pieces)
 }
 
 const quoted = (value: string) => `$sql$${value}$sql$`
 /** One COPY of an export, in the words of somebody else. */
-const oracle = ({ columns, filters, total, delimiter, quote }: ExportSpec) => {
-  const { min_ltv, ...equal } = filters
-  const conditions = Object.entries(equal).map(([column, value]) => `${column} = ${quoted(value!)}`)
-  if (min_ltv !== undefined) conditions.push(`lifetime_value >= ${min_ltv}`)
-  const where = conditions.length > 0 ? `where ${conditions.join(" and ")}` : ""
-  return `copy (select ${columns.join()} from public.users ${where} limit ${total ?? "all"})
-    to stdout (format csv, delimiter ${quoted(delimiter)}, quote ${quoted(quote)}, escape ${quoted(quote)})`
+const oracle = ({ columns, conditions, total, format }: ExportSpec) => {
+  const compared = conditions.map(
+    ({ column, operator, values: [value] }) => `${column} ${operator === "eq" ? "=" : ">="} ${quoted(value!)}`
+  )
+  const where = compared.length > 0 ? `where ${compared.join(" and ")}` : ""
+  return `copy (select ${columns.map(({ name }) => name).join()} from public.users ${where} limit ${total ?? "all"})
+    to stdout (format csv, delimiter ${quoted(format.delimiter)}, quote ${quoted(format.quote)}, escape ${quoted(format.quote)})`
 }
 
 /** Plans and reads an export as RowSource does it, a part here and a part there on two connections of one snapshot. */
 const readOn = (url: string, meanwhile: () => Promise<unknown>, reading: Reading) =>
   Effect.gen(function* () {
     const lead = yield* connectSource(url)
-    const helper = yield* connectSource(url, yield* Effect.promise(() => lead.exportSnapshot()))
+    const helper = yield* connectSource(url, { snapshot: yield* Effect.promise(() => lead.exportSnapshot()) })
     return yield* Effect.promise(async () => {
       await meanwhile()
-      const { partBytes = 64 * KIB, partPages = limits.partPages, ...change } = reading
-      const spec: ExportSpec = { dataset: "users", filters: {}, columns: userColumns, ...defaultDialect, ...change }
+      const { partBytes = 64 * KIB, partPages = limits.partPages, parameters, filters } = reading
+      const spec = specOf(parameters, usersDataset, filters)
       const statement = selectStatement(spec, usersDataset)
       const [explained] = await lead.query<Explained>({ ...statement, text: `explain (format json) ${statement.text}` })
       const relations = await lead.query<Relation>(relationsStatement(usersDataset))
@@ -157,7 +160,7 @@ const partlyForeign = (url: URL) =>
 const otherRows = (table: string) => `public.${table} shows other rows by itself`
 
 describe("in one part is read", () => {
-  const usOnly = { filters: { country_code: "US" } }
+  const usOnly = { parameters: { country_code: "US" } }
   test.each<readonly [string, Setup, Reading, string]>([
     ["a view", viewOf("view"), {}, "the plan is a Seq Scan"],
     ["a foreign table", foreign, {}, "public.users is foreign"],
@@ -175,7 +178,7 @@ describe("in one part is read", () => {
     ["partitions of one name", namesakes, {}, "the plan is an Append"],
     ["a table of another access method", heap2, {}, "the plan is a Seq Scan"],
     ["what an index finds", "", usOnly, "the plan is a Bitmap Heap Scan"],
-    ["a total", noIndexes, { ...usOnly, total: 7 }, "a total"],
+    ["a total", noIndexes, { parameters: { ...usOnly.parameters, total: "7" } }, "a total"],
     ["what makes less than three parts", "", { partBytes: 3 << 20 }, "small"]
   ])("%s", async (_, setup, reading, reason) => {
     const { plan, parts, rows } = await read(setup, reading)
@@ -193,17 +196,17 @@ describe("in one part is read", () => {
   })
 })
 
-const premium = { filters: { subscription_tier: "premium" } }
-const everyFilter = { filters: { country_code: "US", subscription_tier: "premium", min_ltv: "1234.50" } }
+const premium = { parameters: { subscription_tier: "premium" } }
+const everyFilter = { parameters: { country_code: "US", subscription_tier: "premium", min_ltv: "1234.50" } }
 
 describe("in parts is read", () => {
-  const ukOnly = { filters: { country_code: "UK" } }
+  const ukOnly = { parameters: { country_code: "UK" } }
   test.each<readonly [string, Setup, Reading, ReadonlyArray<string>]>([
     ["a table", "", { partBytes: limits.partBytes }, ["users"]],
     ["a table by the page", "", { partPages: 1 }, ["users"]],
     ["a table without its indexes", noIndexes, premium, ["users"]],
     ["a table with every filter", noIndexes, { ...everyFilter, partPages: 9 }, ["users"]],
-    ["other columns in another dialect", "", { columns: ["email", "id"], delimiter: "'", quote: "\\" }, ["users"]],
+    ["other columns in another dialect", "", { parameters: { columns: "email,id", delimiter: "'", quoteChar: "\\" } }, ["users"]],
     ["an unlogged table", "alter table public.users set unlogged", {}, ["users"]],
     ["a materialized view", viewOf("materialized view"), {}, ["users"]],
     ["a partition", oneOfAll, {}, ["users"]],
@@ -218,7 +221,7 @@ describe("in parts is read", () => {
     [
       "partitions, whole the one with an index",
       indexed,
-      { filters: { min_ltv: "9800" }, partPages: 10 },
+      { parameters: { min_ltv: "9800" }, partPages: 10 },
       ["de", "uk whole", "us"]
     ]
   ])("%s", async (_, setup, reading, scans) => {
@@ -264,7 +267,11 @@ test.each([
   [", where strings are not standard", withHostile + oldStrings]
 ])("a filter finds exactly its value, whatever that is%s", async (_, setup) => {
   for (const [at, subscription_tier] of hostile.entries()) {
-    const { plan, whole } = await read(setup, { columns: ["id"], filters: { subscription_tier }, partPages: 100 })
+    const { plan, whole } = await read(setup, {
+      parameters: { columns: "id" },
+      filters: [["subscription_tier", `eq.${subscription_tier}`]],
+      partPages: 100
+    })
     expect([plan.parts, whole.toString()]).toEqual([7, `${-1 - at}\n`])
   }
 })
@@ -283,7 +290,7 @@ describe("what is not what it looks like:", () => {
     ["a view of tables that have its name", unionOfNamesakes, {}],
     ["a partition in a schema that the role may not use", hidden, { role }],
     ["a table of which the role may read columns alone", someColumns, { role }],
-    ["the dialect of a backslash where strings are not standard", oldStrings, { delimiter: "\\" }]
+    ["the dialect of a backslash where strings are not standard", oldStrings, { parameters: { delimiter: "\\" } }]
   ])("%s", async (_, setup, reading) => {
     await read(setup, reading)
   })

@@ -4,6 +4,7 @@ import { Effect, Fiber } from "effect"
 import { limits } from "../../src/config.ts"
 import { makeConnections } from "../../src/rows/connections.ts"
 import { assist } from "../../src/rows/helpers.ts"
+import { connectSource } from "../../src/rows/source-connection.ts"
 import { until } from "../support/until.ts"
 import { begin, HUGE } from "./parts.ts"
 import { failureOf, inTime, isBlocked, isIdle, isSleeping, rejection, useSource } from "./source-fixture.ts"
@@ -120,7 +121,7 @@ describe("a helper whose part does not end", () => {
     await using lead = await openLead()
     const { source, isWhole } = begin(lead, [], { rows: 1000, gate: 500 }, { rows: 1000, gate: 300 })
     const connections = await Effect.runPromise(makeConnections({ connections: 1, jobs: 0, helpers: 1 }))
-    const assisting = Effect.runFork(assist(source, connections, url(), lead.snapshot))
+    const assisting = Effect.runFork(assist(source, connections, connectSource(url(), { snapshot: lead.snapshot })))
     // So much that the lead is not held up before its gate.
     const before = await take(source, 400_000)
     await until("both to have read up to their gates", () => source.rows > 700)

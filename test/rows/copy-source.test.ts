@@ -10,7 +10,6 @@ import { framesThat } from "./frames.ts"
 import { numberedParts } from "./parts.ts"
 import { copyOf, failureOf, rejection, statement, useSource } from "./source-fixture.ts"
 import {
-  copyOptions,
   copyOut,
   createEveryType,
   createTextTable,
@@ -19,9 +18,11 @@ import {
   property,
   rest,
   rowsOfTable,
+  shapeOf,
   sizes,
   tables,
-  take
+  take,
+  writeOptions
 } from "./tables.ts"
 
 setDefaultTimeout(60_000)
@@ -52,14 +53,16 @@ const manners = fc.record({
   waits: fc.array(fc.constantFrom(0, 0, 3, 10), { minLength: 10, maxLength: 10 })
 })
 
-const copyStatement = (query: string, dialect: Dialect = defaultDialect) => `copy (${query}) to stdout (${copyOptions(dialect)})`
+const copyStatement = (query: string, dialect: Dialect = defaultDialect, columns: ReadonlyArray<string> = []) =>
+  `copy (${query}) to stdout (${writeOptions(dialect, columns)})`
 
 /** The COPY statements of a query without conditions, a range of pages each. */
 const partStatements = async (
   query: string,
   table: string,
   { cuts, waits }: Pick<Manner, "cuts" | "waits">,
-  dialect: Dialect = defaultDialect
+  dialect: Dialect = defaultDialect,
+  columns: ReadonlyArray<string> = []
 ) => {
   const [size] = await sql().unsafe<[{ pages: number }]>(`select (pg_relation_size('${table}') / 8192)::int as pages`)
   const bounds = cuts.map((cut) => Math.round(cut * (size.pages + 1))).toSorted((a, b) => a - b)
@@ -70,16 +73,28 @@ const partStatements = async (
       // Once a part, before its first row.
       `(select pg_sleep(${(waits[at] ?? 0) / 1000})) is not null`
     ]
-    return copyStatement(`${query} where ${conditions.join(" and ")}`, dialect)
+    return copyStatement(`${query} where ${conditions.join(" and ")}`, dialect, columns)
   })
 }
 
 /** Reads a table by COPY, with helpers that are there from the beginning. */
-const copied = async (shape: Shape, query: string, table: string, { chunkSize, helpers, ...manner }: Manner) => {
-  const statements = await partStatements(query, table, manner, shape)
+const copied = async (
+  { columns, ...dialect }: Shape,
+  query: string,
+  table: string,
+  { chunkSize, helpers, ...manner }: Manner
+) => {
+  const statements = await partStatements(query, table, manner, dialect, columns)
   await using lead = await openLead()
   const helping = await Promise.all(helpers.map(() => lead.helper()))
-  const source = new CopySource(lead.connection, shape, statements.values(), 0, chunkSize, helpers.length * limits.helperBytes)
+  const source = new CopySource(
+    lead.connection,
+    shapeOf(columns, dialect),
+    statements.values(),
+    0,
+    chunkSize,
+    helpers.length * limits.helperBytes
+  )
   const ends = helping.map(({ help }, at) => {
     let looks = helpers[at]!
     return help(source, () => looks-- <= 0)
@@ -89,10 +104,10 @@ const copied = async (shape: Shape, query: string, table: string, { chunkSize, h
   return { file, rows: source.rows }
 }
 
-const byCursor = async (shape: Shape, query: string, batchSize: number, chunkSize: number) => {
+const byCursor = async ({ columns, ...dialect }: Shape, query: string, batchSize: number, chunkSize: number) => {
   await using session = await open()
   const plan = { statement: statement(query), estimatedRows: 0 }
-  const source = new CursorSource(session.connection, shape, plan, batchSize, chunkSize)
+  const source = new CursorSource(session.connection, shapeOf(columns, dialect), plan, batchSize, chunkSize)
   return { file: await rest(source), rows: source.rows }
 }
 
@@ -134,14 +149,7 @@ describe("the file", () => {
     const before = await copyOut(url(), query)
     const statements = await partStatements(query, "changing", { cuts: [0.1, 0.2, 0.3, 0.5, 0.8], waits: [] })
     await using lead = await openLead()
-    const source = new CopySource(
-      lead.connection,
-      { ...defaultDialect, columns: ["n", "state"] },
-      statements.values(),
-      0,
-      1024,
-      0
-    )
+    const source = new CopySource(lead.connection, shapeOf(["n", "state"]), statements.values(), 0, 1024, 0)
     const first = Buffer.from((await source.next())!)
     await sql().unsafe(
       "update changing set state = 'after'; delete from changing where n % 2 = 0; insert into changing values (0, 'new')"
@@ -181,7 +189,7 @@ const lostByHelper = async (row: number, parts: ReadonlyArray<string>) => {
   const relayed = await swallowing(row)
   const lead = await openLead()
   const helper = await lead.helper(relayed.target)
-  const shape = { ...defaultDialect, columns: ["n"] }
+  const shape = shapeOf(["n"])
   const source = new CopySource(lead.connection, shape, parts.map((part) => copyStatement(part)).values(), 0, 1024, 0)
   const failed = rejection(helper.help(source))
   return { source, failed, [Symbol.asyncDispose]: () => lead.close().then(() => relayed[Symbol.dispose]()) }

@@ -8,7 +8,7 @@ import { frameOf } from "./frames.ts"
 const rethrow = (cause: unknown) => {
   throw cause
 }
-const ignoring: CopySink = { append: () => {}, arrived: () => {} }
+const ignoring: CopySink = { crlf: false, append: () => {}, arrived: () => {} }
 
 const payloads = fc.oneof(
   fc.constant(new Uint8Array()),
@@ -38,6 +38,7 @@ test("rows go to their COPY's sink, other messages whole to the listeners, all i
       // All of them were sent before the first answer comes.
       const begun = copies.map((_, number) =>
         expectCopy({
+          crlf: false,
           append: (bytes, start, end) => (rows[number] = Buffer.concat([rows[number]!, bytes.subarray(start, end)])),
           arrived: (count) => (arrived[number] = count)
         })

@@ -17,6 +17,7 @@ import {
   property,
   rest,
   rowsOfTable,
+  shapeOf,
   sizes,
   tables
 } from "./tables.ts"
@@ -36,12 +37,12 @@ const usual = { ...defaultDialect, batchSize: 1000, chunkSize: 65_536 }
 
 /** Opens the query, lets `work` read it, and closes it. */
 const reading = async <A>(
-  { query, batchSize, chunkSize, ...shape }: Reading,
+  { query, batchSize, chunkSize, columns, ...dialect }: Reading,
   work: (rows: CursorSource) => Promise<A>
 ): Promise<A> => {
   await using session = await open()
   const plan = { statement: statement(query), estimatedRows: 0 }
-  return await work(new CursorSource(session.connection, shape, plan, batchSize, chunkSize))
+  return await work(new CursorSource(session.connection, shapeOf(columns, dialect), plan, batchSize, chunkSize))
 }
 const wholeFile = (what: Reading) => reading(what, (rows) => rest(rows, what))
 

@@ -1,10 +1,9 @@
 /** Parts of a file of numbered rows, read by a lead and its helpers. */
 import { expect } from "bun:test"
 import { limits } from "../../src/config.ts"
-import { defaultDialect } from "../../src/csv/dialect.ts"
 import { CopySource } from "../../src/rows/copy-source.ts"
 import type { Helper, Lead } from "./source-fixture.ts"
-import { rest } from "./tables.ts"
+import { rest, shapeOf } from "./tables.ts"
 
 /** A part of rows of 1 kB: how many, and before which of them there is the gate with the part's number. */
 interface Part {
@@ -30,7 +29,7 @@ export const numberedParts = (parts: ReadonlyArray<Part>) => {
 export const HUGE = 40_000
 export const sourceOf = (lead: Lead, helpers: ReadonlyArray<unknown>, statements: ReadonlyArray<string>) => {
   const lookAhead = helpers.length * limits.helperBytes
-  return new CopySource(lead.connection, { ...defaultDialect, columns: ["n"] }, statements.values(), 0, 16_384, lookAhead)
+  return new CopySource(lead.connection, shapeOf(["n"]), statements.values(), 0, 16_384, lookAhead)
 }
 
 /** Reads parts, the first by the lead, the next by the first helper, and so on. */

@@ -3,14 +3,15 @@ import { describe, expect, test } from "bun:test"
 import * as fc from "fast-check"
 import type { ExportSpec } from "../../src/exports/export-spec.ts"
 import { partsOf, planRows, type Explained, type Relation, type RowPlan } from "../../src/rows/plan.ts"
-import { copyStatement, quoteStatement, relationName, selectStatement, type Part } from "../../src/rows/statement.ts"
-import { userColumns, usersDataset } from "../support/datasets.ts"
+import { relationName } from "../../src/rows/identifier.ts"
+import { copyStatement, quoteStatement, selectStatement, type Part } from "../../src/rows/statement.ts"
+import { columnOf, specOf, usersDataset } from "../support/datasets.ts"
 
 type Node = Explained["QUERY PLAN"][number]["Plan"]
 type Settings = Parameters<typeof planRows>[3]
 
 const MIB = 1 << 20
-const all: ExportSpec = { dataset: "users", filters: {}, columns: userColumns, delimiter: ",", quote: '"' }
+const all = specOf()
 const settings: Settings = { source: "copy", connections: 2, partBytes: MIB, partPages: 8_192 }
 
 /** A node that gives 80 bytes of CSV a row, and of the pages of `heap` 100 rows each: 131 of them make a MiB. */
@@ -71,8 +72,8 @@ describe("one part, the dataset's query as it is,", () => {
     ["a subquery among partitions", [append(seq("us"), seq("de"), scan("Subquery Scan")), [us, de]], "the plan is an Append"]
   ])("for %s", (_, args, reason) => {
     const plan = planned(...args)
-    const estimatedRows = args[0]["Plan Rows"]
-    expect(plan).toEqual({ source: args[2]?.source ?? "copy", scans: [], parts: 1, reason, estimatedRows })
+    const { "Plan Rows": estimatedRows, "Plan Width": rowWidth } = args[0]
+    expect(plan).toEqual({ source: args[2]?.source ?? "copy", scans: [], parts: 1, reason, estimatedRows, rowWidth })
     expect([...partsOf(plan)]).toEqual([undefined])
   })
 })
@@ -91,12 +92,7 @@ describe("split is", () => {
   test.each<readonly [string, Planned, string, number]>([
     ["a table", [seq("users"), [table]], "users 131/1000", 8],
     ["a table in another schema", [seq("users"), [heap("users", { schema: "other" })]], "other.users 131/1000", 8],
-    [
-      "a filter that leaves half",
-      [seq("users", 50_000), [table], {}, { ...all, filters: { min_ltv: "1" } }],
-      "users 262/1000",
-      4
-    ],
+    ["a filter that leaves half", [seq("users", 50_000), [table], {}, specOf({ min_ltv: "1" })], "users 262/1000", 4],
     ["a filter that leaves next to nothing, at partPages", [seq("users", 1), [large]], "users 8192/100000", 13],
     ["a table in three parts, the fewest", [seq("users", 30_000), [table]], "users 437/1000", 3],
     ["a table of narrower rows", [seq("users", 100_000, 40), [table]], "users 262/1000", 4],
@@ -192,35 +188,41 @@ test("parts are made one at a time, for a table of any size", () => {
 })
 
 describe("the statement of an export", () => {
-  const filters = { subscription_tier: "o'ne", min_ltv: "3", country_code: "US" }
-  const spec = { ...all, columns: ["id", 'a "b'], filters, total: 9 }
+  const odd = { ...usersDataset, columns: [...usersDataset.columns, columnOf('a "b', ["text", "text", "S"])] }
+  const filters = [
+    ["subscription_tier", "o'ne"],
+    ["lifetime_value", "gte.3"],
+    ["country_code", "US"]
+  ] as const
+  const spec = specOf({ columns: 'id,"a ""b"', total: "9" }, odd, filters)
+  const idOnly = specOf({ columns: "id" })
 
-  test("binds its values in the order of the dataset's filters, the total last", () => {
-    expect(selectStatement(spec, usersDataset)).toEqual({
+  test("binds its values in the order of their columns, the total last", () => {
+    expect(selectStatement(spec, odd)).toEqual({
       text:
-        'select "id", "a ""b" from "public"."users" where "country_code" = $1::text::bpchar and "subscription_tier" = $2::text::text' +
-        ' and "lifetime_value" >= $3::text::numeric limit $4::text::bigint',
-      values: ["US", "o'ne", "3", "9"]
+        'select "id", "a ""b" from "public"."users" where "country_code" = $1::text::bpchar and "lifetime_value" >= $2::text::numeric' +
+        ' and "subscription_tier" = $3::text::text limit $4::text::bigint',
+      values: ["US", "3", "o'ne", "9"]
     })
-    expect(selectStatement({ ...all, columns: ["id"] }, usersDataset)).toEqual({
+    expect(selectStatement(idOnly, usersDataset)).toEqual({
       text: 'select "id" from "public"."users"',
       values: []
     })
   })
 
   test("has them written as literals by the server, a column each", () => {
-    expect(quoteStatement(selectStatement(spec, usersDataset))).toEqual({
+    expect(quoteStatement(selectStatement(spec, odd))).toEqual({
       text:
         'select quote_literal($1::text) as "0", quote_literal($2::text) as "1", quote_literal($3::text) as "2",' +
         ' quote_literal($4::text) as "3"',
-      values: ["US", "o'ne", "3", "9"]
+      values: ["US", "3", "o'ne", "9"]
     })
   })
 
   test("as COPY has the literals where the values are bound", () => {
-    expect(copyStatement(spec, usersDataset, ["'US'", "'o''ne'", "'3'", "'9'"])).toBe(
+    expect(copyStatement(spec, odd, ["'US'", "'3'", "'o''ne'", "'9'"])).toBe(
       'copy (select "id", "a ""b" from "public"."users" where "country_code" = \'US\'::text::bpchar' +
-        " and \"subscription_tier\" = 'o''ne'::text::text and \"lifetime_value\" >= '3'::text::numeric limit '9'::text::bigint)" +
+        " and \"lifetime_value\" >= '3'::text::numeric and \"subscription_tier\" = 'o''ne'::text::text limit '9'::text::bigint)" +
         " to stdout (format csv, delimiter ',', quote '\"', escape '\"')"
     )
   })
@@ -240,7 +242,7 @@ describe("the statement of an export", () => {
       `from only "a ""b"."c.d" where "lifetime_value" >= 1::text::numeric and ctid >= '(262,0)'`
     ]
   ])("as COPY of %s", (_, of, from) => {
-    const filtered = { ...all, columns: ["id"], filters: { min_ltv: "1" } }
+    const filtered = specOf({ columns: "id", min_ltv: "1" })
     expect(copyStatement(filtered, usersDataset, ["1"], of)).toBe(
       `copy (select "id" ${from}) to stdout (format csv, delimiter ',', quote '"', escape '"')`
     )
@@ -248,7 +250,7 @@ describe("the statement of an export", () => {
 
   test("as COPY of pages needs no filter", () => {
     const pages = { from: 0, to: undefined }
-    expect(copyStatement({ ...all, columns: ["id"] }, usersDataset, [], { ...part, pages })).toContain(
+    expect(copyStatement(idOnly, usersDataset, [], { ...part, pages })).toContain(
       `(select "id" from only "a ""b"."c.d" where ctid >= '(0,0)')`
     )
   })
@@ -258,7 +260,9 @@ describe("the statement of an export", () => {
     ["\\", "'", "delimiter '\\', quote '''', escape ''''"],
     ["\t", ")", "delimiter '\t', quote ')', escape ')'"]
   ])("as COPY writes the delimiter %p and the quote %p as literals", (delimiter, quote, options) => {
-    expect(copyStatement({ ...all, delimiter, quote }, usersDataset, [])).toEndWith(` to stdout (format csv, ${options})`)
+    expect(copyStatement(specOf({ delimiter, quoteChar: quote }), usersDataset, [])).toEndWith(
+      ` to stdout (format csv, ${options})`
+    )
   })
 
   test("names a relation whatever its name is", () => {

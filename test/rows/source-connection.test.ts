@@ -184,7 +184,7 @@ describe("a session that cannot be opened", () => {
 
 test("a snapshot is taken from the server that it was exported on, and from no other at the same address", async () => {
   await using lead = await openLead()
-  const elsewhere = connectSource(url(), { ...lead.snapshot, server: "2000-01-01 00:00:00+00" })
+  const elsewhere = connectSource(url(), { snapshot: { ...lead.snapshot, server: "2000-01-01 00:00:00+00" } })
   const { message } = await Effect.runPromise(Effect.scoped(Effect.flip(elsewhere)))
   expect(message).toBe("Cannot share the snapshot: another server answers at this address")
   await lead.helper()

@@ -4,7 +4,7 @@ import net from "node:net"
 import { Effect, Exit, Scope } from "effect"
 import type postgres from "postgres"
 import { defaultDialect } from "../../src/csv/dialect.ts"
-import type { ByteRows } from "../../src/rows/byte-rows.ts"
+import type { ByteRows, CsvShape } from "../../src/rows/byte-rows.ts"
 import { CopySource } from "../../src/rows/copy-source.ts"
 import { CursorSource } from "../../src/rows/cursor-source.ts"
 import { Reader } from "../../src/rows/open-part.ts"
@@ -63,7 +63,7 @@ export const useSource = () => {
   const open = async (target = url, snapshot?: Snapshot) => {
     const scope = Effect.runSync(Scope.make())
     const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
-    const connection = await Effect.runPromise(Scope.extend(connectSource(target, snapshot), scope))
+    const connection = await Effect.runPromise(Scope.extend(connectSource(target, { snapshot }), scope))
     return { connection, close, [Symbol.asyncDispose]: close }
   }
 
@@ -202,18 +202,14 @@ export const manyWideRows = "select repeat('x', 10000) || generate_series(1, 100
 export const cursorOf = (connection: SourceConnection, text: string, batch = 10) =>
   connection.cursor(statement(text), batch, () => {})
 
+const shape: CsvShape = { dialect: defaultDialect, header: ["n"], texts: [false], bom: false }
+
 export const rowsOf = (connection: SourceConnection, text: string) =>
-  new CursorSource(
-    connection,
-    { columns: ["n"], ...defaultDialect },
-    { statement: statement(text), estimatedRows: 0 },
-    1000,
-    1024
-  )
+  new CursorSource(connection, shape, { statement: statement(text), estimatedRows: 0 }, 1000, 1024)
 
 /** Reads COPY statements on one connection. */
 export const copyOf = (connection: SourceConnection, ...statements: ReadonlyArray<string>) =>
-  new CopySource(connection, { columns: ["n"], ...defaultDialect }, statements.values(), 0, 65_536, 0)
+  new CopySource(connection, shape, statements.values(), 0, 65_536, 0)
 
 /** The bound for a deadlock: a test's own limit would end the server. */
 export const inTime = <A>(work: Promise<A>): Promise<A> => {

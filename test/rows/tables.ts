@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises"
 import * as fc from "fast-check"
 import postgres from "postgres"
 import { defaultDialect, type Dialect } from "../../src/csv/dialect.ts"
-import type { ByteRows } from "../../src/rows/byte-rows.ts"
+import type { ByteRows, CsvShape } from "../../src/rows/byte-rows.ts"
 import { awkward, dialects } from "../csv/csv-arbitraries.ts"
 import { heapSettings } from "../support/runtime.ts"
 import { inTime } from "./source-fixture.ts"
@@ -17,17 +17,49 @@ export const property = { interruptAfterTimeLimit: 40_000, markInterruptAsFailur
 const literal = (value: string) => `'${value.replaceAll("'", "''")}'`
 const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`
 
-/** COPY's options for a dialect. */
-export const copyOptions = ({ delimiter, quote }: Dialect = defaultDialect) =>
-  `format csv, delimiter ${literal(delimiter)}, quote ${literal(quote)}, escape ${literal(quote)}`
+/** COPY's options for a dialect, as far as reading and writing share them. */
+export const copyOptions = ({ delimiter, quote, null: nothing }: Dialect = defaultDialect) =>
+  `format csv, delimiter ${literal(delimiter)}, quote ${literal(quote)}, escape ${literal(quote)}, null ${literal(nothing)}`
+
+/** Every other column is text, whatever it is. */
+const isText = (_: unknown, column: number) => column % 2 === 0
+
+/** COPY's options for writing; of what stands in quotes besides, too. */
+export const writeOptions = (dialect: Dialect, columns: ReadonlyArray<string>) => {
+  const forced = dialect.quoting === "minimal" ? [] : dialect.quoting === "all" ? columns : columns.filter(isText)
+  return `${copyOptions(dialect)}${forced.length > 0 ? `, force_quote (${forced.map(identifier).join()})` : ""}`
+}
+
+export const shapeOf = (columns: ReadonlyArray<string>, dialect: Dialect = defaultDialect): CsvShape => ({
+  dialect,
+  header: columns,
+  texts: columns.map(isText),
+  bom: false
+})
 
 /** What COPY writes, on a connection of its own: postgres.js may leave a socket paused after the end of a COPY. */
 export const copyOut = async (url: string, query: string, dialect: Dialect = defaultDialect): Promise<Buffer> => {
   const connection = { TimeZone: "UTC", DateStyle: "ISO" } as unknown as NonNullable<postgres.Options<{}>["connection"]>
   const client = postgres(url, { max: 1, fetch_types: false, onnotice: () => {}, connection })
   try {
-    const copy = await client.unsafe(`copy (${query}) to stdout (${copyOptions(dialect)}, header true)`).readable()
-    return Buffer.concat(await copy.toArray())
+    const { columns } = await client.unsafe(`select * from (${query}) q limit 0`)
+    const names = columns.map(({ name }) => name)
+    // The header is text, and stands in quotes where text does; COPY would not do that.
+    const quoteAll = (name: string) => dialect.quote + name.split(dialect.quote).join(dialect.quote.repeat(2)) + dialect.quote
+    const own = dialect.quoting === "minimal" ? "" : `${names.map(quoteAll).join(dialect.delimiter)}\n`
+    const copy = await client
+      .unsafe(`copy (${query}) to stdout (${writeOptions(dialect, names)}, header ${own === ""})`)
+      .readable()
+    const lines: Array<Buffer> = own === "" ? [] : [Buffer.from(own)]
+    // A message of COPY is a line.
+    await new Promise<void>((resolve, reject) => {
+      copy
+        .on("data", (line: Buffer) => lines.push(Buffer.from(line)))
+        .once("end", resolve)
+        .once("error", reject)
+    })
+    const crlf = Buffer.from("\r\n")
+    return Buffer.concat(dialect.newline === "lf" ? lines : lines.flatMap((line) => [line.subarray(0, -1), crlf]))
   } finally {
     await client.end({ timeout: 0 })
   }
@@ -86,7 +118,8 @@ export const measure = async (
     import { CursorSource } from "./src/rows/cursor-source.ts"
     import { connectSource } from "./src/rows/source-connection.ts"
     const { READ, QUERY, SOURCE } = process.env
-    const shape = { columns: ["wide"], delimiter: ",", quote: '"' }
+    const dialect = ${JSON.stringify(defaultDialect)}
+    const shape = { dialect, header: ["wide"], texts: [true], bom: false }
     const sources = {
       copy: (connection) =>
         new CopySource(connection, shape, ["copy (" + QUERY + ") to stdout (format csv)"].values(), 0, 65536, 0),

@@ -11,7 +11,8 @@ export const routes: Readonly<Record<string, ReadonlyArray<string>>> = {
   "/ready": ["GET", "HEAD"],
   ...Object.fromEntries(
     bases.flatMap((base) => [
-      [base, ["GET", "HEAD"]],
+      [base, ["GET", "HEAD", "POST"]],
+      [`${base}/estimate`, ["POST"]],
       [`${base}/csv`, ["GET", "HEAD", "POST"]],
       [`${base}/${ID}`, ["GET", "HEAD", "DELETE"]],
       ...["status", "download", "events"].map((leaf) => [`${base}/${ID}/${leaf}`, ["GET", "HEAD"]])
@@ -28,10 +29,15 @@ export interface Attack extends RawRequest {
 const good: Readonly<Record<string, string>> = Object.fromEntries(
   new URLSearchParams(
     "country_code=US&subscription_tier=free&min_ltv=99.95&columns=id,name&delimiter=;&quoteChar='&total=1&limit=1" +
+      "&order_by=-id&profile=rfc4180&newline=lf&bom=true&header=names&null=NULL&quote=all&formulas=keep&timezone=UTC" +
+      "&datetime=iso8601&boolean=1/0&binary=hex&decimal=.&id=gt.5&signup_date=lt.2030-01-01" +
       "&apiKey=k&errorRow=true&cursor=czE"
   )
 )
-const exportNames = Object.keys(good).slice(0, 8)
+const filterNames = ["id", "signup_date"]
+const exportNames = Object.keys(good).slice(0, -3)
+/** What a JSON body has at its top; of these, nearly anything may stand for NULL. */
+const memberNames = exportNames.filter((name) => !["null", "bom", ...filterNames].includes(name))
 const wrong: Readonly<Record<string, ReadonlyArray<string>>> = {
   country_code: ["us", "USA", "U", "1", "U%20", "%C3%84%C3%96"],
   subscription_tier: ["gold", "FREE", "free,basic", "%66ree%20"],
@@ -41,6 +47,21 @@ const wrong: Readonly<Record<string, ReadonlyArray<string>>> = {
   quoteChar: ["%0A", "%0D", "ab", ",", "%C3%A9"],
   total: ["0", "-1", "1.5", "1e3", "ten", "9".repeat(16), "0x1"],
   limit: ["0", "-1", "1.5", "1e3", "ten", "9".repeat(16), "0x1"],
+  order_by: ["id,id", "password", "*", "-", "--id", "id%20desc", "id:x", "ctid", "1", "%22id"],
+  profile: ["Excel", "csv", "postgres,excel", "__proto__", "constructor"],
+  newline: ["%0A", "cr", "LF"],
+  bom: ["1", "yes"],
+  header: ["true", "0"],
+  null: ["%0A", "a%09b", "x".repeat(33), "a,b", "%22"],
+  quote: ["%22", "none", "'"],
+  formulas: ["drop", "true"],
+  timezone: ["%2B02:00", "02:00", "Mars/Olympus", "UTC;", "'", "SYSTEM", "LOCAL"],
+  datetime: ["ISO", "epoch"],
+  boolean: ["T/F", "true"],
+  binary: ["base32", "x"],
+  decimal: [";", "comma"],
+  id: ["abc", "gt.", "gt.x", "like.1*", "in.1", "in.()", "in.(1", "in.(1,x)", "is.5", "9223372036854775808", "1.5", "eq.1e3"],
+  signup_date: ["yesterdayish", "gte.2024-02-30", "lt.", "ilike.2024*", "not.in.(2024-01-01,x)", "isdistinct.never"],
   cursor: ["x", "1", "s1", "LTE", "%FF", "9".repeat(500)],
   errorRow: ["1", "yes", "TRUE"],
   apiKey: ["k".repeat(257)]
@@ -58,17 +79,18 @@ const pair = (name: string, value = good[name]) => `${name}=${value}`
 
 const wrongPair = (names: ReadonlyArray<string>) => {
   const known = oneOf(names)
-  // Any API key is one.
-  const notKey = known.filter((name) => name !== "apiKey")
+  // Any API key is one, and nearly any text may stand for NULL.
+  const narrow = known.filter((name) => name !== "apiKey" && name !== "null")
+  const single = known.filter((name) => !filterNames.includes(name))
   return fc.oneof(
     known.chain((name) => oneOf(wrong[name]!).map((value) => pair(name, value))),
-    fc.tuple(notKey, oneOf(sql)).map(([name, value]) => pair(name, value)),
+    fc.tuple(narrow, oneOf(sql)).map(([name, value]) => pair(name, value)),
     fc.tuple(known, oneOf(["", ...malformed])).map(([name, value]) => pair(name, value)),
-    known.map((name) => `${pair(name)}&${pair(name)}`),
+    single.map((name) => `${pair(name)}&${pair(name)}`),
     known
   )
 }
-const unknownNames = words("sql order_by offset apikey Total columns[] __proto__ constructor total%00 %zz %ff")
+const unknownNames = words("sql sort offset apikey Total columns[] __proto__ constructor total%00 %zz %ff")
 const unknownPair = fc.oneof(
   oneOf(["", ...unknownNames]).map((name) => `${name}=1`),
   fc.tuple(text, text).map(([name, value]) => `x${encodeURIComponent(name)}=${encodeURIComponent(value)}`),
@@ -76,7 +98,8 @@ const unknownPair = fc.oneof(
 )
 /** The parameters that a method of a path takes. */
 const namesOf = (path: string, method: string): ReadonlyArray<string> => {
-  if (path.endsWith("/csv")) return method === "POST" ? exportNames : [...exportNames, "apiKey", "errorRow"]
+  if (method === "POST") return exportNames
+  if (path.endsWith("/csv")) return [...exportNames, "apiKey", "errorRow"]
   return bases.includes(path) ? ["limit", "cursor"] : []
 }
 const exportRoutes = Object.entries(routes).slice(2)
@@ -110,14 +133,18 @@ const body = fc.oneof(
   ),
   fc.tuple(text, fc.jsonValue()).map(([name, value]) => JSON.stringify({ [`x${name}`]: value })),
   oneOf(["", ...words("__proto__ constructor toString apiKey errorRow cursor")]).map((name) => `{"${name}":"1"}`),
-  fc.tuple(oneOf(exportNames), oneOf(wrongTypes)).map(([name, value]) => `{"${name}":${value}}`),
-  fc.tuple(oneOf(exportNames), oneOf(sql)).map(([name, value]) => JSON.stringify({ [name]: decodeURIComponent(value) })),
+  fc.tuple(oneOf(memberNames), oneOf(wrongTypes)).map(([name, value]) => `{"${name}":${value}}`),
+  fc.tuple(oneOf(memberNames), oneOf(sql)).map(([name, value]) => JSON.stringify({ [name]: decodeURIComponent(value) })),
+  fc
+    .tuple(oneOf([...filterNames, "password", "ctid"]), oneOf([...wrong["id"]!.filter((value) => !value.includes("%")), "is.x"]))
+    .map(([name, value]) => JSON.stringify({ where: { [name]: name === "signup_date" ? `eq.${value}` : value } })),
+  oneOf(words('[] "id" 1 {"id":{}} {"id":[[1]]} {"id":[]} {"":1} {"id":""}')).map((where) => `{"where":${where},"total":0}`),
   fc.uint8Array({ maxLength: 40 }).map((bytes) => Uint8Array.from([0xff, ...bytes]))
 )
 const mediaTypes = ["application/json", "text/plain", "application/x-www-form-urlencoded", ""]
 const bodyAttack: fc.Arbitrary<Attack> = fc.record({
   method: fc.constant("POST"),
-  target: oneOf(bases).map((base) => `${base}/csv`),
+  target: oneOf(bases).chain((base) => oneOf([base, `${base}/csv`, `${base}/estimate`])),
   headers: oneOf(mediaTypes).map((type) => ({ "Content-Type": type })),
   body,
   chunked: fc.boolean(),

@@ -1,26 +1,63 @@
 /** The demo table as a dataset, for the tests of pure functions. */
-import type { Dataset } from "../../src/datasets/dataset.ts"
+import { Schema } from "effect"
+import type { Column, Dataset } from "../../src/datasets/dataset.ts"
 import { userParameters, users } from "../../src/datasets/users.ts"
+import { exportParameters, readFilters, toExportSpec, type ExportSpec } from "../../src/exports/export-spec.ts"
 
+/** Each column's type, that type without its modifier, and its category. */
 const types = {
-  id: "bigint",
-  name: "text",
-  email: "text",
-  signup_date: "timestamp with time zone",
-  country_code: "character(2)",
-  subscription_tier: "text",
-  lifetime_value: "numeric(12,2)"
-}
+  id: ["bigint", "bigint", "N"],
+  name: ["text", "text", "S"],
+  email: ["text", "text", "S"],
+  signup_date: ["timestamp with time zone", "timestamp with time zone", "D"],
+  country_code: ["character(2)", "bpchar", "S"],
+  subscription_tier: ["text", "text", "S"],
+  lifetime_value: ["numeric(12,2)", "numeric", "N"]
+} as const
 export const userColumns: ReadonlyArray<string> = Object.keys(types)
+/** A column that may be filtered and sorted by. */
+export const columnOf = (name: string, [type, base, category]: readonly [string, string, string]): Column => ({
+  name,
+  type,
+  base,
+  category,
+  ordered: true,
+  nullable: false,
+  comment: null,
+  label: name,
+  filterable: true
+})
 
 export const usersDataset: Dataset = {
   ...users,
   name: "users",
   kind: "table",
   comment: null,
-  columns: Object.entries(types).map(([name, type]) => ({ name, type, nullable: false, comment: null })),
+  columns: Object.entries(types).map(([name, type]) => columnOf(name, type)),
   key: ["id"],
   estimatedRows: null,
   estimatedBytes: null,
-  parameters: userParameters
+  parameters: userParameters,
+  conditions: [],
+  order: [],
+  maxRows: undefined
+}
+
+/** The spec of a request with these parameters and filters. */
+export const specOf = (
+  parameters: Readonly<Record<string, string>> = {},
+  dataset: Dataset = usersDataset,
+  filters: ReadonlyArray<readonly [column: string, filter: string]> = []
+): ExportSpec => {
+  const { conditions, errors } = readFilters(
+    filters.map(([column, text]) => ({ field: column, column, text })),
+    dataset
+  )
+  if (errors.length > 0) throw new Error(JSON.stringify(errors))
+  const decoded = Schema.decodeUnknownSync(exportParameters(dataset))(parameters)
+  return toExportSpec(
+    decoded,
+    dataset,
+    conditions.map(({ condition }) => condition)
+  )
 }

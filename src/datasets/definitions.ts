@@ -1,0 +1,174 @@
+import { ParseResult, Schema } from "effect"
+import { parseAllowList, type AllowedRelation } from "./allow-list.ts"
+import { operatorsOf, parseFilter, show } from "./conditions.ts"
+import type { Column, ConditionOn, Dataset } from "./dataset.ts"
+import { parseOrder } from "./names.ts"
+
+const text = (description: string) => Schema.NonEmptyString.annotations({ description })
+const columns = (description: string) => Schema.Array(Schema.NonEmptyString).annotations({ description })
+const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
+
+const DeclaredParameter = Schema.Struct({
+  column: text("The column whose value is compared."),
+  operator: Schema.Literal("eq", "neq", "gt", "gte", "lt", "lte"),
+  values: optional(columns("The values that are allowed.")),
+  pattern: optional(text("A regular expression, as ECMAScript has them, that the whole value must match.")),
+  allowed: optional(text("What an error says of it, such as: two capital letters, such as US."))
+})
+
+const Definition = Schema.Struct({
+  name: optional(text("What the dataset is called; default: the table's name in the schema public, else schema.table.")),
+  comment: optional(text("Told by GET /datasets instead of the relation's comment.")),
+  hidden: optional(columns("Columns that cannot be exported, filtered by or ordered by.")),
+  labels: optional(
+    Schema.Record({ key: Schema.String, value: Schema.NonEmptyString }).annotations({
+      description: "What a header with labels calls a column."
+    })
+  ),
+  filterable: optional(columns("Columns that may be filtered by; default: all that are not hidden.")),
+  where: optional(
+    Schema.Record({ key: Schema.String, value: Schema.Union(Schema.String, Schema.Array(Schema.String)) }).annotations({
+      description: 'Filters of every export, also by hidden columns: {"deleted_at": "is.null"}.'
+    })
+  ),
+  maxRows: optional(
+    Schema.Int.pipe(Schema.between(1, 999_999_999_999_999)).annotations({ description: "The most rows that an export has." })
+  ),
+  orderBy: optional(text("The order of an export that names none: -created_at,id.")),
+  parameters: optional(
+    Schema.Record({ key: Schema.String, value: DeclaredParameter }).annotations({
+      description: "Parameters that set a condition."
+    })
+  )
+})
+export type Definition = typeof Definition.Type
+
+/** The file that `DATASETS_FILE` names: definitions by relation, as EXPORT_DATASETS names them. */
+export const DatasetsFile = Schema.Struct({
+  $schema: optional(Schema.String),
+  datasets: Schema.Record({ key: Schema.String, value: Definition })
+})
+
+const failed = (mistakes: ReadonlyArray<string>) => ({ definitions: [], mistakes })
+
+/** Definitions by relation, or all that is wrong with the file. */
+export const readDefinitions = (
+  content: string
+): { readonly definitions: ReadonlyArray<readonly [AllowedRelation, Definition]>; readonly mistakes: ReadonlyArray<string> } => {
+  let json: unknown
+  try {
+    json = JSON.parse(content)
+  } catch (cause) {
+    return failed([`it is not JSON: ${(cause as Error).message}`])
+  }
+  const read = Schema.decodeUnknownEither(DatasetsFile, { errors: "all", onExcessProperty: "error" })(json)
+  if (read._tag === "Left") {
+    const issues = ParseResult.ArrayFormatter.formatErrorSync(read.left)
+    return failed(issues.map(({ path, message }) => `${path.join(".")}: ${message}`))
+  }
+  const definitions = Object.entries(read.right.datasets).map(([relation, definition]) => {
+    const [one, ...more] = parseAllowList(relation) ?? []
+    return one?.table === undefined || more.length > 0 ? relation : ([one, definition] as const)
+  })
+  return {
+    definitions: definitions.filter((entry) => typeof entry !== "string"),
+    mistakes: definitions
+      .filter((entry) => typeof entry === "string")
+      .map((relation) => `datasets.${relation}: is no relation such as public.orders or sales."Odd Name"`)
+  }
+}
+
+/** The dataset as its definition has it, and all that does not fit: then it must not be had at all. */
+export const refine = (
+  dataset: Dataset,
+  definition: Definition
+): { readonly dataset: Dataset; readonly mistakes: ReadonlyArray<string> } => {
+  const mistakes: Array<string> = []
+  const { hidden = [], labels = {}, filterable, where = {}, parameters = {}, maxRows, orderBy } = definition
+  const columnNamed = (name: string, place: string, from: ReadonlyArray<Column> = dataset.columns): Column | undefined => {
+    const found = from.find((column) => column.name === name)
+    if (!found) {
+      const known = from.map((column) => column.name).join(", ")
+      mistakes.push(`${place}: there is no column ${show(name)}; known are ${known}`)
+    }
+    return found
+  }
+  for (const [place, names] of Object.entries({ hidden, labels: Object.keys(labels), filterable: filterable ?? [] }))
+    for (const name of names) columnNamed(name, place)
+
+  const visible = dataset.columns
+    .filter(({ name }) => !hidden.includes(name))
+    .map((column) => ({
+      ...column,
+      label: labels[column.name] ?? column.label,
+      filterable: filterable?.includes(column.name) ?? column.filterable
+    }))
+  if (visible.length === 0) mistakes.push("hidden: leaves no column")
+
+  const conditions = Object.entries(where).flatMap(([name, filters]) => {
+    const on = columnNamed(name, "where")
+    return [filters].flat().flatMap((filter): ReadonlyArray<ConditionOn> => {
+      const condition = on && parseFilter(filter, on)
+      if (typeof condition === "string") mistakes.push(`where.${name}: ${condition}`)
+      return on && typeof condition === "object" ? [{ condition, on }] : []
+    })
+  })
+  const order = orderBy === undefined ? [] : parseOrder(orderBy, visible)
+  if (typeof order === "string") mistakes.push(`orderBy: ${order}`)
+  for (const [name, parameter] of Object.entries(parameters)) {
+    const column = columnNamed(parameter.column, `parameters.${name}`, visible)
+    if (column && !operatorsOf(column).includes(parameter.operator))
+      mistakes.push(`parameters.${name}: ${parameter.column} is of type ${column.type}, which cannot be compared`)
+    if (RESERVED.has(name)) mistakes.push(`parameters.${name}: every dataset has a parameter of that name`)
+    if (parameter.pattern !== undefined && !isPattern(parameter.pattern))
+      mistakes.push(`parameters.${name}: ${show(parameter.pattern)} is no regular expression`)
+  }
+  return {
+    mistakes,
+    dataset: {
+      ...dataset,
+      name: definition.name ?? dataset.name,
+      comment: definition.comment ?? dataset.comment,
+      columns: visible,
+      key: dataset.key.some((name) => hidden.includes(name)) ? [] : dataset.key,
+      conditions,
+      order: typeof order === "string" ? [] : order,
+      maxRows,
+      parameters: Object.fromEntries(
+        Object.entries({ ...dataset.parameters, ...parameters }).filter(([, { column }]) => !hidden.includes(column))
+      )
+    }
+  }
+}
+
+/** Parameters of every request, and members of its body. */
+export const commonParameters = [
+  "columns",
+  "dataset",
+  "order_by",
+  "total",
+  "limit",
+  "profile",
+  "delimiter",
+  "quoteChar",
+  "quote",
+  "null",
+  "newline",
+  "bom",
+  "header",
+  "formulas",
+  "timezone",
+  "datetime",
+  "boolean",
+  "binary",
+  "decimal"
+] as const
+const RESERVED = new Set<string>([...commonParameters, "where", "apiKey", "errorRow"])
+
+const isPattern = (pattern: string): boolean => {
+  try {
+    return new RegExp(pattern) instanceof RegExp
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,114 @@
+import { Effect } from "effect"
+import type { Context } from "hono"
+import { hasOperator } from "../datasets/conditions.ts"
+import type { Dataset } from "../datasets/dataset.ts"
+import { DEFAULT_DATASET } from "../datasets/users.ts"
+import {
+  exportParameters,
+  parameterNames,
+  readFilters,
+  toExportSpec,
+  type ExportSpec,
+  type Filter
+} from "../exports/export-spec.ts"
+import type { Datasets } from "../rows/datasets.ts"
+import type { SourceBusy } from "../rows/connections.ts"
+import type { SourceError } from "../rows/source-error.ts"
+import { readJsonBody } from "./json-body.ts"
+import { decode, invalid, MAX_ERRORS, queryPairs, valuesOf, type Given, type Values } from "./parameters.ts"
+import { InvalidRequest } from "./problem.ts"
+
+type DatasetsService = typeof Datasets.Service
+type Failure = InvalidRequest | SourceError | SourceBusy
+
+/** The dataset that a request is for. */
+const datasetNamed = (
+  name: string | undefined,
+  datasets: ReadonlyMap<string, Dataset>
+): Effect.Effect<Dataset, InvalidRequest> => {
+  const dataset = datasets.get(name ?? DEFAULT_DATASET)
+  return dataset
+    ? Effect.succeed(dataset)
+    : Effect.fail(invalid([{ field: "dataset", detail: noDataset(name, [...datasets.keys()]) }]))
+}
+
+const noDataset = (name: string | undefined, known: ReadonlyArray<string>) => {
+  if (known.length === 0) return "cannot be had: nothing may be exported here"
+  const more = known.length > MAX_ERRORS ? ` and ${known.length - MAX_ERRORS} more` : ""
+  const list = `known are ${known.slice(0, MAX_ERRORS).join(", ")}${more}`
+  return name === undefined ? `is missing; ${list}` : `must be a dataset, not ${JSON.stringify(name.slice(0, 60))}; ${list}`
+}
+
+/** The spec of what was given, once the server has cast the filters' values. */
+const toSpec = (
+  { values, filters }: { readonly values: Values; readonly filters: ReadonlyArray<Filter> },
+  dataset: Dataset,
+  datasets: DatasetsService
+): Effect.Effect<ExportSpec, Failure> =>
+  Effect.gen(function* () {
+    const { conditions, errors } = readFilters(filters, dataset)
+    const parameters = yield* decode(exportParameters(dataset))(values).pipe(
+      Effect.mapError(({ errors: more = [] }) => invalid([...more, ...errors]))
+    )
+    if (errors.length > 0) return yield* invalid(errors)
+    const failures = yield* datasets.castFailures(conditions)
+    if (failures.length > 0) return yield* invalid(failures.map(({ of, detail }) => ({ field: of.field, detail })))
+    return toExportSpec(
+      parameters,
+      dataset,
+      conditions.map(({ condition }) => condition)
+    )
+  })
+
+/**
+ * A query's parameters and filters. A column of the dataset is a filter, repeated where each says its operator, as
+ * PostgREST has it; one that is a declared parameter, too, is that where it is a bare value.
+ */
+const splitQuery = (pairs: ReadonlyArray<Given>, dataset: Dataset, more: ReadonlyArray<string>) => {
+  const names = [...parameterNames(dataset), ...more]
+  const columns = dataset.columns.filter(({ filterable }) => filterable).map(({ name }) => name)
+  const isFilter = ({ field, text }: Given) =>
+    columns.includes(field) && (names.includes(field) ? field in dataset.parameters && hasOperator(text) : true)
+  const filters = pairs.filter(isFilter)
+  const isRepeated = ({ field, text }: Given) => !hasOperator(text) && pairs.filter((other) => other.field === field).length > 1
+  const { values, errors } = valuesOf(
+    pairs.filter((pair) => !isFilter(pair)),
+    names,
+    columns
+  )
+  // One that says its operator may be one of several.
+  const repeated = filters.filter(isRepeated).map(({ field }) => ({ field, detail: "is given more than once" }))
+  return {
+    values,
+    filters: filters.map(({ field, text }) => ({ field, column: field, text })),
+    errors: [...errors, ...repeated]
+  }
+}
+
+/** The export that a query asks for, with the values of `more` parameters beside it. */
+export const exportQuery = (c: Context, datasets: DatasetsService, more: ReadonlyArray<string> = []) =>
+  Effect.gen(function* () {
+    const known = yield* datasets.all
+    const pairs = yield* queryPairs(c)
+    const dataset = yield* datasetNamed(pairs.find(({ field }) => field === "dataset")?.text, known)
+    const { values, filters, errors } = splitQuery(pairs, dataset, more)
+    if (errors.length > 0) return yield* invalid(errors)
+    const own = Object.fromEntries(more.flatMap((name) => (values[name] === undefined ? [] : [[name, values[name]]])))
+    const others = Object.fromEntries(Object.entries(values).filter(([name]) => !more.includes(name)))
+    return { spec: yield* toSpec({ values: others, filters }, dataset, datasets), own } as const
+  })
+
+/** The export that a POST asks for: in its query, or in a JSON body. */
+export const exportRequest = (c: Context, datasets: DatasetsService): Effect.Effect<ExportSpec, Failure> =>
+  Effect.gen(function* () {
+    const inQuery = new URL(c.req.url).search.length > 1
+    const body = yield* readJsonBody(c)
+    if (body === undefined) return (yield* exportQuery(c, datasets)).spec
+    if (inQuery) return yield* new InvalidRequest({ detail: "Parameters are in the query and in the body; use one of them" })
+    const { given, where, errors } = body
+    const named = given.find(({ field }) => field === "dataset")?.text
+    const dataset = yield* datasetNamed(named, yield* datasets.all)
+    const { values, errors: more } = valuesOf(given, [...parameterNames(dataset), "where"])
+    if (errors.length + more.length > 0) return yield* invalid([...errors, ...more])
+    return yield* toSpec({ values, filters: where }, dataset, datasets)
+  })

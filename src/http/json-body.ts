@@ -1,0 +1,123 @@
+import { Effect } from "effect"
+import type { Context } from "hono"
+import { limits } from "../config.ts"
+import { writeName } from "../datasets/names.ts"
+import type { Filter } from "../exports/export-spec.ts"
+import { checkText, MAX_ERRORS, MAX_NAME, type Given } from "./parameters.ts"
+import { InvalidRequest, type FieldProblem } from "./problem.ts"
+
+/** The members of a JSON object, as a query would have them, and the filters in its `where`. */
+interface JsonRequest {
+  readonly given: ReadonlyArray<Given>
+  readonly where: ReadonlyArray<Filter>
+  readonly errors: ReadonlyArray<FieldProblem>
+}
+
+const readText = (c: Context): Effect.Effect<string, InvalidRequest> =>
+  Effect.gen(function* () {
+    const tooLarge = new InvalidRequest({ status: 413, detail: `The body is larger than ${limits.bodyBytes} bytes` })
+    if (Number(c.req.header("Content-Length") ?? 0) > limits.bodyBytes) return yield* tooLarge
+    const chunks: Array<Uint8Array> = []
+    let bytes = 0
+    const complete = yield* Effect.tryPromise({
+      try: async () => {
+        for await (const chunk of c.req.raw.body ?? []) {
+          bytes += chunk.length
+          if (bytes > limits.bodyBytes) return false
+          chunks.push(chunk)
+        }
+        return true
+      },
+      catch: () => new InvalidRequest({ detail: "The body ended early" })
+    })
+    if (!complete) return yield* tooLarge
+    return yield* Effect.try({
+      try: () => new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)),
+      catch: () => new InvalidRequest({ detail: "The body is not UTF-8" })
+    })
+  })
+
+/** The body of a request; undefined when it has none. Numbers keep their digits as written: 0.1 never passes through a float. */
+export const readJsonBody = (c: Context): Effect.Effect<JsonRequest | undefined, InvalidRequest> =>
+  Effect.gen(function* () {
+    const body = yield* readText(c)
+    if (body.trim() === "") return undefined
+    const parsed: unknown = yield* Effect.try({
+      try: () => JSON.parse(body, numberAsText as (key: string, value: unknown) => unknown),
+      catch: () => new InvalidRequest({ detail: 'The body is not valid JSON; expected an object such as {"country_code": "US"}' })
+    })
+    if (!isObject(parsed)) {
+      return yield* new InvalidRequest({ detail: 'The body must be a JSON object such as {"country_code": "US"}' })
+    }
+    const errors: Array<FieldProblem> = repeatedMembers(body).map((field) => ({
+      field: field.slice(0, MAX_NAME),
+      detail: "is given more than once"
+    }))
+    const take = (name: string, text: string | undefined, what: string): string | undefined => {
+      const detail = text === undefined ? what : checkText(text)
+      if (detail !== undefined && errors.length < MAX_ERRORS) errors.push({ field: name.slice(0, MAX_NAME), detail })
+      return detail === undefined ? text : undefined
+    }
+
+    const given: Array<Given> = []
+    const { where = {}, ...members } = parsed
+    for (const [field, value] of Object.entries(members)) {
+      const isList = field === "columns" || field === "order_by"
+      const what = isList ? "must be a string or a list of strings" : "must be a string, a number, true or false"
+      const text = take(field, isList ? listText(value) : textOf(value), what)
+      if (text !== undefined) given.push({ field, text })
+    }
+    if (!isObject(where)) errors.push({ field: "where", detail: 'must be an object such as {"id": "gte.100"}' })
+    const filters = Object.entries(isObject(where) ? where : {}).flatMap(([column, value]) =>
+      [value].flat().flatMap((one): ReadonlyArray<Filter> => {
+        const field = `where.${column}`
+        const text = take(field, one === null ? "is.null" : textOf(one), "must be a filter such as gte.100, or a list of such")
+        return text === undefined ? [] : [{ field, column, text }]
+      })
+    )
+    return { given, where: filters, errors }
+  })
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof WrittenNumber)
+
+/** The members that a JSON object has twice, which JSON.parse would hide. */
+const repeatedMembers = (json: string): ReadonlyArray<string> => {
+  const repeated = new Set<string>()
+  const objects: Array<Set<string>> = []
+  for (const [token, key] of json.matchAll(/("(?:[^"\\]|\\.)*")\s*:|"(?:[^"\\]|\\.)*"|[{}]/g)) {
+    if (key !== undefined) {
+      const name = JSON.parse(key) as string
+      if (objects.at(-1)?.has(name)) repeated.add(objects.length > 1 ? `where.${name}` : name)
+      objects.at(-1)?.add(name)
+    } else if (token === "{") objects.push(new Set())
+    else if (token === "}") objects.pop()
+  }
+  return [...repeated]
+}
+
+class WrittenNumber {
+  constructor(readonly text: string) {}
+}
+const numberAsText = (_key: string, value: unknown, context: { source: string }) =>
+  typeof value === "number" ? new WrittenNumber(context.source) : value
+
+const textOf = (value: unknown): string | undefined => {
+  if (typeof value === "string") return value
+  if (typeof value === "boolean") return String(value)
+  return value instanceof WrittenNumber ? value.text : undefined
+}
+
+/** A list of columns, as a query writes it; in a JSON list, a comma is part of a name. */
+const listText = (value: unknown): string | undefined => {
+  if (typeof value === "string") return value
+  if (!Array.isArray(value) || value.length === 0) return undefined
+  const items = value.map((item: unknown) => {
+    if (typeof item === "string") return item.includes(",") && !/^-?"/.test(item) ? writeName(item) : item
+    if (!isObject(item)) return undefined
+    const { name, label, ...rest } = item
+    const isNamed = typeof name === "string" && (label === undefined || typeof label === "string")
+    return isNamed && Object.keys(rest).length === 0 ? writeName(name, label) : undefined
+  })
+  return items.every((item) => item !== undefined) ? items.join(",") : undefined
+}

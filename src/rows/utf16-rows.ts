@@ -1,0 +1,30 @@
+import type { ByteRows } from "./byte-rows.ts"
+
+/** Rows whose bytes are UTF-8, as UTF-16LE. A character may come in two chunks. */
+export class Utf16Rows implements ByteRows {
+  readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+
+  constructor(private readonly utf8: ByteRows) {}
+
+  get rows(): number {
+    return this.utf8.rows
+  }
+
+  get estimatedRows(): number {
+    return this.utf8.estimatedRows
+  }
+
+  async next(): Promise<Uint8Array | undefined> {
+    for (let chunk; (chunk = await this.utf8.next());) {
+      const text = this.#decoder.decode(chunk, { stream: true })
+      this.utf8.recycle(chunk)
+      if (text !== "") return Buffer.from(text, "utf16le")
+    }
+    // A character that is cut off at the end would be told here.
+    this.#decoder.decode()
+    return undefined
+  }
+
+  /** Each chunk is made anew. */
+  recycle(): void {}
+}
