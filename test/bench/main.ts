@@ -8,6 +8,7 @@
  *     psql, psql-file                       \copy to /dev/null and to a file
  *     node-copy, node                       COPY, and rows made CSV, by usual packages on Node
  *     cursor, copy-1, copy-2, copy-4        the service's row source alone; the number is that of connections
+ *     rfc4180, excel, excel-utf16           the same in another format, on two
  *     post                                  an export, from its POST until it is completed
  *     stream-1, stream, stream-gzip, -zstd  the direct stream, read by curl; stream-1 on one connection
  *     download, download-gzip               the file of a finished export, read by curl

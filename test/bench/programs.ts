@@ -55,6 +55,7 @@ export const buildRowsProgram = (directory: string) =>
 /** The row source as the service runs it, under the `server` script's heap settings. */
 const rows = (name: string, settings: Readonly<Record<string, string>>): Case => ({
   name,
+  otherBytes: "BENCH_PROFILE" in settings,
   run: ({ url, rowsProgram }) =>
     Effect.flatMap(rowsProgram, (bundle) =>
       measured([process.execPath, bundle], { DATABASE_URL: url, EXPORT_DATASETS: "public.users", ...heapSettings, ...settings })
@@ -73,5 +74,6 @@ export const programCases: ReadonlyArray<Case> = [
   rows("cursor", { EXPORT_SOURCE: "cursor" }),
   copy(1),
   copy(2),
-  copy(4)
+  copy(4),
+  ...["rfc4180", "excel", "excel-utf16"].map((profile) => rows(profile, { EXPORT_PARALLELISM: "2", BENCH_PROFILE: profile }))
 ]

@@ -1,7 +1,7 @@
 /** Measured by programs.ts: reads the whole table through RowSource, as a job does, and drops the bytes. */
-import { Effect, Layer, Logger, LogLevel, Redacted } from "effect"
+import { Effect, Layer, Logger, LogLevel, Redacted, Schema } from "effect"
 import { AppConfig, Databases } from "../../src/config.ts"
-import { toExportSpec } from "../../src/exports/export-spec.ts"
+import { exportParameters, toExportSpec } from "../../src/exports/export-spec.ts"
 import type { ByteRows } from "../../src/rows/byte-rows.ts"
 import { Datasets } from "../../src/rows/datasets.ts"
 import { RowSource } from "../../src/rows/row-source.ts"
@@ -21,7 +21,8 @@ const drain = async (source: ByteRows): Promise<number> => {
 const start = performance.now()
 const program = Effect.gen(function* () {
   const dataset = yield* (yield* Datasets).find("users")
-  const source = yield* (yield* RowSource).open(toExportSpec({}, dataset))
+  const parameters = yield* Schema.decodeUnknown(exportParameters(dataset))({ profile: process.env["BENCH_PROFILE"] ?? "postgres" })
+  const source = yield* (yield* RowSource).open(toExportSpec(parameters, dataset))
   const bytes = yield* Effect.promise(() => drain(source))
   const printed: Printed = { seconds: (performance.now() - start) / 1000, rows: source.rows, bytes }
   process.stdout.write(`${JSON.stringify(printed)}\n`)
