@@ -9,6 +9,8 @@ export const limits = {
   urlChars: 16_384,
   /** Bytes of a request body; an export's parameters need a few hundred. */
   bodyBytes: 65_536,
+  /** Values in all filters of a request together. */
+  filterValues: 1_000,
   /** Characters of an API key. */
   apiKeyChars: 256,
   /** Requests remembered by the rate limiter, over all keys. Past it the key that was quiet longest is forgotten. */

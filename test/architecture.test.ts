@@ -15,7 +15,7 @@ const allowed: Record<string, ReadonlyArray<string>> = {
   rows: ["exports", "datasets", "csv"],
   jobs: ["exports", "rows", "storage", "postgres"],
   // Of postgres the error type alone, which every answer may come from.
-  http: ["jobs", "exports", "datasets", "storage", "rows", "limits", "postgres"]
+  http: ["jobs", "exports", "datasets", "storage", "rows", "csv", "limits", "postgres"]
 }
 
 interface Import {

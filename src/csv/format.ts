@@ -75,17 +75,20 @@ export const profiles = {
 export type ProfileName = keyof typeof profiles
 export const defaultFormat: Format = postgres
 
-/** The media type of a file (RFC 4180 §3, RFC 7111). */
-export const contentTypeOf = ({ type, encoding, header }: Format): string =>
-  type === "tsv"
-    ? `text/tab-separated-values; charset=${encoding}`
-    : `text/csv; charset=${encoding}; header=${header === "none" ? "absent" : "present"}`
+/** The media type of a file (RFC 4180 §3, RFC 7111). With a byte order mark it is `utf-16` (RFC 2781 §3.3). */
+export const contentTypeOf = ({ type, encoding, header }: Format): string => {
+  const charset = encoding === "utf-16le" ? "utf-16" : encoding
+  return type === "tsv"
+    ? `text/tab-separated-values; charset=${charset}`
+    : `text/csv; charset=${charset}; header=${header === "none" ? "absent" : "present"}`
+}
 
 /** Why allowed values do not go together, if they do not; `field` is the parameter to blame. */
 export const formatConflict = (format: Format): { field: string; detail: string } | undefined => {
   if (format.encoding === "utf-16le" && !format.bom) return { field: "bom", detail: "must be true: UTF-16 needs it" }
   if (format.encoding === "utf-16le" && format.delimiter !== "\t")
     return { field: "delimiter", detail: "must be a tab: Excel splits UTF-16 at nothing else" }
+  if (format.type === "tsv" && format.delimiter !== "\t") return { field: "delimiter", detail: "must be a tab in a TSV file" }
   if (format.decimal !== "." && format.decimal === format.delimiter)
     return { field: "decimal", detail: `must differ from the delimiter ${JSON.stringify(format.delimiter)}` }
   return undefined

@@ -19,6 +19,7 @@ export type Order = typeof Order.Type
 
 const COMPARISONS: ReadonlyArray<Operator> = ["eq", "neq", "gt", "gte", "lt", "lte", "in", "isdistinct"]
 const PATTERNS: ReadonlyArray<Operator> = ["like", "ilike"]
+const isPattern = (operator: Operator) => PATTERNS.includes(operator)
 
 /** Those that work on a column. */
 export const operatorsOf = (column: Column): ReadonlyArray<Operator> => [
@@ -48,12 +49,10 @@ export const parseFilter = (filter: string, column: Column): Condition | string 
   if (values === undefined) return `must be a list such as in.(a,b) or in.("a,b",c), not ${show(text)}`
   if (operator === "is" && !isState(text, column))
     return `must be is.null or is.not_null${column.category === "B" ? ", is.true, is.false or is.unknown" : ""}, not ${show(filter)}`
+  if (isPattern(operator) && /^(?:[^\\]|\\.)*\\$/s.test(text))
+    return `must not end in a backslash that nothing follows, as in ${show(text)}`
   const canonical = values.map((value) =>
-    operator === "like" || operator === "ilike"
-      ? value.replaceAll("*", "%")
-      : column.base === "numeric"
-        ? canonicalDecimal(value)
-        : value
+    isPattern(operator) ? value.replaceAll("*", "%") : column.base === "numeric" ? canonicalDecimal(value) : value
   )
   return {
     column: column.name,

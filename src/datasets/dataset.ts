@@ -2,6 +2,8 @@ import type { Condition, Order } from "./conditions.ts"
 
 export interface Column {
   readonly name: string
+  /** PostgreSQL's `attnum`, which a column keeps when it is renamed. */
+  readonly number: number
   /** As PostgreSQL writes it: `numeric(12,2)`. */
   readonly type: string
   /** The type without its domains and its modifier, as PostgreSQL writes it: values to compare with are cast to it. */
@@ -61,10 +63,8 @@ export interface Parameter {
   readonly allowed?: string | undefined
 }
 
-const TEXTS = new Set(["text", "character varying", "bpchar", "name", '"char"', "citext"])
-
 /** Strings: what `like` works on. */
-export const isString = ({ base, category }: Pick<Column, "base" | "category">): boolean => category === "S" || TEXTS.has(base)
+export const isString = ({ base, category }: Pick<Column, "base" | "category">): boolean => category === "S" || base === '"char"'
 
 /** Neither numbers, truth values nor times: what `quote=text` puts in quotes. */
 export const isText = ({ category }: Pick<Column, "category">): boolean => !"NBDT".includes(category)

@@ -6,7 +6,8 @@ import { parseOrder } from "./names.ts"
 
 const text = (description: string) => Schema.NonEmptyString.annotations({ description })
 const columns = (description: string) => Schema.Array(Schema.NonEmptyString).annotations({ description })
-const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
+/** A member that may be left out, but not be undefined: that would double each message. */
+export const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
 const DeclaredParameter = Schema.Struct({
   column: text("The column whose value is compared."),
@@ -66,22 +67,25 @@ export const readDefinitions = (
     const issues = ParseResult.ArrayFormatter.formatErrorSync(read.left)
     return failed(issues.map(({ path, message }) => `${path.join(".")}: ${message}`))
   }
-  const definitions = Object.entries(read.right.datasets).map(([relation, definition]) => {
+  const definitions: Array<readonly [AllowedRelation, Definition]> = []
+  const mistakes: Array<string> = []
+  for (const [relation, definition] of Object.entries(read.right.datasets)) {
     const [one, ...more] = parseAllowList(relation) ?? []
-    return one?.table === undefined || more.length > 0 ? relation : ([one, definition] as const)
-  })
-  return {
-    definitions: definitions.filter((entry) => typeof entry !== "string"),
-    mistakes: definitions
-      .filter((entry) => typeof entry === "string")
-      .map((relation) => `datasets.${relation}: is no relation such as public.orders or sales."Odd Name"`)
+    if (one?.table === undefined || more.length > 0)
+      mistakes.push(`datasets.${relation}: is no relation such as public.orders or sales."Odd Name"`)
+    else if (definitions.some(([{ schema, table }]) => schema === one.schema && table === one.table))
+      mistakes.push(`datasets.${relation}: is there twice`)
+    else definitions.push([one, definition])
   }
+  return { definitions, mistakes }
 }
 
 /** The dataset as its definition has it, and all that does not fit: then it must not be had at all. */
 export const refine = (
   dataset: Dataset,
-  definition: Definition
+  definition: Definition,
+  /** Names that its parameters cannot have. */
+  reserved: ReadonlyArray<string>
 ): { readonly dataset: Dataset; readonly mistakes: ReadonlyArray<string> } => {
   const mistakes: Array<string> = []
   const { hidden = [], labels = {}, filterable, where = {}, parameters = {}, maxRows, orderBy } = definition
@@ -100,7 +104,7 @@ export const refine = (
     .filter(({ name }) => !hidden.includes(name))
     .map((column) => ({
       ...column,
-      label: labels[column.name] ?? column.label,
+      label: (Object.hasOwn(labels, column.name) ? labels[column.name] : undefined) ?? column.label,
       filterable: filterable?.includes(column.name) ?? column.filterable
     }))
   if (visible.length === 0) mistakes.push("hidden: leaves no column")
@@ -119,7 +123,7 @@ export const refine = (
     const column = columnNamed(parameter.column, `parameters.${name}`, visible)
     if (column && !operatorsOf(column).includes(parameter.operator))
       mistakes.push(`parameters.${name}: ${parameter.column} is of type ${column.type}, which cannot be compared`)
-    if (RESERVED.has(name)) mistakes.push(`parameters.${name}: every dataset has a parameter of that name`)
+    if (reserved.includes(name)) mistakes.push(`parameters.${name}: every dataset has a parameter of that name`)
     if (parameter.pattern !== undefined && !isPattern(parameter.pattern))
       mistakes.push(`parameters.${name}: ${show(parameter.pattern)} is no regular expression`)
   }
@@ -132,6 +136,8 @@ export const refine = (
       columns: visible,
       key: dataset.key.some((name) => hidden.includes(name)) ? [] : dataset.key,
       conditions,
+      // Those of the relation would tell of rows that cannot be had.
+      ...(conditions.length > 0 && { estimatedRows: null, estimatedBytes: null }),
       order: typeof order === "string" ? [] : order,
       maxRows,
       parameters: Object.fromEntries(
@@ -141,33 +147,9 @@ export const refine = (
   }
 }
 
-/** Parameters of every request, and members of its body. */
-export const commonParameters = [
-  "columns",
-  "dataset",
-  "order_by",
-  "total",
-  "limit",
-  "profile",
-  "delimiter",
-  "quoteChar",
-  "quote",
-  "null",
-  "newline",
-  "bom",
-  "header",
-  "formulas",
-  "timezone",
-  "datetime",
-  "boolean",
-  "binary",
-  "decimal"
-] as const
-const RESERVED = new Set<string>([...commonParameters, "where", "apiKey", "errorRow"])
-
 const isPattern = (pattern: string): boolean => {
   try {
-    return new RegExp(pattern) instanceof RegExp
+    return new RegExp(pattern, "u") instanceof RegExp
   } catch {
     return false
   }

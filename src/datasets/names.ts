@@ -2,7 +2,7 @@ import { show, type Order } from "./conditions.ts"
 import type { Column } from "./dataset.ts"
 
 const QUOTED = '"(?:[^"]|"")*"'
-const ITEM = new RegExp(`(-?)(${QUOTED}|[^,:"-][^,:]*|)(?::(${QUOTED}|[^,]*))?(,|$)`, "suy")
+const ITEM = new RegExp(`(-?)(${QUOTED}|[^,:"][^,:]*|)(?::(${QUOTED}|[^,]*))?(,|$)`, "suy")
 
 const unquote = (text: string) => (text.startsWith('"') ? text.slice(1, -1).replaceAll('""', '"') : text)
 const quote = (text: string) => `"${text.replaceAll('"', '""')}"`

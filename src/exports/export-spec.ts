@@ -1,9 +1,10 @@
 import { ParseResult, Schema } from "effect"
+import { limits } from "../config.ts"
 import { isDialectCharacter, dialectConflict } from "../csv/dialect.ts"
 import { defaultFormat, Format, formatConflict, profiles, type ProfileName } from "../csv/format.ts"
 import { Condition, Order, parseFilter, show, sortConditions } from "../datasets/conditions.ts"
 import type { ConditionOn, Dataset, Parameter } from "../datasets/dataset.ts"
-import { commonParameters } from "../datasets/definitions.ts"
+import { optional } from "../datasets/definitions.ts"
 import { parseColumns, parseOrder } from "../datasets/names.ts"
 
 /**
@@ -77,36 +78,36 @@ const parsed = <A extends object>(parse: (text: string) => A | string) =>
     }
   })
 
-/** A parameter that may be left out, but not be undefined: that would double each message. */
-export const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
-
 /** The parameters of every dataset. */
-const commonFields = (dataset: Dataset) =>
-  ({
-    columns: optional(parsed((text) => parseColumns(text, dataset.columns))),
-    dataset: optional(Schema.String),
-    order_by: optional(parsed((text) => parseOrder(text, dataset.columns))),
-    total: optional(Total),
-    limit: optional(Total),
-    profile: optional(oneOf(...(Object.keys(profiles) as ReadonlyArray<ProfileName>))),
-    delimiter: optional(DialectCharacter),
-    quoteChar: optional(DialectCharacter),
-    quote: optional(oneOf("minimal", "all", "text")),
-    null: optional(NullText),
-    newline: optional(oneOf("lf", "crlf")),
-    bom: optional(trueOrFalse),
-    header: optional(oneOf("names", "labels", "none")),
-    formulas: optional(oneOf("keep", "escape")),
-    timezone: optional(Timezone),
-    datetime: optional(oneOf("postgres", "iso8601", "local")),
-    boolean: optional(oneOf("t/f", "true/false", "yes/no", "1/0")),
-    binary: optional(oneOf("hex", "base64")),
-    decimal: optional(oneOf(".", ","))
-  }) satisfies Readonly<Record<(typeof commonParameters)[number], unknown>>
+const commonFields = (dataset: Pick<Dataset, "columns">) => ({
+  columns: optional(parsed((text) => parseColumns(text, dataset.columns))),
+  dataset: optional(Schema.String),
+  order_by: optional(parsed((text) => parseOrder(text, dataset.columns))),
+  total: optional(Total),
+  limit: optional(Total),
+  profile: optional(oneOf(...(Object.keys(profiles) as ReadonlyArray<ProfileName>))),
+  delimiter: optional(DialectCharacter),
+  quoteChar: optional(DialectCharacter),
+  quote: optional(oneOf(...Format.fields.quoting.literals)),
+  null: optional(NullText),
+  newline: optional(oneOf(...Format.fields.newline.literals)),
+  bom: optional(trueOrFalse),
+  header: optional(oneOf(...Format.fields.header.literals)),
+  formulas: optional(oneOf(...Format.fields.formulas.literals)),
+  timezone: optional(Timezone),
+  datetime: optional(oneOf(...Format.fields.datetime.literals)),
+  boolean: optional(oneOf(...Format.fields.boolean.literals)),
+  binary: optional(oneOf(...Format.fields.binary.literals)),
+  decimal: optional(oneOf(...Format.fields.decimal.literals))
+})
 
-/** What each dataset may be asked, beside filters. */
-export const parameterNames = (dataset: Dataset): ReadonlyArray<string> => [
-  ...Object.keys(dataset.parameters),
+const commonParameters: ReadonlyArray<string> = Object.keys(commonFields({ columns: [] }))
+/** Names that a request gives another meaning, so that no dataset can. */
+export const reservedParameters: ReadonlyArray<string> = [...commonParameters, "where", "apiKey", "errorRow"]
+
+/** What a dataset may be asked, beside filters. */
+export const parameterNames = ({ parameters }: Dataset): ReadonlyArray<string> => [
+  ...Object.keys(parameters),
   ...commonParameters
 ]
 
@@ -175,24 +176,37 @@ const formatOf = (parameters: Parameters): Format => {
 export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) => {
   const conditions: Array<ConditionOn & { readonly field: string }> = []
   const errors: Array<{ readonly field: string; readonly detail: string }> = []
+  let values = 0
   for (const { field, column: name, text } of filters) {
     const column = dataset.columns.find((one) => one.name === name && one.filterable)
     const condition = column ? parseFilter(text, column) : "is no column that may be filtered"
+    values += typeof condition === "string" ? 1 : condition.values.length
+    if (values > limits.filterValues) {
+      errors.push({ field, detail: `is one too many: filters have at most ${limits.filterValues} values together` })
+      break
+    }
     if (typeof condition === "string") errors.push({ field, detail: condition })
     else if (column) conditions.push({ condition, field, on: column })
   }
   return { conditions, errors }
 }
 
+/** The conditions of a dataset's own parameters. */
+export const declaredConditions = (parameters: Parameters, dataset: Dataset) =>
+  Object.entries(dataset.parameters).flatMap(([field, { column, operator }]) => {
+    const value = Object.hasOwn(parameters, field) ? (parameters as Declared)[field] : undefined
+    const on = dataset.columns.find(({ name }) => name === column)!
+    if (value === undefined) return []
+    const condition = parseFilter(`${operator}.${value}`, on)
+    if (typeof condition === "string") throw new Error(`${field} ${condition}`)
+    return [{ condition, field, on }]
+  })
+
 export const toExportSpec = (parameters: Parameters, dataset: Dataset, conditions: ReadonlyArray<Condition> = []): ExportSpec => {
   const { total, limit, order_by } = parameters
   const columnNamed = (name: string) => dataset.columns.find((column) => column.name === name)!
   const format = formatOf(parameters)
-  const declared = Object.entries(dataset.parameters).flatMap(([name, { column, operator }]) => {
-    const value = (parameters as Declared)[name]
-    const condition = value === undefined ? [] : parseFilter(`${operator}.${value}`, columnNamed(column))
-    return typeof condition === "string" ? [] : condition
-  })
+  const declared = declaredConditions(parameters, dataset).map(({ condition }) => condition)
   const columns = parameters.columns ?? dataset.columns.map(({ name }) => ({ name, label: undefined }))
   const rows = total ?? limit ?? dataset.maxRows
   return {

@@ -53,8 +53,8 @@ export const headResponse = (headers: Record<string, string>): Response =>
 interface StreamOptions {
   /** The request, with the signal that aborts when the client leaves, also while nobody reads the body yet. */
   readonly context: Context
-  /** The last words of a body that fails, instead of a broken connection. */
-  readonly onError?: (lastByte: number | undefined) => Uint8Array
+  /** The last words of a body that fails, instead of a broken connection, after `last`: its last two bytes. */
+  readonly onError?: (last: Uint8Array | undefined) => Uint8Array
 }
 
 /**
@@ -102,7 +102,7 @@ const pullStream = (
   { context, onError }: StreamOptions
 ): ReadableStream<Uint8Array> => {
   let ahead: { readonly chunk: Uint8Array | undefined } | undefined = { chunk: first }
-  let lastByte: number | undefined
+  let last: Uint8Array | undefined
   let stall: Timer | undefined
   let bytes = 0
   let given: Uint8Array | undefined
@@ -135,7 +135,7 @@ const pullStream = (
     await finish("broken off")
     // Without a reason, which Bun would print with a piece of our source.
     if (!onError) return controller.error()
-    controller.enqueue(onError(lastByte))
+    controller.enqueue(onError(last))
     controller.close()
   }
   return new ReadableStream<Uint8Array>(
@@ -156,7 +156,7 @@ const pullStream = (
             return
           }
           bytes += chunk.length
-          lastByte = chunk[chunk.length - 1]
+          if (onError) last = Buffer.from(chunk.subarray(-2))
           given = chunk
           controller.enqueue(chunk)
           watch(controller)

@@ -16,36 +16,36 @@ interface Estimated {
 }
 
 /** Bytes of a value in memory, which the planner counts, and as text usually. Others are about as long in both. */
-const TEXT_BYTES: Readonly<Record<string, readonly [memory: number, text: number]>> = {
-  boolean: [1, 1],
-  smallint: [2, 3],
-  integer: [4, 6],
-  bigint: [8, 8],
-  real: [4, 8],
-  "double precision": [8, 14],
-  date: [4, 10],
-  "timestamp with time zone": [8, 26],
-  "timestamp without time zone": [8, 23],
-  uuid: [16, 36]
-}
+const TEXT_BYTES = new Map<string, readonly [memory: number, text: number]>([
+  ["boolean", [1, 1]],
+  ["smallint", [2, 3]],
+  ["integer", [4, 6]],
+  ["bigint", [8, 8]],
+  ["real", [4, 8]],
+  ["double precision", [8, 14]],
+  ["date", [4, 10]],
+  ["timestamp with time zone", [8, 26]],
+  ["timestamp without time zone", [8, 23]],
+  ["uuid", [16, 36]]
+])
 
 /** Where nothing was measured yet. */
 const ASSUMED_BYTES_PER_SECOND = 50_000_000
 
-const bytesOf = (rows: number, spec: ExportSpec, dataset: Dataset, plan: RowPlan, same: Measured): Estimated => {
-  if (same.rows > 0) {
+const bytesOf = (rows: number, spec: ExportSpec, dataset: Dataset, plan: RowPlan, same?: Measured): Estimated => {
+  if (same) {
     const value = Math.round((rows * same.bytes) / same.rows)
     return { value, basis: `bytes a row of the last ${same.exports} exports of these columns in this format` }
   }
   const bases = new Map(dataset.columns.map(({ name, base }) => [name, base]))
-  const texts = spec.columns.map(({ name }) => TEXT_BYTES[bases.get(name) ?? ""] ?? [0, 0])
+  const texts = spec.columns.map(({ name }) => TEXT_BYTES.get(bases.get(name) ?? "") ?? [0, 0])
   const width = texts.reduce((sum, [memory, text]) => sum + text - memory, plan.rowWidth) + spec.columns.length
   const encoded = spec.format.encoding === "utf-16le" ? 2 : 1
   return { value: Math.round(rows * Math.max(width, 1) * encoded), basis: "the planner's width of a row" }
 }
 
-const secondsOf = (bytes: number, any: Measured): Estimated =>
-  any.seconds > 0
+const secondsOf = (bytes: number, any?: Measured): Estimated =>
+  any && any.seconds > 0
     ? {
         value: Math.ceil((bytes * any.seconds) / any.bytes),
         basis: `bytes a second of the last ${any.exports} exports of this dataset`
@@ -65,15 +65,15 @@ export class EstimateRoute extends Effect.Service<EstimateRoute>()("EstimateRout
         const spec = yield* exportRequest(c, datasets)
         const dataset = yield* datasets.find(spec.dataset)
         const plan = yield* source.plan(spec)
-        const { same, any } = yield* store.measured(spec)
+        const measured = yield* store.measured(spec)
         const rows: Estimated = { value: Math.round(plan.estimatedRows), basis: "the database's planner" }
-        const bytes = bytesOf(rows.value, spec, dataset, plan, same)
+        const bytes = bytesOf(rows.value, spec, dataset, plan, measured.get("same"))
         return Response.json(
           {
             dataset: spec.dataset,
             rows,
             bytes,
-            seconds: secondsOf(bytes.value, any),
+            seconds: secondsOf(bytes.value, measured.get("any")),
             plan: {
               source: plan.source,
               parts: plan.parts,

@@ -4,6 +4,7 @@ import { hasOperator } from "../datasets/conditions.ts"
 import type { Dataset } from "../datasets/dataset.ts"
 import { DEFAULT_DATASET } from "../datasets/users.ts"
 import {
+  declaredConditions,
   exportParameters,
   parameterNames,
   readFilters,
@@ -39,19 +40,21 @@ const noDataset = (name: string | undefined, known: ReadonlyArray<string>) => {
   return name === undefined ? `is missing; ${list}` : `must be a dataset, not ${JSON.stringify(name.slice(0, 60))}; ${list}`
 }
 
-/** The spec of what was given, once the server has cast the filters' values. */
-const toSpec = (
+/** The spec of what was given, once the server has cast the filters' values, which `mayAsk` allows. */
+const toSpec = <E>(
   { values, filters }: { readonly values: Values; readonly filters: ReadonlyArray<Filter> },
   dataset: Dataset,
-  datasets: DatasetsService
-): Effect.Effect<ExportSpec, Failure> =>
+  datasets: DatasetsService,
+  mayAsk: Effect.Effect<void, E>
+): Effect.Effect<ExportSpec, Failure | E> =>
   Effect.gen(function* () {
     const { conditions, errors } = readFilters(filters, dataset)
     const parameters = yield* decode(exportParameters(dataset))(values).pipe(
       Effect.mapError(({ errors: more = [] }) => invalid([...more, ...errors]))
     )
     if (errors.length > 0) return yield* invalid(errors)
-    const failures = yield* datasets.castFailures(conditions)
+    yield* mayAsk
+    const failures = yield* datasets.castFailures([...declaredConditions(parameters, dataset), ...conditions])
     if (failures.length > 0) return yield* invalid(failures.map(({ of, detail }) => ({ field: of.field, detail })))
     return toExportSpec(
       parameters,
@@ -70,13 +73,15 @@ const splitQuery = (pairs: ReadonlyArray<Given>, dataset: Dataset, more: Readonl
   const isFilter = ({ field, text }: Given) =>
     columns.includes(field) && (names.includes(field) ? field in dataset.parameters && hasOperator(text) : true)
   const filters = pairs.filter(isFilter)
-  const isRepeated = ({ field, text }: Given) => !hasOperator(text) && pairs.filter((other) => other.field === field).length > 1
+  const counts = new Map<string, number>()
+  for (const { field } of pairs) counts.set(field, (counts.get(field) ?? 0) + 1)
+  // One that says its operator may be one of several.
+  const isRepeated = ({ field, text }: Given) => !hasOperator(text) && counts.get(field) !== 1
   const { values, errors } = valuesOf(
     pairs.filter((pair) => !isFilter(pair)),
     names,
     columns
   )
-  // One that says its operator may be one of several.
   const repeated = filters.filter(isRepeated).map(({ field }) => ({ field, detail: "is given more than once" }))
   return {
     values,
@@ -86,7 +91,12 @@ const splitQuery = (pairs: ReadonlyArray<Given>, dataset: Dataset, more: Readonl
 }
 
 /** The export that a query asks for, with the values of `more` parameters beside it. */
-export const exportQuery = (c: Context, datasets: DatasetsService, more: ReadonlyArray<string> = []) =>
+export const exportQuery = <E = never>(
+  c: Context,
+  datasets: DatasetsService,
+  more: ReadonlyArray<string> = [],
+  mayAsk: Effect.Effect<void, E> = Effect.void
+) =>
   Effect.gen(function* () {
     const known = yield* datasets.all
     const pairs = yield* queryPairs(c)
@@ -95,7 +105,7 @@ export const exportQuery = (c: Context, datasets: DatasetsService, more: Readonl
     if (errors.length > 0) return yield* invalid(errors)
     const own = Object.fromEntries(more.flatMap((name) => (values[name] === undefined ? [] : [[name, values[name]]])))
     const others = Object.fromEntries(Object.entries(values).filter(([name]) => !more.includes(name)))
-    return { spec: yield* toSpec({ values: others, filters }, dataset, datasets), own } as const
+    return { spec: yield* toSpec({ values: others, filters }, dataset, datasets, mayAsk), own } as const
   })
 
 /** The export that a POST asks for: in its query, or in a JSON body. */
@@ -110,5 +120,5 @@ export const exportRequest = (c: Context, datasets: DatasetsService): Effect.Eff
     const dataset = yield* datasetNamed(named, yield* datasets.all)
     const { values, errors: more } = valuesOf(given, [...parameterNames(dataset), "where"])
     if (errors.length + more.length > 0) return yield* invalid([...errors, ...more])
-    return yield* toSpec({ values, filters: where }, dataset, datasets)
+    return yield* toSpec({ values, filters: where }, dataset, datasets, Effect.void)
   })

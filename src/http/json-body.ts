@@ -88,7 +88,7 @@ const repeatedMembers = (json: string): ReadonlyArray<string> => {
   for (const [token, key] of json.matchAll(/("(?:[^"\\]|\\.)*")\s*:|"(?:[^"\\]|\\.)*"|[{}]/g)) {
     if (key !== undefined) {
       const name = JSON.parse(key) as string
-      if (objects.at(-1)?.has(name)) repeated.add(objects.length > 1 ? `where.${name}` : name)
+      if (objects.at(-1)?.has(name)) repeated.add(name)
       objects.at(-1)?.add(name)
     } else if (token === "{") objects.push(new Set())
     else if (token === "}") objects.pop()

@@ -51,6 +51,7 @@ export const queryPairs = (c: Context): Effect.Effect<ReadonlyArray<Given>, Inva
 /** What is wrong with any text, if something is. */
 export const checkText = (text: string): string | undefined => {
   if (text === "") return "is empty; leave it out or give a value"
+  if (!text.isWellFormed()) return "is not valid Unicode"
   return text.includes("\0") ? "holds a NUL character" : undefined
 }
 

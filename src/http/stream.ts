@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
 import { AppConfig, limits } from "../config.ts"
-import { contentTypeOf } from "../csv/format.ts"
+import { contentTypeOf, type Format } from "../csv/format.ts"
 import { RateLimiter, type RateDecision } from "../limits/rate-limiter.ts"
 import { Datasets } from "../rows/datasets.ts"
 import { RowSource } from "../rows/row-source.ts"
@@ -13,9 +13,17 @@ import { invalid } from "./parameters.ts"
 import { RateLimited, type InvalidRequest } from "./problem.ts"
 
 const LF = 10
-/** The end of a failed body, for clients that cannot see a broken connection; on a line of its own. */
-const errorRow = (lastByte: number | undefined) =>
-  new TextEncoder().encode(`${lastByte === undefined || lastByte === LF ? "" : "\n"}"__ERROR__","internal_server_error"\n`)
+/**
+ * The end of a failed body, for clients that cannot see a broken connection; on a line of its own. A chunk of UTF-16
+ * ends with a whole unit.
+ */
+const errorRow =
+  ({ encoding }: Format) =>
+  (last: Uint8Array | undefined) => {
+    const unit = encoding === "utf-16le" ? 2 : 1
+    const isNewLine = last === undefined || (last.at(-unit) === LF && (unit === 1 || last.at(-1) === 0))
+    return Buffer.from(`${isNewLine ? "" : "\n"}"__ERROR__","internal_server_error"\n`, encoding)
+  }
 
 const apiKeyOf = (c: Context) => new URL(c.req.url).searchParams.get("apiKey") ?? c.req.header("X-API-Key")
 /** Whose requests are counted together: a key that the client gives, else its address. */
@@ -34,7 +42,11 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
 
     const stream = (c: Context) =>
       Effect.gen(function* () {
-        const { spec, own } = yield* exportQuery(c, datasets, ["apiKey", "errorRow"])
+        // A key that is over its limit is to cost the source nothing.
+        const mayAsk = Effect.flatMap(limiter.peek(rateKey(c)), ({ allowed, resetSeconds }) =>
+          allowed ? Effect.void : Effect.fail(new RateLimited({ retryAfterSeconds: resetSeconds }))
+        )
+        const { spec, own } = yield* exportQuery(c, datasets, ["apiKey", "errorRow"], mayAsk)
         const wrong = checkOwn(apiKeyOf(c), own["errorRow"])
         if (wrong) return yield* wrong
         const decision = yield* limiter.take(rateKey(c))
@@ -54,7 +66,7 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
         if (c.req.method === "HEAD") return headResponse(headers)
         const body = yield* streamBody(source.openNow(spec), toSourceError, {
           context: c,
-          ...(own["errorRow"] === "true" && { onError: errorRow })
+          ...(own["errorRow"] === "true" && { onError: errorRow(spec.format) })
         })
         return new Response(compress(body, coding, gzipLevel), { headers })
       })

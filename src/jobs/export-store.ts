@@ -239,7 +239,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
     /** The last exports of the spec's dataset, and those of them with its columns and format. */
     const measured = Effect.fn("ExportStore.measured")(({ dataset, columns, format }: ExportSpec) =>
       querying("look up earlier exports", async () => {
-        const rows = await sql<Array<Measured & { same: boolean }>>`
+        const rows = await sql<Array<Measured & { likeness: "same" | "any" }>>`
           with earlier as (
             select bytes, processed_rows as rows, extract(epoch from completed_at - started_at)::float8 as seconds,
               spec -> 'columns' = ${JSON.stringify(columns)}::text::jsonb
@@ -248,15 +248,9 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
             where dataset = ${dataset} and status in ('completed', 'expired') and processed_rows > 0
             order by completed_at desc limit ${limits.measuredExports}
           )
-          select same, count(*)::int as exports, sum(bytes)::float8 as bytes, sum(rows)::float8 as rows, sum(seconds) as seconds
-          from earlier group by same`
-        const sum = (some: ReadonlyArray<Measured>): Measured => ({
-          exports: some.reduce((total, { exports: count }) => total + count, 0),
-          bytes: some.reduce((total, { bytes }) => total + bytes, 0),
-          rows: some.reduce((total, row) => total + row.rows, 0),
-          seconds: some.reduce((total, { seconds }) => total + seconds, 0)
-        })
-        return { same: sum(rows.filter(({ same }) => same)), any: sum(rows) }
+          select likeness, count(*)::int as exports, sum(bytes)::float8 as bytes, sum(rows)::float8 as rows, sum(seconds) as seconds
+          from earlier, unnest(case when same then array['same', 'any'] else array['any'] end) likeness group by likeness`
+        return new Map(rows.map(({ likeness, ...sums }) => [likeness, sums]))
       })
     )
 

@@ -1,20 +1,26 @@
 import { isString, type ConditionOn } from "../datasets/dataset.ts"
 import type { SourceConnection } from "./source-connection.ts"
 import type { SourceError } from "./source-error.ts"
-import { castStatement } from "./statement.ts"
+import { castStatement, readStatement } from "./statement.ts"
 
 export interface CastFailure<A> {
   readonly of: A
-  /** As the server tells it: `invalid input syntax for type integer: "abc"`. */
+  /** With what the server tells: `must be of type integer: invalid input syntax for type integer: "abc"`. */
   readonly detail: string
 }
 
-/** Whether the server has to be asked: any text is a string, and a state is no value. */
-export const needsCast = ({ condition: { operator }, on }: ConditionOn): boolean =>
-  operator !== "is" && operator !== "like" && operator !== "ilike" && !(isString(on) && on.base !== '"char"')
+/** Every server can take it: others may have no such character. */
+const isAscii = (value: string) => !/[^ -~\s]/.test(value)
 
-/** SQLSTATE classes 22, data exceptions, and 23, a check of the type. */
-const isAboutValue = ({ cause }: SourceError) => /^2[23]/.test((cause as { code?: string } | undefined)?.code ?? "")
+/** Whether the server has to be asked: nearly any text is a string or a pattern, and a state is no value. */
+export const needsCast = ({ condition: { operator, values }, on }: ConditionOn): boolean =>
+  operator !== "is" && !(isString(on) && on.base !== '"char"' && values.every(isAscii))
+
+/**
+ * SQLSTATE classes 22, data exceptions, 23, a check of the type, 54, limits of an array for example, 0A, and 42: a type
+ * that the role may not use, or the syntax of a value, as types for text search have one.
+ */
+const isAboutValue = ({ cause }: SourceError) => /^(22|23|54|0A|42)/.test((cause as { code?: string } | undefined)?.code ?? "")
 
 /** The conditions with values that the server does not take for their columns. */
 export const findCastFailures = async <A extends ConditionOn>(
@@ -29,9 +35,22 @@ export const findCastFailures = async <A extends ConditionOn>(
     } catch (cause) {
       const error = cause as SourceError
       if (!isAboutValue(error)) throw cause
-      failures.push({ of: condition, detail: (error.cause as Error).message })
+      failures.push({ of: condition, detail: `must be of type ${condition.on.type}: ${(error.cause as Error).message}` })
       await connection.query({ text: "rollback to savepoint value", values: [] })
     }
   }
   return failures
 }
+
+/** The conditions with their values as the session reads them: a time has its offset then, whatever the time zone of an export. */
+export const readConditions = (
+  connection: SourceConnection,
+  conditions: ReadonlyArray<ConditionOn>
+): Promise<ReadonlyArray<ConditionOn>> =>
+  Promise.all(
+    conditions.map(async (one) => {
+      if (!needsCast(one)) return one
+      const rows = await connection.query<{ readonly value: string }>(readStatement(one))
+      return { ...one, condition: { ...one.condition, values: rows.map(({ value }) => value) } }
+    })
+  )

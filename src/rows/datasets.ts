@@ -4,7 +4,8 @@ import { AppConfig, Databases, limits } from "../config.ts"
 import type { AllowedRelation } from "../datasets/allow-list.ts"
 import type { ConditionOn, Dataset } from "../datasets/dataset.ts"
 import { readDefinitions, refine, type Definition } from "../datasets/definitions.ts"
-import { findCastFailures, needsCast } from "./casts.ts"
+import { reservedParameters } from "../exports/export-spec.ts"
+import { findCastFailures, needsCast, readConditions } from "./casts.ts"
 import { datasetsStatement, toDataset, type RelationRow } from "./dataset-catalog.ts"
 import { connectSource, type SourceConnection } from "./source-connection.ts"
 import { SourceError, toSourceError } from "./source-error.ts"
@@ -16,24 +17,41 @@ type Definitions = ReadonlyArray<readonly [AllowedRelation, Definition]>
 
 const unread = ({ message }: SourceError) => Effect.logWarning(`what may be exported was not read: ${message}`)
 
+/** The values that a definition has, and where. */
+const declaredValues = ({
+  columns,
+  conditions,
+  parameters
+}: Dataset): ReadonlyArray<ConditionOn & { readonly place: string }> => [
+  ...conditions.map((one) => ({ ...one, place: `where.${one.on.name}` })),
+  ...Object.entries(parameters).flatMap(([name, { column, values = [] }]) => {
+    const on = columns.find((one) => one.name === column)
+    return on ? [{ place: `parameters.${name}`, on, condition: { column, not: false, operator: "in" as const, values } }] : []
+  })
+]
+
 /** Datasets by name, and all that does not fit in their definitions: those that have such are left out. */
 const refineAll = async (connection: SourceConnection, relations: ReadonlyArray<RelationRow>, definitions: Definitions) => {
   const mistakes: Array<string> = []
   const known = new Map<string, Dataset>()
   const plain = relations.map(toDataset).filter((dataset) => dataset !== undefined)
-  // Of two of one name, `public` has it.
+  const defined = new Set<string>()
+  // Of two of one name `public` has it, unless one of them is defined: that is a mistake.
   for (const dataset of plain.toSorted((a, b) => Number(b.schema === "public") - Number(a.schema === "public"))) {
-    const [relation, definition] =
-      definitions.find(([{ schema, table }]) => schema === dataset.schema && table === dataset.table) ?? []
-    const refined = definition ? refine(dataset, definition) : { dataset, mistakes: [] }
-    const casts = await findCastFailures(connection, refined.dataset.conditions)
+    const [, definition] = definitions.find(([{ schema, table }]) => schema === dataset.schema && table === dataset.table) ?? []
+    const refined = definition ? refine(dataset, definition, reservedParameters) : { dataset, mistakes: [] }
+    const { name } = refined.dataset
+    if (definition) defined.add(name)
+    const casts = await findCastFailures(connection, declaredValues(refined.dataset))
     const wrong = [
       ...refined.mistakes,
-      ...casts.map(({ of, detail }) => `where.${of.on.name}: ${detail}`),
-      ...(known.has(refined.dataset.name) && relation ? [`name: there is another dataset ${refined.dataset.name}`] : [])
+      ...casts.map(({ of, detail }) => `${of.place}: ${detail}`),
+      ...(known.has(name) && defined.has(name) ? [`name: there is another dataset ${name}`] : [])
     ]
     mistakes.push(...wrong.map((mistake) => `${dataset.schema}.${dataset.table}: ${mistake}`))
-    if (wrong.length === 0 && !known.has(refined.dataset.name)) known.set(refined.dataset.name, refined.dataset)
+    if (wrong.length > 0 || known.has(name)) continue
+    const conditions = await readConditions(connection, refined.dataset.conditions)
+    known.set(name, { ...refined.dataset, conditions })
   }
   const missing = definitions.filter(([{ schema, table }]) => plain.every((one) => one.schema !== schema || one.table !== table))
   mistakes.push(...missing.map(([{ schema, table }]) => `${schema}.${table}: is not there, or EXPORT_DATASETS does not name it`))

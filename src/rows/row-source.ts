@@ -3,7 +3,7 @@ import { AppConfig, Databases, limits } from "../config.ts"
 import type { Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { ByteRows } from "./byte-rows.ts"
-import { relationsStatement } from "./catalog.ts"
+import { relationsStatement } from "./relations.ts"
 import { makeConnections, type SourceBusy } from "./connections.ts"
 import { CopySource } from "./copy-source.ts"
 import { CursorSource } from "./cursor-source.ts"
@@ -13,7 +13,7 @@ import { partsOf, planRows, type Explained, type Relation, type RowPlan } from "
 import { connectSource, type SourceConnection } from "./source-connection.ts"
 import { toSourceError, type SourceError } from "./source-error.ts"
 import { copyStatement, quoteStatement, selectStatement, shapeOf } from "./statement.ts"
-import { checkColumns, checkUnchanged } from "./unchanged.ts"
+import { checkColumns, checkUnchanged, withoutHidden } from "./unchanged.ts"
 import { Utf16Rows } from "./utf16-rows.ts"
 
 /** The COPY statements of a plan's parts. */
@@ -24,10 +24,15 @@ const copyStatements = async (
   plan: RowPlan
 ): Promise<Iterator<string>> => {
   const statement = selectStatement(spec, dataset)
-  const [quoted = {}] =
-    statement.values.length > 0 ? await connection.query<Record<string, string>>(quoteStatement(statement)) : []
-  return partsOf(plan).map((part) => copyStatement(spec, dataset, Object.values(quoted), part))
+  const quoted =
+    statement.values.length > 0 ? await connection.query<{ readonly literal: string }>(quoteStatement(statement)) : []
+  const literals = quoted.map(({ literal }) => literal)
+  return partsOf(plan).map((part) => copyStatement(spec, dataset, literals, part))
 }
+
+/** A job may have waited while its dataset got another most of rows. */
+const atMost = (spec: ExportSpec, maxRows: number | undefined): ExportSpec =>
+  maxRows === undefined ? spec : { ...spec, total: Math.min(spec.total ?? maxRows, maxRows) }
 
 const attempt = <A>(work: () => Promise<A>) => Effect.tryPromise({ try: work, catch: toSourceError })
 
@@ -47,7 +52,9 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
     const planOn = async (connection: SourceConnection, spec: ExportSpec, dataset: Dataset): Promise<RowPlan> => {
       checkColumns(spec, dataset)
       const { text, values } = selectStatement(spec, dataset)
-      const [explained] = await connection.query<Explained>({ text: `explain (format json) ${text}`, values })
+      const [explained] = await connection.query<Explained>({ text: `explain (format json) ${text}`, values }).catch((cause) => {
+        throw withoutHidden(cause as SourceError, dataset)
+      })
       await checkUnchanged(connection, spec, dataset)
       const relations = exportSource === "copy" ? await connection.query<Relation>(relationsStatement(dataset)) : []
       return planRows(spec, explained!, relations, {
@@ -59,17 +66,18 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
     }
 
     /** A connection for the spec, and how it is read there. */
-    const begin = (spec: ExportSpec) =>
+    const begin = (asked: ExportSpec) =>
       Effect.gen(function* () {
-        const dataset = yield* datasets.find(spec.dataset)
+        const dataset = yield* datasets.find(asked.dataset)
+        const spec = atMost(asked, dataset.maxRows)
         const { timezone } = spec.format
         const connection = yield* connectSource(url, { timezone })
-        return { dataset, connection, plan: yield* attempt(() => planOn(connection, spec, dataset)) }
+        return { spec, dataset, connection, plan: yield* attempt(() => planOn(connection, spec, dataset)) }
       })
 
-    const start = (spec: ExportSpec) =>
+    const start = (asked: ExportSpec) =>
       Effect.gen(function* () {
-        const { dataset, connection, plan } = yield* begin(spec)
+        const { spec, dataset, connection, plan } = yield* begin(asked)
         const { source, parts, reason, estimatedRows } = plan
         yield* Effect.logInfo("export planned").pipe(Effect.annotateLogs({ source, parts, reason, estimatedRows }))
         const shape = shapeOf(spec, dataset)
@@ -88,7 +96,7 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
           yield* Effect.forkScoped(Effect.all(assistants, { concurrency: "unbounded" }))
         }
         return rows
-      }).pipe(Effect.map((rows): ByteRows => (spec.format.encoding === "utf-16le" ? new Utf16Rows(rows) : rows)))
+      }).pipe(Effect.map((rows): ByteRows => (asked.format.encoding === "utf-16le" ? new Utf16Rows(rows) : rows)))
 
     /** Waits for a connection as long as it takes. The scope owns the connection. */
     const open = (spec: ExportSpec): Effect.Effect<ByteRows, SourceError, Scope.Scope> =>

@@ -15,6 +15,14 @@ const HARMLESS = new Set(
 )
 const isHarmless = ({ base, category }: Column) => HARMLESS.has(base) || "ARC".includes(category)
 
+/**
+ * Text that begins as a formula, also by full-width characters. Apostrophes may stand before it: one more is put
+ * there, so that taking one away always gives the value.
+ */
+const FORMULA = String.raw`^''*([\t\r\n]|\s*[=+@\uff1d\uff0b\uff0d\uff20-])`
+/** Text of digits alone, which a spreadsheet takes for a number. */
+const LONG_NUMBER = String.raw`^''*\s*\d[\d.,]{15,}\s*$`
+
 const WORDS = { "yes/no": ["yes", "no"], "1/0": ["1", "0"] } as const
 
 /**
@@ -22,14 +30,14 @@ const WORDS = { "yes/no": ["yes", "no"], "1/0": ["1", "0"] } as const
  * byte, which a cast to "char" gives at a tenth of the cost.
  * @see https://owasp.org/www-community/attacks/CSV_Injection
  */
-const withoutFormula = (value: string, column: Column): string => {
+const withoutFormula = (value: string, column: Column, longNumbers: Format["longNumbers"]): string => {
   const text = `${value}::text`
+  const own = isString(column) && column.base !== '"char"' ? value : text
   // Padding is part of a `bpchar`, and lost where it becomes text.
-  const [kept, marked] =
-    column.base === "bpchar" ? [value, `concat('''', ${value})::bpchar`] : [isString(column) ? value : text, `'''' || ${text}`]
+  const [kept, marked] = column.base === "bpchar" ? [value, `concat('''', ${value})::bpchar`] : [own, `'''' || ${text}`]
   return (
-    `case when ${isString(column) ? value : text}::"char" between 'A' and '~' then ${kept} ` +
-    String.raw`when ${text} ~ '^([\t\r\n]|\s*[=+@\uff1d\uff0b\uff0d\uff20-])' then ${marked} else ${kept} end`
+    `case when ${own}::"char" between 'A' and '~' then ${kept} ` +
+    `when ${text} ~ '${longNumbers === "text" ? `${FORMULA}|${LONG_NUMBER}` : FORMULA}' then ${marked} else ${kept} end`
   )
 }
 
@@ -39,7 +47,8 @@ const longNumber = (value: string, { base, type }: Column): string => {
     return `case when ${value} between -${LARGEST_SAFE} and ${LARGEST_SAFE} then ${text} else '''' || ${text} end`
   const [, digits] = /^numeric\((\d+)/.exec(type) ?? []
   if (base !== "numeric" || Number(digits ?? Infinity) <= SAFE_DIGITS) return value
-  const significant = `length(ltrim(translate(${text}, '-.', ''), '0'))`
+  // Zeros at the end are none: a column may have 18 decimals, and its values few.
+  const significant = `length(btrim(translate(${text}, '-.', ''), '0'))`
   return `case when ${value} between -${LARGEST_SAFE} and ${LARGEST_SAFE} and ${significant} <= ${SAFE_DIGITS} then ${text} else '''' || ${text} end`
 }
 
@@ -60,11 +69,14 @@ const valueOf = (value: string, column: Column, format: Format): string => {
     return `case ${value} when true then '${yes}' when false then '${no}' end`
   }
   // Its lines would be of 76 characters.
-  if (column.base === "bytea" && format.binary === "base64") return `translate(encode(${value}, 'base64'), chr(10), '')`
+  if (column.base === "bytea" && format.binary === "base64") {
+    const text = `translate(encode(${value}, 'base64'), chr(10), '')`
+    return format.formulas === "escape" ? `regexp_replace(${text}, '^[+]', '''+')` : text
+  }
   const number = format.longNumbers === "text" ? longNumber(value, column) : value
   if (isDecimal(column) && format.decimal === ",") return `replace((${number})::text, '.', ',')`
   if (number !== value) return number
-  return format.formulas === "escape" && !isHarmless(column) ? withoutFormula(value, column) : value
+  return format.formulas === "escape" && !isHarmless(column) ? withoutFormula(value, column, format.longNumbers) : value
 }
 
 /** What the select list has for a column. */
@@ -76,4 +88,4 @@ export const selectItem = (column: Column, format: Format): string => {
 
 /** A header cell, by the same rule. */
 export const headerCell = (text: string, { formulas }: Format): string =>
-  formulas === "escape" && /^([\t\r\n]|\s*[=+@＝＋－＠-])/u.test(text) ? `'${text}` : text
+  formulas === "escape" && /^'*([\t\r\n]|\s*[=+@＝＋－＠-])/u.test(text) ? `'${text}` : text

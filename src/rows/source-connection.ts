@@ -22,6 +22,7 @@ const parameters = {
   application_name: "sluice source",
   TimeZone: "UTC",
   DateStyle: "ISO",
+  bytea_output: "hex",
   // An export may take hours and its client may pause: the service bounds these itself.
   // As text: postgres.js leaves a number 0 out.
   statement_timeout: "0",
@@ -119,10 +120,11 @@ export class SourceConnection {
       })
     }
     await this.#wait(() => this.#sql.unsafe("begin isolation level repeatable read read only"))
+    // A snapshot is taken before any query.
+    if (snapshot !== undefined) await this.#wait(() => this.#sql.unsafe(`set transaction snapshot '${snapshot.name}'`))
     if (timezone !== undefined && timezone !== parameters.TimeZone)
       await this.query({ text: "select set_config('TimeZone', $1, true)", values: [timezone] })
     if (snapshot === undefined) return
-    await this.#wait(() => this.#sql.unsafe(`set transaction snapshot '${snapshot.name}'`))
     // Behind one address there may be several servers, and each of them may have a snapshot of this name.
     const [own] = await this.query<Pick<Snapshot, "server">>({ text: `select ${SERVER}`, values: [] })
     if (own!.server !== snapshot.server)

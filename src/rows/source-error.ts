@@ -7,8 +7,11 @@ export class SourceError extends Data.TaggedError("SourceError")<{
   readonly cause?: unknown
 }> {}
 
-/** Class 42: a missing table or column, a missing privilege. Trying again does not help. */
-const isPermanent = (code: unknown) => typeof code === "string" && code.startsWith("42")
+/**
+ * Trying again does not help. Class 42: a missing table or column, a missing privilege; 0A: what the server does not
+ * support; a time zone that it does not know, and characters that its encoding does not have.
+ */
+const isPermanent = (code: unknown) => typeof code === "string" && /^(0A|42)|^(22023|22P05)$/.test(code)
 
 /** An error of postgres.js or of the socket as a SourceError. Its query and parameters stay out of the message. */
 export const toSourceError = (cause: unknown): SourceError => {

@@ -37,7 +37,8 @@ const SQL_OPERATORS: Readonly<Record<Exclude<Operator, "in" | "is">, string>> = 
 
 /** Of a request's text: `bind` tells how a value is written, and the server casts it. */
 const conditionSql = ({ operator, not, values }: Condition, on: Column, bind: (value: string) => string): string => {
-  const column = identifier(on.name)
+  // The operators of enums are for any enum, and a domain over one is none.
+  const column = on.category === "E" && on.type !== on.base ? `${identifier(on.name)}::${on.base}` : identifier(on.name)
   const written = () => values.map((value) => `${bind(value)}::text::${on.base}`)
   const sql =
     operator === "is"
@@ -57,6 +58,9 @@ const columnOf = (dataset: Dataset, name: string): Column => {
   return column
 }
 
+/** By its own name, ORDER BY would take a column as the select list writes it: a number as text, where it is written as such. */
+const ORDERED = '"exported"'
+
 /** The query of an export, or of a part of it. Identifiers come from the dataset and the catalog; `bind` tells how the nth value is written. */
 const queryOf = (spec: ExportSpec, dataset: Dataset, bind: (value: string) => string, part?: Part): string => {
   const conditions = [
@@ -65,11 +69,12 @@ const queryOf = (spec: ExportSpec, dataset: Dataset, bind: (value: string) => st
     ...(part ? pageConditions(part) : [])
   ]
   const order = spec.order.map(
-    ({ column, descending }) => identifier(columnOf(dataset, column).name) + (descending ? " desc" : "")
+    ({ column, descending }) => `${ORDERED}.${identifier(columnOf(dataset, column).name)}${descending ? " desc" : ""}`
   )
+  const from = part ? `only ${relationName(part)}` : relationName(dataset)
   return [
     `select ${spec.columns.map(({ name }) => selectItem(columnOf(dataset, name), spec.format)).join(", ")}`,
-    part ? `from only ${relationName(part)}` : `from ${relationName(dataset)}`,
+    order.length > 0 ? `from ${from} as ${ORDERED}` : `from ${from}`,
     ...(conditions.length > 0 ? [`where ${conditions.join(" and ")}`] : []),
     ...(order.length > 0 ? [`order by ${order.join(", ")}`] : []),
     ...(spec.total !== undefined ? [`limit ${bind(String(spec.total))}::text::bigint`] : [])
@@ -82,16 +87,25 @@ export const selectStatement = (spec: ExportSpec, dataset: Dataset): Statement =
   return { text, values }
 }
 
-/** Asks the server to write the values of a statement as literals, since COPY takes none bound: one row, a column each. */
+/** Asks the server to write the values of a statement as literals, since COPY takes none bound: a row each, in their order. */
 export const quoteStatement = ({ values }: Statement): Statement => ({
-  text: `select ${values.map((_, index) => `quote_literal($${index + 1}::text) as "${index}"`).join(", ")}`,
-  values
+  text: `select quote_literal(value) as literal from ${LISTED} order by ordinality`,
+  values: [JSON.stringify(values)]
 })
+
+/** A list of any length, as one value. */
+const LISTED = "json_array_elements_text($1::text::json) with ordinality"
 
 /** Asks whether the server can cast the values of a condition: it answers, or fails. */
 export const castStatement = ({ condition: { values }, on }: ConditionOn): Statement => ({
-  text: `select ${values.map((_, index) => `$${index + 1}::text::${on.base} is null`).join(", ")}`,
-  values
+  text: `select count(value::text::${on.base}) from ${LISTED}`,
+  values: [JSON.stringify(values)]
+})
+
+/** The values of a condition as the session reads them. */
+export const readStatement = ({ condition: { values }, on }: ConditionOn): Statement => ({
+  text: `select value::text::${on.base}::text as value from ${LISTED} order by ordinality`,
+  values: [JSON.stringify(values)]
 })
 
 /** COPY's options for a format; its columns are named as the query's are. */
@@ -107,7 +121,7 @@ const copyOptions = ({ columns, format }: ExportSpec, dataset: Dataset): string 
   ].join(", ")
 }
 
-/** The COPY of an export, or of a part of it, without a header; `literals` are the row that `quoteStatement` answered. */
+/** The COPY of an export, or of a part of it, without a header; `literals` are what `quoteStatement` answered. */
 export const copyStatement = (spec: ExportSpec, dataset: Dataset, literals: ReadonlyArray<string>, part?: Part): string => {
   let bound = 0
   return `copy (${queryOf(spec, dataset, () => literals[bound++]!, part)}) to stdout (${copyOptions(spec, dataset)})`

@@ -1,4 +1,4 @@
-import type { Dataset } from "../datasets/dataset.ts"
+import type { Column, Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { SourceConnection } from "./source-connection.ts"
 import { SourceError } from "./source-error.ts"
@@ -6,7 +6,7 @@ import { relationName } from "./identifier.ts"
 import type { Statement } from "./statement.ts"
 
 interface Found {
-  readonly columns: Readonly<Record<string, string>> | null
+  readonly columns: ReadonlyArray<Pick<Column, "name" | "number" | "type">> | null
   readonly rewritten: string | null
 }
 
@@ -18,7 +18,7 @@ interface Found {
 const foundStatement = (dataset: Dataset): Statement => ({
   text: `
     select
-      (select json_object_agg(attname, format_type(atttypid, atttypmod))
+      (select json_agg(json_build_object('name', attname, 'number', attnum, 'type', format_type(atttypid, atttypmod)))
         from pg_attribute where attrelid = to_regclass($1::text) and attnum > 0 and not attisdropped) as columns,
       (select min(c.relname) from pg_locks l join pg_class c on c.oid = l.relation
         where l.pid = pg_backend_pid() and l.locktype = 'relation' and c.relkind in ('r', 'm') and c.relfilenode <> 0
@@ -37,20 +37,40 @@ export const checkUnchanged = async (connection: SourceConnection, spec: ExportS
     const message = `Cannot read ${dataset.name}: the table ${rewritten} was rewritten just now`
     throw new SourceError({ message, retryable: true })
   }
+  const now = new Map(columns?.map((column) => [column.name, column]))
   for (const { name, type } of spec.columns) {
-    const now = columns?.[name]
-    if (now !== type) throw isOther(dataset, name, now === undefined ? GONE : changedType(now, type))
+    const column = now.get(name)
+    if (column?.type !== type) throw isOther(dataset, name, column ? changedType(column.type, type) : GONE)
   }
+  // One that was hidden may bear the name of another since the catalog was read.
+  const renamed = namesOf(spec).find((name) => now.get(name)?.number !== dataset.columns.find((one) => one.name === name)?.number)
+  if (renamed !== undefined) throw isOther(dataset, renamed, "is another one now")
+  if (dataset.conditions.some(({ on }) => now.get(on.name)?.number !== on.number)) throw doesNotFit(dataset)
 }
+
+/** The columns that an export has to do with. */
+const namesOf = ({ columns, conditions, order }: ExportSpec) => [
+  ...columns.map(({ name }) => name),
+  ...[...conditions, ...order].map(({ column }) => column)
+]
 
 const GONE = "is gone"
 const changedType = (now: string, then: string) => `is ${now} now, and was ${then} when the export was asked for`
 const isOther = ({ name }: Dataset, column: string, change: string) =>
   new SourceError({ message: `Cannot export ${name}: its column ${column} ${change}`, retryable: false })
 
+/** An error of the plan. A column that is gone may be one of the dataset's conditions, which its definition hides. */
+export const withoutHidden = (error: SourceError, dataset: Dataset): SourceError => {
+  const isMissing = (error.cause as { code?: string } | undefined)?.code === "42703"
+  return isMissing && dataset.conditions.length > 0 ? doesNotFit(dataset) : error
+}
+
+/** Without a name: it may be hidden. */
+const doesNotFit = ({ name }: Dataset) =>
+  new SourceError({ message: `Cannot export ${name}: its definition does not fit its columns any more`, retryable: false })
+
 /** Fails when the dataset does not have a column any more, or hides it now, that the export names. */
 export const checkColumns = (spec: ExportSpec, dataset: Dataset): void => {
-  const named = [...spec.columns.map(({ name }) => name), ...[...spec.conditions, ...spec.order].map(({ column }) => column)]
-  const gone = named.find((name) => dataset.columns.every((column) => column.name !== name))
+  const gone = namesOf(spec).find((name) => dataset.columns.every((column) => column.name !== name))
   if (gone !== undefined) throw isOther(dataset, gone, GONE)
 }

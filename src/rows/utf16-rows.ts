@@ -1,4 +1,5 @@
 import type { ByteRows } from "./byte-rows.ts"
+import { SourceError } from "./source-error.ts"
 
 /** Rows whose bytes are UTF-8, as UTF-16LE. A character may come in two chunks. */
 export class Utf16Rows implements ByteRows {
@@ -16,13 +17,21 @@ export class Utf16Rows implements ByteRows {
 
   async next(): Promise<Uint8Array | undefined> {
     for (let chunk; (chunk = await this.utf8.next());) {
-      const text = this.#decoder.decode(chunk, { stream: true })
+      const text = this.#decode(chunk)
       this.utf8.recycle(chunk)
       if (text !== "") return Buffer.from(text, "utf16le")
     }
-    // A character that is cut off at the end would be told here.
-    this.#decoder.decode()
+    // A character that is cut off at the end is told here.
+    this.#decode()
     return undefined
+  }
+
+  #decode(chunk?: Uint8Array): string {
+    try {
+      return this.#decoder.decode(chunk, { stream: chunk !== undefined })
+    } catch (cause) {
+      throw new SourceError({ message: "Cannot read: the database sent text that is not UTF-8", retryable: false, cause })
+    }
   }
 
   /** Each chunk is made anew. */

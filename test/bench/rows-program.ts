@@ -21,7 +21,9 @@ const drain = async (source: ByteRows): Promise<number> => {
 const start = performance.now()
 const program = Effect.gen(function* () {
   const dataset = yield* (yield* Datasets).find("users")
-  const parameters = yield* Schema.decodeUnknown(exportParameters(dataset))({ profile: process.env["BENCH_PROFILE"] ?? "postgres" })
+  const parameters = yield* Schema.decodeUnknown(exportParameters(dataset))({
+    profile: process.env["BENCH_PROFILE"] ?? "postgres"
+  })
   const source = yield* (yield* RowSource).open(toExportSpec(parameters, dataset))
   const bytes = yield* Effect.promise(() => drain(source))
   const printed: Printed = { seconds: (performance.now() - start) / 1000, rows: source.rows, bytes }

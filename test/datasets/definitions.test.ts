@@ -1,11 +1,12 @@
 /** What `DATASETS_FILE` may say, and all that may be wrong with it, at once. */
 import { describe, expect, test } from "bun:test"
 import { JSONSchema } from "effect"
+import { reservedParameters } from "../../src/exports/export-spec.ts"
 import { DatasetsFile, readDefinitions, refine, type Definition } from "../../src/datasets/definitions.ts"
 import { usersDataset } from "../support/datasets.ts"
 
 const mistakesOf = (file: unknown) => readDefinitions(typeof file === "string" ? file : JSON.stringify(file)).mistakes
-const refined = (definition: Definition) => refine(usersDataset, definition)
+const refined = (definition: Definition) => refine(usersDataset, definition, reservedParameters)
 
 test("its JSON Schema is the one that is published", async () => {
   const published: unknown = await Bun.file(`${import.meta.dir}/../../datasets.schema.json`).json()

@@ -18,6 +18,7 @@ export const userColumns: ReadonlyArray<string> = Object.keys(types)
 /** A column that may be filtered and sorted by. */
 export const columnOf = (name: string, [type, base, category]: readonly [string, string, string]): Column => ({
   name,
+  number: Object.keys(types).indexOf(name) + 1,
   type,
   base,
   category,

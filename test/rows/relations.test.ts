@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Effect } from "effect"
 import { limits } from "../../src/config.ts"
 import type { ExportSpec } from "../../src/exports/export-spec.ts"
-import { relationsStatement } from "../../src/rows/catalog.ts"
+import { relationsStatement } from "../../src/rows/relations.ts"
 import { partsOf, planRows, type Explained, type Relation } from "../../src/rows/plan.ts"
 import { connectSource, type SourceConnection } from "../../src/rows/source-connection.ts"
 import { copyStatement, quoteStatement, selectStatement } from "../../src/rows/statement.ts"
@@ -65,9 +65,10 @@ const readOn = (url: string, meanwhile: () => Promise<unknown>, reading: Reading
       const [explained] = await lead.query<Explained>({ ...statement, text: `explain (format json) ${statement.text}` })
       const relations = await lead.query<Relation>(relationsStatement(usersDataset))
       const plan = planRows(spec, explained!, relations, { source: "copy", connections: 2, partBytes, partPages })
-      const [literals = {}] =
-        statement.values.length > 0 ? await lead.query<Record<string, string>>(quoteStatement(statement)) : []
-      const statements = [...partsOf(plan)].map((part) => copyStatement(spec, usersDataset, Object.values(literals), part))
+      const quotedValues =
+        statement.values.length > 0 ? await lead.query<{ readonly literal: string }>(quoteStatement(statement)) : []
+      const literals = quotedValues.map(({ literal }) => literal)
+      const statements = [...partsOf(plan)].map((part) => copyStatement(spec, usersDataset, literals, part))
       const parts: Array<Buffer> = []
       for (const copy of statements) parts.push(await copied(parts.length % 2 === 0 ? lead : helper, copy))
       return { plan, statements, parts, whole: await copied(lead, oracle(spec)) }

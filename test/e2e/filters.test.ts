@@ -1,0 +1,187 @@
+/** Filters and orders against SQL that is written by hand. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import * as fc from "fast-check"
+import type postgres from "postgres"
+import { download, reaches, type ProblemDocument } from "../support/client.ts"
+import { startService, type Service } from "../support/service.ts"
+import {
+  aFilter,
+  byHand,
+  field,
+  filterText,
+  names,
+  quoted,
+  ROWS,
+  someFilters,
+  THINGS,
+  thingsDatabase,
+  whereOf,
+  type Filter
+} from "./things.ts"
+
+setDefaultTimeout(60_000)
+
+const services: Array<Service> = []
+const start = async (env: Record<string, string>) => {
+  const service = await startService({ RATE_LIMIT_MAX: "10000", ...env })
+  services.push(service)
+  return service
+}
+afterAll(async () => {
+  for (const service of services) expect(await service.stop()).toBe(0)
+})
+
+let service: Service
+let sql: postgres.Sql
+beforeAll(async () => {
+  const made = await thingsDatabase()
+  sql = made.sql
+  service = await start({ DATABASE_URL: made.url, EXPORT_DATASETS: "shop.things,shop.shapeless", MAX_CONCURRENT_EXPORTS: "8" })
+})
+
+const idsByHand = async (conditions: ReadonlyArray<Filter>, rest = "order by id"): Promise<ReadonlyArray<number>> => {
+  const found = await sql.unsafe(`select id from shop.things where ${conditions.map(byHand).join(" and ")} ${rest}`)
+  return found.map(({ id }) => id as number)
+}
+const stream = (query: string, from = service) => fetch(`${from.url}/exports/csv?${query}`)
+const idsOf = (csv: string) => [...csv.matchAll(/^\uFEFF?(\d+)(?=[,;\r\n])/gm)].map(([, id]) => Number(id))
+
+const checkBody = async (filters: ReadonlyArray<Filter>) => {
+  const body = `{"dataset":"shop.things","columns":["id"],"order_by":"id","where":${whereOf(filters)}}`
+  const created = await fetch(`${service.url}/exports/csv`, { method: "POST", body })
+  const { exportId } = (await created.json()) as { exportId: string }
+  expect(created.status).toBe(202)
+  await reaches(service, exportId, "completed")
+  expect(idsOf(String(await download(service, exportId)))).toEqual([...(await idsByHand(filters))])
+}
+
+describe("filters give the rows of SQL written by hand", () => {
+  test("in a query", async () => {
+    let found = 0
+    const check = async (filters: ReadonlyArray<Filter>) => {
+      const query = filters.map((filter) => field(filter.name, filterText(filter))).join("&")
+      const response = await stream(`${THINGS}&columns=id&order_by=id&${query}`)
+      const ids = await idsByHand(filters)
+      expect([response.status, await response.text()]).toEqual([200, `id\n${ids.map((id) => `${id}\n`).join("")}`])
+      found += Math.min(1, ids.length)
+    }
+    const several = fc.array(someFilters, { minLength: 5, maxLength: 5 })
+    await fc.assert(
+      fc.asyncProperty(several, async (all) => void (await Promise.all(all.map(check)))),
+      { numRuns: 24 }
+    )
+    expect(found).toBeGreaterThan(30)
+  })
+
+  test("in the body of a POST, as strings, numbers, truth values, null and lists", async () => {
+    const several = fc.array(fc.array(aFilter, { minLength: 1, maxLength: 3 }), { minLength: 8, maxLength: 8 })
+    await fc.assert(
+      fc.asyncProperty(several, async (all) => void (await Promise.all(all.map(checkBody)))),
+      { numRuns: 4 }
+    )
+  })
+
+  test("by a cursor, too", async () => {
+    const cursor = await start({ DATABASE_URL: service.database, EXPORT_SOURCE: "cursor", EXPORT_DATASETS: "shop.things" })
+    const filters = fc.sample(someFilters, 20)
+    for (const one of filters) {
+      const query = `${THINGS}&columns=id&order_by=id&${one.map((filter) => field(filter.name, filterText(filter))).join("&")}`
+      expect(idsOf(await (await stream(query, cursor)).text())).toEqual([...(await idsByHand(one))])
+    }
+  })
+})
+
+describe("order_by gives the order of SQL", () => {
+  /** Formats that write values as text of another order. */
+  const formats = [
+    "",
+    "&decimal=%2C&delimiter=;",
+    "&profile=excel",
+    "&boolean=yes/no",
+    "&datetime=iso8601&timezone=Asia/Kathmandu"
+  ]
+  const sorted = names.filter((name) => name !== "doc")
+  const order = fc.uniqueArray(fc.record({ name: fc.constantFrom(...sorted), down: fc.boolean() }), {
+    minLength: 1,
+    maxLength: 4,
+    selector: ({ name }) => name
+  })
+
+  test("with any format, and total gives the first rows", async () => {
+    const one = fc.record({ order, format: fc.constantFrom(...formats), total: fc.integer({ min: 1, max: ROWS }) })
+    await fc.assert(
+      fc.asyncProperty(one, async ({ order: items, format, total }) => {
+        const text = items.map(
+          ({ name, down }) => (down ? "-" : "") + (name.length % 2 === 0 ? quoted(name) : name).replace(/^odd.*/, quoted)
+        )
+        const by = items.map(({ name, down }) => `${quoted(name)} ${down ? "desc nulls first" : "asc nulls last"}`)
+        const expected = await sql.unsafe(`select id from shop.things order by ${by.join(", ")}, id limit ${total}`)
+        const columns = "columns=id,count,large,amount,price,flag,at,day"
+        const response = await stream(`${THINGS}&${columns}&${field("order_by", `${text.join(",")},id`)}&total=${total}${format}`)
+        expect(response.status).toBe(200)
+        expect(idsOf(await response.text())).toEqual(expected.map(({ id }) => id as number))
+      }),
+      { numRuns: 50 }
+    )
+  })
+})
+
+/** Status and errors of an answer. */
+const refused = async (response: Response) => {
+  const { status, errors } = (await response.json()) as ProblemDocument
+  return [status, ...errors]
+}
+
+describe("is refused, with the field named,", () => {
+  const compared = "eq, neq, gt, gte, lt, lte, in, isdistinct, is"
+  test.each([
+    ["count", "eq.abc", 'must be of type integer: invalid input syntax for type integer: "abc"'],
+    ["count", "in.(1,2147483648)", 'must be of type integer: value "2147483648" is out of range for type integer'],
+    ["amount", "gt.1,5", 'must be of type numeric(12,2): invalid input syntax for type numeric: "1,5"'],
+    ["day", "2024-02-30", 'must be of type date: date/time field value out of range: "2024-02-30"'],
+    ["key", "eq.1", 'must be of type uuid: invalid input syntax for type uuid: "1"'],
+    ["mood", "eq.glad", 'must be of type shop.mood: invalid input value for enum shop.mood: "glad"'],
+    ["feeling", "eq.glad", 'must be of type shop.feeling: invalid input value for enum shop.mood: "glad"'],
+    ["tags", "eq.{1", 'must be of type integer[]: malformed array literal: "{1"'],
+    ["tags", "eq.{{{{{{{1}}}}}}}", /must be of type integer\[\]: number of array dimensions exceeds the maximum/],
+    ["address", "not.neq.1.2.3", 'must be of type inet: invalid input syntax for type inet: "1.2.3"'],
+    ["doc", "eq.{", "must be of type jsonb: invalid input syntax for type json"],
+    ["flag", "is.maybe", 'must be is.null or is.not_null, is.true, is.false or is.unknown, not "is.maybe"'],
+    ["count", "is.true", 'must be is.null or is.not_null, not "is.true"'],
+    ["name", "in.a,b", 'must be a list such as in.(a,b) or in.("a,b",c), not "a,b"'],
+    ["name", "like.a\\", 'must not end in a backslash that nothing follows, as in "a\\\\"'],
+    ["count", "like.1*", `cannot be compared by like: it is of type integer, which knows ${compared}`],
+    ["feeling", "ilike.s*", `cannot be compared by ilike: it is of type shop.feeling, which knows ${compared}`]
+  ])("%s=%s", async (name, text, detail) => {
+    const expected = { detail: typeof detail === "string" ? detail : expect.stringMatching(detail) }
+    expect(await refused(await stream(`${THINGS}&${field(name, text)}`))).toEqual([400, { field: name, ...expected }])
+    const body = JSON.stringify({ dataset: "shop.things", where: { [name]: text } })
+    for (const path of ["csv", "estimate"]) {
+      const response = await fetch(`${service.url}/exports/${path}`, { method: "POST", body })
+      expect(await refused(response)).toEqual([400, { field: `where.${name}`, ...expected }])
+    }
+  })
+
+  test.each(["at", "doc", "kin"])("a comparison or an order of what has none: %s", async (name) => {
+    const type = { at: "point", doc: "json", kin: "regclass" }[name]
+    const shapeless = "dataset=shop.shapeless"
+    const filter = { field: name, detail: `cannot be compared by eq: it is of type ${type}, which knows is` }
+    expect(await refused(await stream(`${shapeless}&${name}=eq.1`))).toEqual([400, filter])
+    const order = { field: "order_by", detail: `cannot sort by "${name}": its type ${type} has no order` }
+    expect(await refused(await stream(`${shapeless}&order_by=${name}`))).toEqual([400, order])
+    expect((await stream(`${shapeless}&${name}=is.null`)).status).toBe(200)
+  })
+
+  test("a value that has a syntax of its own, and is wrong in it", async () => {
+    const detail = 'must be of type tsquery: syntax error in tsquery: "a b"'
+    expect(await refused(await stream(`dataset=shop.shapeless&${field("found", "eq.a b")}`))).toEqual([
+      400,
+      { field: "found", detail }
+    ])
+  })
+
+  test("each wrong filter at once", async () => {
+    const answer = await refused(await stream(`${THINGS}&count=eq.x&day=eq.y&flag=eq.z&name=eq.fine`))
+    expect(answer.map((one) => (typeof one === "object" ? one.field : one))).toEqual([400, "count", "day", "flag"])
+  })
+})

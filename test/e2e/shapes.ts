@@ -1,0 +1,66 @@
+/** Statements that a server was sent, without their values: what is left is the same for every harmless request. */
+import { readFile } from "node:fs/promises"
+import { join } from "node:path"
+import type postgres from "postgres"
+
+/** Has the server log each statement of the sessions that this database gets from now on, without bound values. */
+export const logStatements = async (sql: postgres.Sql): Promise<void> => {
+  const [row] = await sql<[{ name: string }]>`select format('%I', current_database()) as name`
+  await sql.unsafe(`alter database ${row.name} set log_statement = 'all'`)
+  await sql.unsafe(`alter database ${row.name} set log_parameter_max_length = 0`)
+}
+
+/** All statements that were logged so far, in their order. Lines of one statement but its first begin with a tab. */
+export const loggedStatements = async (sql: postgres.Sql): Promise<ReadonlyArray<string>> => {
+  const [row] = await sql<[{ data_directory: string }]>`show data_directory`
+  const log = await readFile(join(row.data_directory, "../postgres.log"), "utf8")
+  return log
+    .split(/\n(?!\t)/)
+    .map((entry) => /^[-\d]+ [\d:.]+ \w+ \[\d+\] LOG: {2}(?:statement|execute [^:]+): (.*)$/s.exec(entry)?.[1])
+    .filter((statement) => statement !== undefined)
+}
+
+const TOKENS = /[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$\d+|\d+(?:\.\d+)?|[a-zA-Z_]\w*|::|<>|<=|>=|\S/gs
+
+const shapeOfToken = (token: string): string =>
+  /^[eE]?'/.test(token) ? "'…'" : token.startsWith('"') ? '"…"' : /^\$?\d/.test(token) ? "n" : token
+
+/** Splits tokens at a separator that stands in no parentheses. */
+const splitAt = (tokens: ReadonlyArray<string>, separator: string): ReadonlyArray<ReadonlyArray<string>> => {
+  const parts: Array<Array<string>> = [[]]
+  let depth = 0
+  for (const token of tokens) {
+    if (token === "(") depth++
+    if (token === ")") depth--
+    if (depth === 0 && token === separator) parts.push([])
+    else parts.at(-1)!.push(token)
+  }
+  return parts
+}
+
+/** A list of equal items is as good as one of them. */
+const written = (tokens: ReadonlyArray<string>) => tokens.join(" ").replaceAll(/(\S[^,]*?)(?: , \1)+(?= [,)])/g, "$1")
+
+const QUERY =
+  /^(?<before>.*?select) (?<items>.*?) (?<from>from (?:only )?"…" \. "…"(?: as "…")?)(?: where (?<conditions>.*?))?(?: order by (?<order>[^()]*?))?(?: limit (?<limit>\S+(?: :: \w+)*))?(?<after> \) to stdout .*)?$/s
+
+/** The parts of a statement: of an export each item, condition and order by itself, since their number differs. */
+export const shapesOf = (statement: string): ReadonlyArray<string> => {
+  const tokens = (statement.match(TOKENS) ?? []).map(shapeOfToken)
+  const text = tokens.join(" ")
+  const { before, items, from, conditions, order, limit, after = "" } = QUERY.exec(text)?.groups ?? {}
+  if (before === undefined) return [written(tokens)]
+  const list = (kind: string, part: string | undefined, separator: string) =>
+    part === undefined ? [] : splitAt(part.split(" "), separator).map((one) => `${kind} ${written(one)}`)
+  return [
+    `${before} … ${from} …${after}`,
+    ...list("item", items, ","),
+    ...list("where", conditions, "and"),
+    ...list("order by", order, ","),
+    ...(limit === undefined ? [] : [`limit ${limit}`])
+  ]
+}
+
+/** The identifiers of a statement that stand in double quotes. */
+export const identifiersOf = (statement: string): ReadonlyArray<string> =>
+  (statement.match(TOKENS) ?? []).filter((token) => token.startsWith('"'))
