@@ -1,4 +1,5 @@
 import type { ExportSpec } from "../exports/export-spec.ts"
+import { boundsOf, keyParts, type KeyRanges } from "./key-ranges.ts"
 import type { Part } from "./statement.ts"
 
 /** How an export is read. */
@@ -7,6 +8,8 @@ export interface RowPlan {
   readonly source: "copy" | "cursor"
   /** What is read one after the other, each in parts of its own; none: the dataset's query as it is, in one part. */
   readonly scans: ReadonlyArray<Scan>
+  /** Instead of scans: a table in the order of its key. */
+  readonly keys?: KeyRanges
   /** How many parts that makes. */
   readonly parts: number
   /** Why it is one part, or how it is split. */
@@ -68,13 +71,15 @@ const LEAST_PARTS = 3
 /**
  * Decides how an export is read, from the planner's own view of its query and the catalog's of its relations: a
  * full scan of a heap is split into ranges of pages, a partitioned table into its partitions as the planner
- * appends them, and all else is one part.
+ * appends them, an index scan in the order of a key into ranges of that, and all else is one part.
  */
 export const planRows = (
   spec: ExportSpec,
   { "QUERY PLAN": [explained] }: Explained,
   relations: ReadonlyArray<Relation>,
-  settings: PlanSettings
+  settings: PlanSettings,
+  /** Of the key that the export is sorted by, if it is: values with as many rows between each two. */
+  histogram: ReadonlyArray<bigint> = []
 ): RowPlan => {
   const root = explained!.Plan
   const expected = {
@@ -86,6 +91,12 @@ export const planRows = (
   if (settings.connections === 1) return onePart("one connection")
   if (spec.total !== undefined) return onePart("a total")
 
+  const keys = keyRanges(spec, root, relations, settings, histogram)
+  if (keys) {
+    const parts = keys.bounds.length + 1
+    if (parts < LEAST_PARTS) return onePart("small")
+    return { source: "copy", scans: [], keys, parts, reason: "ranges of its key", ...expected }
+  }
   const nodes = root["Node Type"] === "Append" ? (root.Plans ?? []) : [root]
   const scans: Array<Scan> = []
   for (const node of nodes) {
@@ -113,6 +124,23 @@ export const planRows = (
   }
 }
 
+/** In the order of its key, if the planner reads it by an index: where it would rather sort, each range might be a scan of the whole. */
+const keyRanges = (
+  { order, columns }: ExportSpec,
+  root: PlanNode,
+  relations: ReadonlyArray<Relation>,
+  { partBytes }: PlanSettings,
+  histogram: ReadonlyArray<bigint>
+): KeyRanges | undefined => {
+  const [[relation, ...others], [first]] = [relations, order]
+  const isAlone = relation !== undefined && others.length === 0 && relation.direct && !relation.foreign
+  if (!first || histogram.length === 0 || !isAlone || !root["Node Type"].startsWith("Index")) return undefined
+  const rowsPerPart = partBytes / (root["Plan Width"] + columns.length)
+  const bounds = boundsOf(histogram, Math.ceil(root["Plan Rows"] / rowsPerPart))
+  const { schema, table } = relation
+  return { schema, table, column: first.column, descending: first.descending, bounds }
+}
+
 const article = (nodeType: string) => `${/^[AEIO]/.test(nodeType) ? "an" : "a"} ${nodeType}`
 
 const partCount = ({ pages, pagesPerPart = Number.POSITIVE_INFINITY }: Scan) => Math.max(1, Math.ceil(pages / pagesPerPart))
@@ -128,8 +156,9 @@ const pagesPerPart = (node: PlanNode, { pages, bytes }: Relation, { partBytes, p
 const PAGE_BYTES = 8192
 
 /** The parts of a plan in the order of the file, one at a time: a large table has hundreds of thousands. */
-export function* partsOf({ scans }: RowPlan): Generator<Part | undefined> {
-  if (scans.length === 0) yield undefined
+export function* partsOf({ scans, keys }: RowPlan): Generator<Part | undefined> {
+  if (keys) yield* keyParts(keys)
+  else if (scans.length === 0) yield undefined
   for (const { schema, table, pages, pagesPerPart: step } of scans) {
     if (step === undefined) yield { schema, table }
     // The last range is open: nothing visible lies beyond the pages counted, but nothing is lost by looking.

@@ -3,6 +3,7 @@ import { AppConfig, Databases, limits } from "../config.ts"
 import type { Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { ByteRows } from "./byte-rows.ts"
+import { histogramStatement, orderedKey } from "./key-ranges.ts"
 import { relationsStatement } from "./relations.ts"
 import { makeConnections, type SourceBusy } from "./connections.ts"
 import { CopySource } from "./copy-source.ts"
@@ -56,13 +57,23 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
         throw withoutHidden(cause as SourceError, dataset)
       })
       await checkUnchanged(connection, spec, dataset)
-      const relations = exportSource === "copy" ? await connection.query<Relation>(relationsStatement(dataset)) : []
-      return planRows(spec, explained!, relations, {
-        source: exportSource,
-        connections: exportParallelism,
-        partBytes: limits.partBytes,
-        partPages: limits.partPages
-      })
+      const isCopy = exportSource === "copy"
+      const relations = isCopy ? await connection.query<Relation>(relationsStatement(dataset)) : []
+      const key = isCopy ? orderedKey(spec, dataset) : undefined
+      const histogram =
+        key === undefined ? [] : await connection.query<{ readonly bound: string }>(histogramStatement(dataset, key))
+      return planRows(
+        spec,
+        explained!,
+        relations,
+        {
+          source: exportSource,
+          connections: exportParallelism,
+          partBytes: limits.partBytes,
+          partPages: limits.partPages
+        },
+        histogram.map(({ bound }) => BigInt(bound))
+      )
     }
 
     /** A connection for the spec, and how it is read there. */

@@ -11,16 +11,19 @@ export interface Statement {
   readonly values: ReadonlyArray<string>
 }
 
-/** What a part of an export reads: one relation, or pages of it from `from` up to, not including, `to`, or to its end. */
+/** What a part of an export reads: one relation, or pages or keys of it from `from` up to, not including, `to`; undefined is no end. */
 export interface Part {
   readonly schema: string
   readonly table: string
   readonly pages?: { readonly from: number; readonly to: number | undefined }
+  readonly keys?: { readonly column: string; readonly from: bigint | undefined; readonly to: bigint | undefined }
 }
 
-const pageConditions = ({ pages }: Part) => [
+const rangeConditions = ({ pages, keys }: Part) => [
   ...(pages ? [`ctid >= '(${pages.from},0)'`] : []),
-  ...(pages?.to !== undefined ? [`ctid < '(${pages.to},0)'`] : [])
+  ...(pages?.to !== undefined ? [`ctid < '(${pages.to},0)'`] : []),
+  ...(keys?.from !== undefined ? [`${identifier(keys.column)} >= ${keys.from}`] : []),
+  ...(keys?.to !== undefined ? [`${identifier(keys.column)} < ${keys.to}`] : [])
 ]
 
 const SQL_OPERATORS: Readonly<Record<Exclude<Operator, "in" | "is">, string>> = {
@@ -66,7 +69,7 @@ const queryOf = (spec: ExportSpec, dataset: Dataset, bind: (value: string) => st
   const conditions = [
     ...dataset.conditions.map(({ condition, on }) => conditionSql(condition, on, bind)),
     ...spec.conditions.map((condition) => conditionSql(condition, columnOf(dataset, condition.column), bind)),
-    ...(part ? pageConditions(part) : [])
+    ...(part ? rangeConditions(part) : [])
   ]
   const order = spec.order.map(
     ({ column, descending }) => `${ORDERED}.${identifier(columnOf(dataset, column).name)}${descending ? " desc" : ""}`

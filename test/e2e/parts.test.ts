@@ -68,6 +68,21 @@ describe("the whole table, on two connections", () => {
     })
   }
 
+  test.each([
+    ["id", ""],
+    ["-id", " desc"],
+    ["-id&country_code=not.eq.US&profile=tsv", " desc"]
+  ])("sorted by its key is read in ranges of that, and is what COPY writes in that order: %s", async (order, direction) => {
+    const query = `?order_by=${order}`
+    const estimate = await fetch(`${service.url}/exports/estimate${query}`, { method: "POST" })
+    expect(await estimate.json()).toMatchObject({ plan: { source: "copy", connections: 2, reason: "ranges of its key" } })
+    const file = Buffer.from(await (await fetch(`${service.url}/exports/csv${query}`)).arrayBuffer())
+    const [filter, options] = order.includes("tsv") ? ["where country_code <> 'US'", ", delimiter e'\\t'"] : ["", ""]
+    const sorted = await copyCsv(service, `select * from users ${filter} order by id${direction}`, options)
+    expect(file.equals(sorted)).toBe(true)
+    expect(plans(service).at(-1)).toBeGreaterThan(10)
+  })
+
   test("is what COPY writes, and the log tells the plan", async () => {
     const id = await createExport(service)
     const { progress, crc32 } = await reaches(service, id, "completed")

@@ -35,6 +35,7 @@ export const multiplyUsers = async (database: string, times: number): Promise<vo
     create table public.multiplied as
     select id + n * ${USERS} as id, name, email, signup_date, country_code, subscription_tier, lifetime_value
     from generate_series(0, ${times - 1}) n, public.users order by 1;
+    alter table public.multiplied add primary key (id);
     drop table public.users; alter table public.multiplied rename to users; analyze public.users`)
 }
 
