@@ -344,6 +344,17 @@ const errorsLogged = () =>
     .map(({ message }) => String(message))
 
 describe("a column that the file names and that is there no more", () => {
+  test("is not had by the name of another, with which it changed names", async () => {
+    const swap =
+      "alter table hr.moving rename name to other; alter table hr.moving rename secret to name; alter table hr.moving rename other to secret"
+    await sql.unsafe(swap)
+    const response = await stream("dataset=hr.moving&columns=name")
+    const text = await response.text()
+    await sql.unsafe(swap)
+    expect([response.status, text.includes("unseen")]).toEqual([500, false])
+    expect((JSON.parse(text) as ProblemDocument).detail).toBe("Cannot export hr.moving: its column name is another one now")
+  })
+
   test.each([
     ["the hidden one is renamed", "rename column secret to open", 'hr.moving: hidden: there is no column "secret"'],
     ["the hidden one is dropped", "drop column secret", 'hr.moving: hidden: there is no column "secret"'],
