@@ -53,6 +53,9 @@ export interface Dataset {
   readonly maxRows: number | undefined
 }
 
+export const columnsByName = ({ columns }: Pick<Dataset, "columns">): ReadonlyMap<string, Column> =>
+  new Map(columns.map((column) => [column.name, column]))
+
 /** `column operator value`, for values that are one of `values` or match `pattern`. */
 export interface Parameter {
   readonly column: string

@@ -35,8 +35,8 @@ export const writeName = (name: string, label?: string): string =>
 const known = (columns: ReadonlyArray<Column>) => `known are ${someOf(columns.map(({ name }) => name))}`
 
 const MOST_NAMED = 50
-export const someOf = (names: ReadonlyArray<string>): string =>
-  names.length > MOST_NAMED ? `${names.slice(0, MOST_NAMED).join(", ")} and ${names.length - MOST_NAMED} more` : names.join(", ")
+export const someOf = (names: ReadonlyArray<string>, most = MOST_NAMED): string =>
+  names.length > most ? `${names.slice(0, most).join(", ")} and ${names.length - most} more` : names.join(", ")
 
 const NO_LIST = 'must be a list such as id,email or "a,b", with what holds a comma, a colon or a quote in double quotes'
 

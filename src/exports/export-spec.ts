@@ -3,7 +3,7 @@ import { limits } from "../config.ts"
 import { isDialectCharacter, dialectConflict } from "../csv/dialect.ts"
 import { defaultFormat, Format, formatConflict, profiles, type ProfileName } from "../csv/format.ts"
 import { Condition, Order, parseFilter, show, sortConditions } from "../datasets/conditions.ts"
-import type { ConditionOn, Dataset, Parameter } from "../datasets/dataset.ts"
+import { columnsByName, type ConditionOn, type Dataset, type Parameter } from "../datasets/dataset.ts"
 import { optional } from "../datasets/definitions.ts"
 import { parseColumns, parseOrder } from "../datasets/names.ts"
 
@@ -204,7 +204,7 @@ export const declaredConditions = (parameters: Parameters, dataset: Dataset) =>
 
 export const toExportSpec = (parameters: Parameters, dataset: Dataset, conditions: ReadonlyArray<Condition> = []): ExportSpec => {
   const { total, limit, order_by } = parameters
-  const columnNamed = (name: string) => dataset.columns.find((column) => column.name === name)!
+  const byName = columnsByName(dataset)
   const format = formatOf(parameters)
   const declared = declaredConditions(parameters, dataset).map(({ condition }) => condition)
   const columns = parameters.columns ?? dataset.columns.map(({ name }) => ({ name, label: undefined }))
@@ -213,8 +213,8 @@ export const toExportSpec = (parameters: Parameters, dataset: Dataset, condition
     dataset: dataset.name,
     columns: columns.map(({ name, label }) => ({
       name,
-      type: columnNamed(name).type,
-      ...(format.header === "labels" && { label: label ?? columnNamed(name).label })
+      type: byName.get(name)!.type,
+      ...(format.header === "labels" && { label: label ?? byName.get(name)!.label })
     })),
     conditions: sortConditions([...declared, ...conditions]),
     order: [...(order_by ?? dataset.order)],

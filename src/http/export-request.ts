@@ -2,6 +2,7 @@ import { Effect } from "effect"
 import type { Context } from "hono"
 import { hasOperator } from "../datasets/conditions.ts"
 import type { Dataset } from "../datasets/dataset.ts"
+import { someOf } from "../datasets/names.ts"
 import { DEFAULT_DATASET } from "../datasets/users.ts"
 import {
   declaredConditions,
@@ -35,8 +36,7 @@ const datasetNamed = (
 
 const noDataset = (name: string | undefined, known: ReadonlyArray<string>) => {
   if (known.length === 0) return "cannot be had: nothing may be exported here"
-  const more = known.length > MAX_ERRORS ? ` and ${known.length - MAX_ERRORS} more` : ""
-  const list = `known are ${known.slice(0, MAX_ERRORS).join(", ")}${more}`
+  const list = `known are ${someOf(known, MAX_ERRORS)}`
   return name === undefined ? `is missing; ${list}` : `must be a dataset, not ${JSON.stringify(name.slice(0, 60))}; ${list}`
 }
 

@@ -13,12 +13,12 @@ import { Datasets } from "./datasets.ts"
 import { partsOf, planRows, type Explained, type Relation, type RowPlan } from "./plan.ts"
 import { connectSource, type SourceConnection } from "./source-connection.ts"
 import { toSourceError, type SourceError } from "./source-error.ts"
-import { copyStatement, quoteStatement, selectStatement, shapeOf } from "./statement.ts"
+import { copyStatements, quoteStatement, selectStatement, shapeOf } from "./statement.ts"
 import { checkColumns, checkUnchanged, withoutHidden } from "./unchanged.ts"
 import { Utf16Rows } from "./utf16-rows.ts"
 
 /** The COPY statements of a plan's parts. */
-const copyStatements = async (
+const partStatements = async (
   connection: SourceConnection,
   spec: ExportSpec,
   dataset: Dataset,
@@ -28,10 +28,10 @@ const copyStatements = async (
   const quoted =
     statement.values.length > 0 ? await connection.query<{ readonly literal: string }>(quoteStatement(statement)) : []
   const literals = quoted.map(({ literal }) => literal)
-  return partsOf(plan).map((part) => copyStatement(spec, dataset, literals, part))
+  return partsOf(plan).map(copyStatements(spec, dataset, literals))
 }
 
-/** A job may have waited while its dataset got another most of rows. */
+/** A job may have waited while its dataset got another row limit. */
 const atMost = (spec: ExportSpec, maxRows: number | undefined): ExportSpec =>
   maxRows === undefined ? spec : { ...spec, total: Math.min(spec.total ?? maxRows, maxRows) }
 
@@ -96,7 +96,7 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
           const statement = selectStatement(spec, dataset)
           return new CursorSource(connection, shape, { statement, estimatedRows }, batchSize, chunkSize)
         }
-        const statements = yield* attempt(() => copyStatements(connection, spec, dataset, plan))
+        const statements = yield* attempt(() => partStatements(connection, spec, dataset, plan))
         const helpers = Math.min(exportParallelism, parts) - 1
         // Before the first part is asked for: its answer would come after that.
         const snapshot = helpers > 0 ? yield* attempt(() => connection.exportSnapshot()) : undefined

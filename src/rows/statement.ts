@@ -1,5 +1,5 @@
 import type { Condition, Operator } from "../datasets/conditions.ts"
-import { isText, type Column, type ConditionOn, type Dataset } from "../datasets/dataset.ts"
+import { columnsByName, isText, type Column, type ConditionOn, type Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { CsvShape } from "./byte-rows.ts"
 import { identifier, literal, relationName } from "./identifier.ts"
@@ -54,39 +54,49 @@ const conditionSql = ({ operator, not, values }: Condition, on: Column, bind: (v
   return not ? `not (${sql})` : sql
 }
 
-/** The column of that name. Specs are checked against the dataset before they come here. */
-const columnOf = (dataset: Dataset, name: string): Column => {
-  const column = dataset.columns.find((one) => one.name === name)
-  if (!column) throw new Error(`${dataset.name} has no column ${name}`)
-  return column
+/** The dataset's columns by name. Specs are checked against the dataset before they come here. */
+const columnsOf = (dataset: Dataset): ((name: string) => Column) => {
+  const columns = columnsByName(dataset)
+  return (name) => {
+    const column = columns.get(name)
+    if (!column) throw new Error(`${dataset.name} has no column ${name}`)
+    return column
+  }
 }
 
 /** By its own name, ORDER BY would take a column as the select list writes it: a number as text, where it is written as such. */
 const ORDERED = '"exported"'
 
-/** The query of an export, or of a part of it. Identifiers come from the dataset and the catalog; `bind` tells how the nth value is written. */
-const queryOf = (spec: ExportSpec, dataset: Dataset, bind: (value: string) => string, part?: Part): string => {
+/**
+ * The query of an export, or of its parts: they have all in common but what they read. Identifiers come from the dataset
+ * and the catalog; `bind` tells how the nth value is written.
+ */
+const queryOf = (spec: ExportSpec, dataset: Dataset, bind: (value: string) => string): ((part?: Part) => string) => {
+  const columnOf = columnsOf(dataset)
+  const select = spec.columns.map(({ name }) => selectItem(columnOf(name), spec.format)).join(", ")
   const conditions = [
     ...dataset.conditions.map(({ condition, on }) => conditionSql(condition, on, bind)),
-    ...spec.conditions.map((condition) => conditionSql(condition, columnOf(dataset, condition.column), bind)),
-    ...(part ? rangeConditions(part) : [])
+    ...spec.conditions.map((condition) => conditionSql(condition, columnOf(condition.column), bind))
   ]
   const order = spec.order.map(
-    ({ column, descending }) => `${ORDERED}.${identifier(columnOf(dataset, column).name)}${descending ? " desc" : ""}`
+    ({ column, descending }) => `${ORDERED}.${identifier(columnOf(column).name)}${descending ? " desc" : ""}`
   )
-  const from = part ? `only ${relationName(part)}` : relationName(dataset)
-  return [
-    `select ${spec.columns.map(({ name }) => selectItem(columnOf(dataset, name), spec.format)).join(", ")}`,
-    order.length > 0 ? `from ${from} as ${ORDERED}` : `from ${from}`,
-    ...(conditions.length > 0 ? [`where ${conditions.join(" and ")}`] : []),
+  const alias = order.length > 0 ? [`as ${ORDERED}`] : []
+  const end = [
     ...(order.length > 0 ? [`order by ${order.join(", ")}`] : []),
     ...(spec.total !== undefined ? [`limit ${bind(String(spec.total))}::text::bigint`] : [])
-  ].join(" ")
+  ]
+  return (part) => {
+    const from = part ? `only ${relationName(part)}` : relationName(dataset)
+    const all = [...conditions, ...(part ? rangeConditions(part) : [])]
+    const where = all.length > 0 ? [`where ${all.join(" and ")}`] : []
+    return [`select ${select} from ${from}`, ...alias, ...where, ...end].join(" ")
+  }
 }
 
 export const selectStatement = (spec: ExportSpec, dataset: Dataset): Statement => {
   const values: Array<string> = []
-  const text = queryOf(spec, dataset, (value) => `$${values.push(value)}`)
+  const text = queryOf(spec, dataset, (value) => `$${values.push(value)}`)()
   return { text, values }
 }
 
@@ -113,8 +123,9 @@ export const readStatement = ({ condition: { values }, on }: ConditionOn): State
 
 /** COPY's options for a format; its columns are named as the query's are. */
 const copyOptions = ({ columns, format }: ExportSpec, dataset: Dataset): string => {
+  const columnOf = columnsOf(dataset)
   const quote = literal(format.quote)
-  const texts = columns.filter(({ name }) => isText(columnOf(dataset, name)))
+  const texts = columns.filter(({ name }) => isText(columnOf(name)))
   const forced =
     format.quoting === "all" ? "*" : format.quoting === "text" ? texts.map(({ name }) => identifier(name)).join(", ") : ""
   return [
@@ -124,16 +135,25 @@ const copyOptions = ({ columns, format }: ExportSpec, dataset: Dataset): string 
   ].join(", ")
 }
 
-/** The COPY of an export, or of a part of it, without a header; `literals` are what `quoteStatement` answered. */
-export const copyStatement = (spec: ExportSpec, dataset: Dataset, literals: ReadonlyArray<string>, part?: Part): string => {
+/** The COPY of an export, or of each of its parts, without a header; `literals` are what `quoteStatement` answered. */
+export const copyStatements = (
+  spec: ExportSpec,
+  dataset: Dataset,
+  literals: ReadonlyArray<string>
+): ((part?: Part) => string) => {
   let bound = 0
-  return `copy (${queryOf(spec, dataset, () => literals[bound++]!, part)}) to stdout (${copyOptions(spec, dataset)})`
+  const query = queryOf(spec, dataset, () => literals[bound++]!)
+  const options = copyOptions(spec, dataset)
+  return (part) => `copy (${query(part)}) to stdout (${options})`
 }
 
 /** How the bytes of an export are written. */
-export const shapeOf = ({ columns, format }: ExportSpec, dataset: Dataset): CsvShape => ({
-  dialect: format,
-  bom: format.bom,
-  texts: columns.map(({ name }) => isText(columnOf(dataset, name))),
-  header: format.header === "none" ? undefined : columns.map(({ name, label = name }) => headerCell(label, format))
-})
+export const shapeOf = ({ columns, format }: ExportSpec, dataset: Dataset): CsvShape => {
+  const columnOf = columnsOf(dataset)
+  return {
+    dialect: format,
+    bom: format.bom,
+    texts: columns.map(({ name }) => isText(columnOf(name))),
+    header: format.header === "none" ? undefined : columns.map(({ name, label = name }) => headerCell(label, format))
+  }
+}

@@ -1,4 +1,4 @@
-import type { Column, Dataset } from "../datasets/dataset.ts"
+import { columnsByName, type Column, type Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { SourceConnection } from "./source-connection.ts"
 import { SourceError } from "./source-error.ts"
@@ -43,7 +43,8 @@ export const checkUnchanged = async (connection: SourceConnection, spec: ExportS
     if (column?.type !== type) throw isOther(dataset, name, column ? changedType(column.type, type) : GONE)
   }
   // One that was hidden may bear the name of another since the catalog was read.
-  const renamed = namesOf(spec).find((name) => now.get(name)?.number !== dataset.columns.find((one) => one.name === name)?.number)
+  const known = columnsByName(dataset)
+  const renamed = namesOf(spec).find((name) => now.get(name)?.number !== known.get(name)?.number)
   if (renamed !== undefined) throw isOther(dataset, renamed, "is another one now")
   if (dataset.conditions.some(({ on }) => now.get(on.name)?.number !== on.number)) throw doesNotFit(dataset)
 }
@@ -71,6 +72,7 @@ const doesNotFit = ({ name }: Dataset) =>
 
 /** Fails when the dataset does not have a column any more, or hides it now, that the export names. */
 export const checkColumns = (spec: ExportSpec, dataset: Dataset): void => {
-  const gone = namesOf(spec).find((name) => dataset.columns.every((column) => column.name !== name))
+  const known = columnsByName(dataset)
+  const gone = namesOf(spec).find((name) => !known.has(name))
   if (gone !== undefined) throw isOther(dataset, gone, GONE)
 }

@@ -4,7 +4,7 @@ import * as fc from "fast-check"
 import type { ExportSpec } from "../../src/exports/export-spec.ts"
 import { partsOf, planRows, type Explained, type Relation, type RowPlan } from "../../src/rows/plan.ts"
 import { relationName } from "../../src/rows/identifier.ts"
-import { copyStatement, quoteStatement, selectStatement, type Part } from "../../src/rows/statement.ts"
+import { copyStatements, quoteStatement, selectStatement, type Part } from "../../src/rows/statement.ts"
 import { columnOf, specOf, usersDataset } from "../support/datasets.ts"
 
 type Node = Explained["QUERY PLAN"][number]["Plan"]
@@ -218,7 +218,7 @@ describe("the statement of an export", () => {
   })
 
   test("as COPY has the literals where the values are bound", () => {
-    expect(copyStatement(spec, odd, ["'US'", "'3'", "'o''ne'", "'9'"])).toBe(
+    expect(copyStatements(spec, odd, ["'US'", "'3'", "'o''ne'", "'9'"])()).toBe(
       'copy (select "id", "a ""b" from "public"."users" where "country_code" = \'US\'::text::bpchar' +
         " and \"lifetime_value\" >= '3'::text::numeric and \"subscription_tier\" = 'o''ne'::text::text limit '9'::text::bigint)" +
         " to stdout (format csv, delimiter ',', quote '\"', escape '\"')"
@@ -241,14 +241,14 @@ describe("the statement of an export", () => {
     ]
   ])("as COPY of %s", (_, of, from) => {
     const filtered = specOf({ columns: "id", min_ltv: "1" })
-    expect(copyStatement(filtered, usersDataset, ["1"], of)).toBe(
+    expect(copyStatements(filtered, usersDataset, ["1"])(of)).toBe(
       `copy (select "id" ${from}) to stdout (format csv, delimiter ',', quote '"', escape '"')`
     )
   })
 
   test("as COPY of pages needs no filter", () => {
     const pages = { from: 0, to: undefined }
-    expect(copyStatement(idOnly, usersDataset, [], { ...part, pages })).toContain(
+    expect(copyStatements(idOnly, usersDataset, [])({ ...part, pages })).toContain(
       `(select "id" from only "a ""b"."c.d" where ctid >= '(0,0)')`
     )
   })
@@ -258,7 +258,7 @@ describe("the statement of an export", () => {
     ["\\", "'", "delimiter '\\', quote '''', escape ''''"],
     ["\t", ")", "delimiter '\t', quote ')', escape ')'"]
   ])("as COPY writes the delimiter %p and the quote %p as literals", (delimiter, quote, options) => {
-    expect(copyStatement(specOf({ delimiter, quoteChar: quote }), usersDataset, [])).toEndWith(
+    expect(copyStatements(specOf({ delimiter, quoteChar: quote }), usersDataset, [])()).toEndWith(
       ` to stdout (format csv, ${options})`
     )
   })

@@ -6,7 +6,7 @@ import type { ExportSpec } from "../../src/exports/export-spec.ts"
 import { relationsStatement } from "../../src/rows/relations.ts"
 import { partsOf, planRows, type Explained, type Relation } from "../../src/rows/plan.ts"
 import { connectSource, type SourceConnection } from "../../src/rows/source-connection.ts"
-import { copyStatement, quoteStatement, selectStatement } from "../../src/rows/statement.ts"
+import { copyStatements, quoteStatement, selectStatement } from "../../src/rows/statement.ts"
 import { specOf, userColumns, usersDataset } from "../support/datasets.ts"
 import { connect, freshDatabase, USERS } from "../support/shared.ts"
 
@@ -68,7 +68,7 @@ const readOn = (url: string, meanwhile: () => Promise<unknown>, reading: Reading
       const quotedValues =
         statement.values.length > 0 ? await lead.query<{ readonly literal: string }>(quoteStatement(statement)) : []
       const literals = quotedValues.map(({ literal }) => literal)
-      const statements = [...partsOf(plan)].map((part) => copyStatement(spec, usersDataset, literals, part))
+      const statements = Array.from(partsOf(plan), copyStatements(spec, usersDataset, literals))
       const parts: Array<Buffer> = []
       for (const copy of statements) parts.push(await copied(parts.length % 2 === 0 ? lead : helper, copy))
       return { plan, statements, parts, whole: await copied(lead, oracle(spec)) }
