@@ -1,6 +1,6 @@
 import { Duration, Effect } from "effect"
 import postgres from "postgres"
-import { limits } from "../src/config.ts"
+import { bounds } from "../src/bounds.ts"
 
 /** "seed": held while loading, since several instances may start together. */
 const SEED_LOCK = 0x73656564
@@ -54,8 +54,8 @@ export const seedUsers = (url: string, rows: number) =>
       yield* run("rollback")
       return 0
     }
-    for (let first = 1; first <= rows; first += limits.seedBatchRows) {
-      const last = Math.min(rows, first + limits.seedBatchRows - 1)
+    for (let first = 1; first <= rows; first += bounds.seedBatchRows) {
+      const last = Math.min(rows, first + bounds.seedBatchRows - 1)
       yield* run(insertRows, [first, last])
       yield* Effect.logInfo("loading demo users").pipe(Effect.annotateLogs({ rows: last, of: rows }))
     }

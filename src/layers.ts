@@ -1,6 +1,7 @@
 import { Effect, Layer, Logger, Redacted, Schedule } from "effect"
 import { seedUsers } from "../seeds/users.ts"
-import { AppConfig, Databases, limits } from "./config.ts"
+import { bounds } from "./bounds.ts"
+import { AppConfig, Databases } from "./config.ts"
 import { DatasetRoutes } from "./http/datasets.ts"
 import { DownloadRoute } from "./http/download.ts"
 import { EstimateRoute } from "./http/estimate.ts"
@@ -41,7 +42,7 @@ const databasesLive = Layer.scoped(
       // A database that starts together with the service needs a moment.
       Effect.retry({
         while: (error) => error.unavailable,
-        schedule: Schedule.spaced("1 second").pipe(Schedule.upTo(limits.startMs))
+        schedule: Schedule.spaced("1 second").pipe(Schedule.upTo(bounds.startMs))
       })
     )
     if (seedRows > 0) yield* seedUsers(Redacted.value(control), seedRows)

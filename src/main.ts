@@ -4,7 +4,8 @@
  */
 import * as BunRuntime from "@effect/platform-bun/BunRuntime"
 import { Cause, ConfigError, Effect } from "effect"
-import { describeConfigError, limits } from "./config.ts"
+import { bounds } from "./bounds.ts"
+import { describeConfigError } from "./config.ts"
 import { HttpServer } from "./http/server.ts"
 import { Worker } from "./jobs/worker.ts"
 import { watchLauncher } from "./launcher.ts"
@@ -29,12 +30,12 @@ const serve = Effect.gen(function* () {
   yield* Effect.logInfo(`listening on ${server.url.href}`)
   const drain = Effect.all([server.drain, worker.drain], { concurrency: "unbounded" }).pipe(
     Effect.interruptible,
-    Effect.timeoutOption(limits.drainMs),
+    Effect.timeoutOption(bounds.drainMs),
     Effect.ignore
   )
   return yield* Effect.never.pipe(
     Effect.onInterrupt(() =>
-      Effect.logInfo(`stopping; requests and jobs have ${limits.drainMs / 1000} s to end`).pipe(Effect.zipRight(drain))
+      Effect.logInfo(`stopping; requests and jobs have ${bounds.drainMs / 1000} s to end`).pipe(Effect.zipRight(drain))
     )
   )
 })

@@ -1,5 +1,5 @@
 import { ParseResult, Schema } from "effect"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import { isDialectCharacter, dialectConflict } from "../csv/dialect.ts"
 import { defaultFormat, Format, formatConflict, profiles, type ProfileName } from "../csv/format.ts"
 import { Condition, Order, parseFilter, show, sortConditions } from "../datasets/conditions.ts"
@@ -181,8 +181,8 @@ export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) =>
     const column = dataset.columns.find((one) => one.name === name && one.filterable)
     const condition = column ? parseFilter(text, column) : "is no column that may be filtered"
     values += typeof condition === "string" ? 1 : condition.values.length
-    if (values > limits.filterValues) {
-      errors.push({ field, detail: `is one too many: filters have at most ${limits.filterValues} values together` })
+    if (values > bounds.filterValues) {
+      errors.push({ field, detail: `is one too many: filters have at most ${bounds.filterValues} values together` })
       break
     }
     if (typeof condition === "string") errors.push({ field, detail: condition })

@@ -1,6 +1,6 @@
 import { Effect, Runtime } from "effect"
 import { Hono, type Handler, type MiddlewareHandler } from "hono"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import { makeBridge, pathOf } from "./bridge.ts"
 import { DatasetRoutes } from "./datasets.ts"
 import { DownloadRoute } from "./download.ts"
@@ -20,9 +20,9 @@ export interface RequestEnv {
 }
 
 const urlLimit: MiddlewareHandler = async function urlLimit(c, next) {
-  if (c.req.raw.url.length <= limits.urlChars) return next()
+  if (c.req.raw.url.length <= bounds.urlChars) return next()
   return problemResponse(
-    new InvalidRequest({ status: 414, detail: `The URL is longer than ${limits.urlChars} characters` }),
+    new InvalidRequest({ status: 414, detail: `The URL is longer than ${bounds.urlChars} characters` }),
     pathOf(c).slice(0, 200)
   )
 }

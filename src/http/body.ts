@@ -1,7 +1,7 @@
 import { Effect, Exit, Runtime, Scope } from "effect"
 import type { Context } from "hono"
 import Negotiator from "negotiator"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import type { RequestEnv } from "./app.ts"
 
 /** Bytes that are asked for one chunk at a time. When the next is asked for, nobody reads the one before any more. */
@@ -116,7 +116,7 @@ const pullStream = (
     over = true
     clearTimeout(stall)
     // Sticks to the connection, which may serve more requests. Bun closes a stalled one by this alone.
-    idle(outcome === "client stalled" ? 1 : limits.idleSeconds)
+    idle(outcome === "client stalled" ? 1 : bounds.idleSeconds)
     await close(outcome, bytes)
   }
   const left = () => finish("client left")
@@ -125,10 +125,10 @@ const pullStream = (
   const watch = (controller: ReadableStreamDefaultController<Uint8Array>) => {
     if (over) return
     stall = setTimeout(() => {
-      warn(`a client took nothing for ${limits.clientStallMs / 1000} s and was broken off`)
+      warn(`a client took nothing for ${bounds.clientStallMs / 1000} s and was broken off`)
       void finish("client stalled")
       controller.error()
-    }, limits.clientStallMs)
+    }, bounds.clientStallMs)
   }
   const fail = async (controller: ReadableStreamDefaultController<Uint8Array>, cause: unknown) => {
     warn(`a body was broken off: ${(cause as Error).message}`)

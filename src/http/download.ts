@@ -1,6 +1,7 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
-import { AppConfig, limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
+import { AppConfig } from "../config.ts"
 import { contentTypeOf, defaultFormat } from "../csv/format.ts"
 import type { ExportJob } from "../exports/export-job.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
@@ -15,7 +16,7 @@ import { parseRange } from "./ranges.ts"
 
 /** A file's bytes, a chunk at a time; each is valid until the next is asked for. */
 const chunksOf = (file: FileReader, size: number) => {
-  const buffer = Buffer.allocUnsafeSlow(limits.readBytes)
+  const buffer = Buffer.allocUnsafeSlow(bounds.readBytes)
   let position = 0
   return {
     next: async (): Promise<Uint8Array | undefined> => {

@@ -1,6 +1,6 @@
 import { Deferred, Effect, Queue } from "effect"
 import type { Context } from "hono"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import { isFinished, type ExportJob } from "../exports/export-job.ts"
 import { ExportChanges } from "../jobs/export-changes.ts"
 import { ExportStore } from "../jobs/export-store.ts"
@@ -38,8 +38,8 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
 
     const open = (id: string, base: string) =>
       Effect.gen(function* () {
-        if (streams >= limits.eventStreams) {
-          return yield* new Unavailable({ detail: `All ${limits.eventStreams} event streams are in use` })
+        if (streams >= bounds.eventStreams) {
+          return yield* new Unavailable({ detail: `All ${bounds.eventStreams} event streams are in use` })
         }
         yield* Effect.acquireRelease(
           Effect.sync(() => streams++),
@@ -63,8 +63,8 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
       })
       // A change that comes within the gap is seen with the next look, since each look reads the row.
       const changed = Queue.take(watch).pipe(
-        Effect.zipLeft(Effect.sleep(limits.eventGapMs)),
-        Effect.timeoutOption(limits.eventKeepAliveMs),
+        Effect.zipLeft(Effect.sleep(bounds.eventGapMs)),
+        Effect.timeoutOption(bounds.eventKeepAliveMs),
         Effect.raceFirst(Deferred.await(closing))
       )
       return Effect.gen(function* () {

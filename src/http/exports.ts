@@ -1,6 +1,6 @@
 import { Effect, Schema } from "effect"
 import type { Context } from "hono"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import { isFinished, type ExportJob } from "../exports/export-job.ts"
 import { optional } from "../datasets/definitions.ts"
 import { ExportQueue } from "../jobs/queue.ts"
@@ -48,8 +48,8 @@ const PageQuery = Schema.Struct({
     Schema.String.pipe(
       Schema.filter(
         (value) =>
-          (/^[1-9]\d{0,3}$/.test(value) && Number(value) <= limits.pageMax) ||
-          `must be a whole number from 1 to ${limits.pageMax}`
+          (/^[1-9]\d{0,3}$/.test(value) && Number(value) <= bounds.pageMax) ||
+          `must be a whole number from 1 to ${bounds.pageMax}`
       )
     )
   ),
@@ -105,7 +105,7 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
     const list = (c: Context) =>
       Effect.gen(function* () {
         const query = yield* Effect.flatMap(queryValues(c, ["limit", "cursor"]), decode(PageQuery))
-        const limit = Number(query.limit ?? limits.pageDefault)
+        const limit = Number(query.limit ?? bounds.pageDefault)
         const found = yield* store.list(limit, query.cursor === undefined ? undefined : cursorSequence(query.cursor))
         const page = found.slice(0, limit)
         const nextCursor = found.length > limit ? toCursor(page[page.length - 1]!.sequence) : null

@@ -1,5 +1,5 @@
 import { Effect, Fiber } from "effect"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import { ExportStore } from "../jobs/export-store.ts"
 import { RowSource } from "../rows/row-source.ts"
 import { ExportStorage } from "../storage/export-storage.ts"
@@ -11,8 +11,8 @@ const health = () => Effect.sync(() => Response.json({ status: "ok" }, { headers
 const check = <E extends { readonly message: string }>(field: string, probe: Effect.Effect<unknown, E>) =>
   probe.pipe(
     Effect.timeoutFail({
-      duration: limits.readyCheckMs,
-      onTimeout: () => ({ message: `no answer within ${limits.readyCheckMs / 1000} s` })
+      duration: bounds.readyCheckMs,
+      onTimeout: () => ({ message: `no answer within ${bounds.readyCheckMs / 1000} s` })
     }),
     Effect.match({ onSuccess: () => [], onFailure: ({ message }) => [{ field, detail: message }] })
   )
@@ -30,7 +30,7 @@ export class HealthRoutes extends Effect.Service<HealthRoutes>()("HealthRoutes",
     // Shared by all who ask, so that probes cannot use up the database's connections; in a fiber of its own, so that
     // one who leaves does not take the answer from the others.
     const shared = Effect.uninterruptible(Effect.flatMap(Effect.forkDaemon(Effect.interruptible(all)), Fiber.join))
-    const checked = yield* Effect.cachedWithTTL(shared, limits.readyShareMs)
+    const checked = yield* Effect.cachedWithTTL(shared, bounds.readyShareMs)
 
     const ready = () =>
       Effect.gen(function* () {

@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import { writeName } from "../datasets/names.ts"
 import type { Filter } from "../exports/export-spec.ts"
 import { checkText, MAX_ERRORS, MAX_NAME, type Given } from "./parameters.ts"
@@ -15,15 +15,15 @@ interface JsonRequest {
 
 const readText = (c: Context): Effect.Effect<string, InvalidRequest> =>
   Effect.gen(function* () {
-    const tooLarge = new InvalidRequest({ status: 413, detail: `The body is larger than ${limits.bodyBytes} bytes` })
-    if (Number(c.req.header("Content-Length") ?? 0) > limits.bodyBytes) return yield* tooLarge
+    const tooLarge = new InvalidRequest({ status: 413, detail: `The body is larger than ${bounds.bodyBytes} bytes` })
+    if (Number(c.req.header("Content-Length") ?? 0) > bounds.bodyBytes) return yield* tooLarge
     const chunks: Array<Uint8Array> = []
     let bytes = 0
     const complete = yield* Effect.tryPromise({
       try: async () => {
         for await (const chunk of c.req.raw.body ?? []) {
           bytes += chunk.length
-          if (bytes > limits.bodyBytes) return false
+          if (bytes > bounds.bodyBytes) return false
           chunks.push(chunk)
         }
         return true

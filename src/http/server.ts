@@ -1,5 +1,6 @@
 import { Data, Effect, Runtime } from "effect"
-import { AppConfig, limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
+import { AppConfig } from "../config.ts"
 import { makeApp } from "./app.ts"
 import { EventsRoute } from "./events.ts"
 import { defectResponse, Gone, InvalidRequest, problemResponse } from "./problem.ts"
@@ -27,7 +28,7 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
           Bun.serve({
             hostname: host,
             port,
-            idleTimeout: limits.idleSeconds,
+            idleTimeout: bounds.idleSeconds,
             // Bodies are read under a limit of our own, which answers with a document; Bun's would not.
             maxRequestBodySize: Number.MAX_SAFE_INTEGER,
             fetch: (request, bun) => {

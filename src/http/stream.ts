@@ -1,6 +1,7 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
-import { AppConfig, limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
+import { AppConfig } from "../config.ts"
 import { contentTypeOf, type Format } from "../csv/format.ts"
 import { RateLimiter, type RateDecision } from "../limits/rate-limiter.ts"
 import { Datasets } from "../rows/datasets.ts"
@@ -29,7 +30,7 @@ const apiKeyOf = (c: Context) => new URL(c.req.url).searchParams.get("apiKey") ?
 /** Whose requests are counted together: a key that the client gives, else its address. */
 const rateKey = (c: Context): string => {
   const key = apiKeyOf(c)
-  return key ? `key ${key.slice(0, limits.apiKeyChars)}` : `address ${(c.env as RequestEnv).address}`
+  return key ? `key ${key.slice(0, bounds.apiKeyChars)}` : `address ${(c.env as RequestEnv).address}`
 }
 
 /** Rows straight from the source to the client's socket. */
@@ -86,8 +87,8 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
 
 const checkOwn = (apiKey = "", row = "false"): InvalidRequest | undefined => {
   const errors = [
-    ...(apiKey.length > limits.apiKeyChars
-      ? [{ field: "apiKey", detail: `must have at most ${limits.apiKeyChars} characters` }]
+    ...(apiKey.length > bounds.apiKeyChars
+      ? [{ field: "apiKey", detail: `must have at most ${bounds.apiKeyChars} characters` }]
       : []),
     ...(row !== "true" && row !== "false" ? [{ field: "errorRow", detail: "must be true or false" }] : [])
   ]

@@ -1,5 +1,5 @@
 import { Effect, Queue, type Scope } from "effect"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import { Control, querying } from "../postgres/control.ts"
 import { channels } from "./export-store.ts"
 
@@ -13,7 +13,7 @@ export class ExportChanges extends Effect.Service<ExportChanges>()("ExportChange
     /** Ids that waiters look at, each waiter with a queue of one: many changes at once are one. */
     const watchers = new Map<string, Set<Queue.Queue<void>>>()
     /** Ids of exports that were cancelled, for the one worker of this instance. */
-    const cancelled = yield* Queue.sliding<string>(limits.cancelBacklog)
+    const cancelled = yield* Queue.sliding<string>(bounds.cancelBacklog)
 
     const changed = (id: string) => {
       for (const watcher of watchers.get(id) ?? []) watcher.unsafeOffer(undefined)

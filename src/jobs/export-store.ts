@@ -1,6 +1,7 @@
 import { desc, eq, lt } from "drizzle-orm"
 import { Data, Duration, Effect, Schedule } from "effect"
-import { limits, AppConfig } from "../config.ts"
+import { bounds } from "../bounds.ts"
+import { AppConfig } from "../config.ts"
 import { transitions, type ExportJob, type Transition } from "../exports/export-job.ts"
 import { fingerprint, type ExportSpec } from "../exports/export-spec.ts"
 import { Control, querying, DatabaseError, type Transaction } from "../postgres/control.ts"
@@ -30,8 +31,8 @@ export const persist = <A, E>(write: Effect.Effect<A, E | DatabaseError>) =>
     Effect.retry({
       while: (error) => error instanceof DatabaseError && error.unavailable,
       schedule: Schedule.exponential(200).pipe(
-        Schedule.either(Schedule.spaced(limits.persistGapMs)),
-        Schedule.upTo(limits.persistMs)
+        Schedule.either(Schedule.spaced(bounds.persistGapMs)),
+        Schedule.upTo(bounds.persistMs)
       )
     })
   )
@@ -214,8 +215,8 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
     const forget = querying("forget old exports", async () => {
       const old = await sql`
         delete from sluice.exports where status in ('failed', 'cancelled', 'expired')
-          and completed_at < now() - make_interval(days => ${limits.historyDays})
-          and (expires_at is null or expires_at < now() - make_interval(days => ${limits.historyDays}))`
+          and completed_at < now() - make_interval(days => ${bounds.historyDays})
+          and (expires_at is null or expires_at < now() - make_interval(days => ${bounds.historyDays}))`
       return old.count
     })
 
@@ -246,7 +247,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
                 and spec -> 'format' = ${JSON.stringify(format)}::text::jsonb as same
             from sluice.exports
             where dataset = ${dataset} and status in ('completed', 'expired') and processed_rows > 0
-            order by completed_at desc limit ${limits.measuredExports}
+            order by completed_at desc limit ${bounds.measuredExports}
           )
           select likeness, count(*)::int as exports, sum(bytes)::float8 as bytes, sum(rows)::float8 as rows, sum(seconds) as seconds
           from earlier, unnest(case when same then array['same', 'any'] else array['any'] end) likeness group by likeness`

@@ -1,5 +1,5 @@
 import { Effect, Schema } from "effect"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import { ExportSpec } from "../exports/export-spec.ts"
 import type { ByteRows } from "../rows/byte-rows.ts"
 import { RowSource } from "../rows/row-source.ts"
@@ -54,7 +54,7 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
         Effect.catchTag("DatabaseError", (error) =>
           error.unavailable ? Effect.logDebug(error.message) : Effect.logWarning(error.message)
         ),
-        Effect.zipRight(Effect.sleep(limits.progressGapMs)),
+        Effect.zipRight(Effect.sleep(bounds.progressGapMs)),
         Effect.forever
       )
     }

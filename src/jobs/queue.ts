@@ -2,7 +2,8 @@ import { sql } from "drizzle-orm"
 import { Effect, Redacted, Runtime } from "effect"
 import { fromDrizzle, PgBoss } from "pg-boss"
 import type postgres from "postgres"
-import { AppConfig, Databases, limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
+import { AppConfig, Databases } from "../config.ts"
 import { closing, type Transaction } from "../postgres/control.ts"
 
 const SCHEMA = "sluice_queue"
@@ -33,29 +34,29 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
       ...connection(url),
       schema: SCHEMA,
       application_name: "sluice queue",
-      max: limits.queueConnections,
+      max: bounds.queueConnections,
       useListenNotify: true,
       schedule: false,
       // A dead worker is noticed by these: its heartbeat first, then the next look of a supervisor.
-      superviseIntervalSeconds: limits.queueSuperviseSeconds,
-      monitorIntervalSeconds: limits.queueSuperviseSeconds
+      superviseIntervalSeconds: bounds.queueSuperviseSeconds,
+      monitorIntervalSeconds: bounds.queueSuperviseSeconds
     })
     // pg-boss goes on by itself after each of these; without a listener they would end the process.
     boss.on("error", (error) => void runFork(Effect.logWarning(`the queue's database failed, trying on: ${error.message}`)))
     boss.on("warning", ({ message }) => void runFork(Effect.logDebug(`queue: ${message}`)))
 
     yield* Effect.acquireRelease(
-      Effect.tryPromise(() => boss.start()).pipe(Effect.timeout(limits.migrateMs)),
+      Effect.tryPromise(() => boss.start()).pipe(Effect.timeout(bounds.migrateMs)),
       // The rejections of interrupted jobs are still on their way to the database.
-      () => closing(() => boss.stop({ graceful: true, timeout: limits.queueStopMs }))
+      () => closing(() => boss.stop({ graceful: true, timeout: bounds.queueStopMs }))
     )
     const options = {
-      retryLimit: limits.jobDeliveries,
-      retryDelay: limits.jobRetryDelaySeconds,
+      retryLimit: bounds.jobDeliveries,
+      retryDelay: bounds.jobRetryDelaySeconds,
       retryBackoff: true,
-      retryDelayMax: limits.jobRetryDelayMaxSeconds,
-      heartbeatSeconds: limits.jobHeartbeatSeconds,
-      expireInSeconds: limits.jobMaxSeconds,
+      retryDelayMax: bounds.jobRetryDelayMaxSeconds,
+      heartbeatSeconds: bounds.jobHeartbeatSeconds,
+      expireInSeconds: bounds.jobMaxSeconds,
       notify: true
     }
     yield* Effect.tryPromise(async () => {

@@ -1,5 +1,6 @@
 import { Duration, Effect, Schedule } from "effect"
-import { AppConfig, limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
+import { AppConfig } from "../config.ts"
 import { discard, ExportStorage } from "../storage/export-storage.ts"
 import { ExportStore } from "./export-store.ts"
 
@@ -30,9 +31,9 @@ export class Sweeper extends Effect.Service<Sweeper>()("Sweeper", {
           Effect.annotateLogs({ expired: expired.length, removedAttempts: removed.length, forgottenExports: forgotten })
         )
       }
-    }).pipe(Effect.catchAll((error) => Effect.logWarning(`${error.message}; sweeping again in ${limits.sweepMs / 1000} s`)))
+    }).pipe(Effect.catchAll((error) => Effect.logWarning(`${error.message}; sweeping again in ${bounds.sweepMs / 1000} s`)))
 
-    yield* sweep.pipe(Effect.repeat(Schedule.spaced(limits.sweepMs)), Effect.forkScoped)
+    yield* sweep.pipe(Effect.repeat(Schedule.spaced(bounds.sweepMs)), Effect.forkScoped)
     return { sweep } as const
   })
 }) {}

@@ -1,5 +1,5 @@
 import { Cause, Duration, Effect, FiberMap, Queue } from "effect"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import type { SourceError } from "../rows/source-error.ts"
 import type { StorageError } from "../storage/export-storage.ts"
 import { ExportChanges } from "./export-changes.ts"
@@ -32,13 +32,13 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
 
     const failed = (job: ClaimedJob, error: SourceError | StorageError) => {
       const attempts = job.failures + 1
-      if (("retryable" in error && !error.retryable) || attempts > limits.jobRetries) {
+      if (("retryable" in error && !error.retryable) || attempts > bounds.jobRetries) {
         const tries = attempts > 1 ? ` (tried ${attempts} times)` : ""
         return Effect.logError(`export failed: ${error.message}${tries}`).pipe(
           Effect.zipRight(persist(store.fail(job, `${error.message}${tries}`)))
         )
       }
-      return Effect.logWarning(`export will be tried again (${attempts} of ${limits.jobRetries}): ${error.message}`).pipe(
+      return Effect.logWarning(`export will be tried again (${attempts} of ${bounds.jobRetries}): ${error.message}`).pipe(
         Effect.zipRight(persist(store.release(job, true))),
         Effect.zipRight(Effect.fail(error))
       )
@@ -61,7 +61,7 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
         }),
         // Cancelled (then the row says so and this changes nothing), or shut down: the next worker starts anew.
         Effect.onInterrupt(() =>
-          store.release(job, false).pipe(Effect.interruptible, Effect.timeout(limits.releaseMs), Effect.ignore)
+          store.release(job, false).pipe(Effect.interruptible, Effect.timeout(bounds.releaseMs), Effect.ignore)
         ),
         Effect.catchTag("LeaseLost", () => Effect.void),
         Effect.annotateLogs({ exportId: job.id, epoch: job.epoch })

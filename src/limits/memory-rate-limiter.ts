@@ -1,5 +1,6 @@
 import { Clock, Duration, Effect, Layer } from "effect"
-import { AppConfig, limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
+import { AppConfig } from "../config.ts"
 import { RateLimiter, type RateDecision } from "./rate-limiter.ts"
 
 /**
@@ -47,7 +48,7 @@ export const memoryRateLimiter = Layer.effect(
           log.delete(key)
           log.set(key, times)
           for (const [oldest, forgotten] of log) {
-            if (entries <= limits.rateLimitEntries || oldest === key) break
+            if (entries <= bounds.rateLimitEntries || oldest === key) break
             log.delete(oldest)
             entries -= forgotten.length
           }

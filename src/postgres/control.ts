@@ -1,7 +1,8 @@
 import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js"
 import { Data, Effect, Redacted } from "effect"
 import postgres from "postgres"
-import { Databases, limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
+import { Databases } from "../config.ts"
 import * as schema from "./schema.ts"
 
 /**
@@ -31,16 +32,16 @@ export const toDatabaseError = (verb: string) => (thrown: unknown) => {
 const options = (application: string, max: number): postgres.Options<{}> => ({
   max,
   idle_timeout: 60,
-  connect_timeout: limits.controlConnectSeconds,
+  connect_timeout: bounds.controlConnectSeconds,
   onnotice: () => {},
-  connection: { application_name: application, statement_timeout: limits.controlStatementMs }
+  connection: { application_name: application, statement_timeout: bounds.controlStatementMs }
 })
 
 export type Transaction = Parameters<Parameters<PostgresJsDatabase<typeof schema>["transaction"]>[0]>[0]
 
 /** Closes a client of a database that may have fallen silent: waits `closeMs` at most, and takes any outcome. */
 export const closing = (close: () => Promise<void>): Effect.Effect<void> =>
-  Effect.tryPromise(close).pipe(Effect.interruptible, Effect.timeout(limits.closeMs), Effect.ignore)
+  Effect.tryPromise(close).pipe(Effect.interruptible, Effect.timeout(bounds.closeMs), Effect.ignore)
 
 /** Runs one unit of control work, bounded in time. `verb` ends the sentence "Cannot …". */
 export const querying = <A>(verb: string, work: () => Promise<A>): Effect.Effect<A, DatabaseError> =>
@@ -48,10 +49,10 @@ export const querying = <A>(verb: string, work: () => Promise<A>): Effect.Effect
     // In a finalizer, too: timeoutFail would wait there for a loser that cannot be interrupted.
     Effect.interruptible,
     Effect.timeoutFail({
-      duration: limits.controlStatementMs,
+      duration: bounds.controlStatementMs,
       onTimeout: () =>
         new DatabaseError({
-          message: `Cannot ${verb} within ${limits.controlStatementMs / 1000} s`,
+          message: `Cannot ${verb} within ${bounds.controlStatementMs / 1000} s`,
           unavailable: true,
           cause: undefined
         })
@@ -67,9 +68,9 @@ export class Control extends Effect.Service<Control>()("Control", {
         Effect.sync(() => postgres(url, options(application, max))),
         (sql) => closing(() => sql.end({ timeout: 2 }))
       )
-    const sql = yield* open("sluice", limits.controlConnections)
+    const sql = yield* open("sluice", bounds.controlConnections)
     // Drizzle changes the parsers of the client it is given, so it gets one of its own.
-    const db: PostgresJsDatabase<typeof schema> = drizzle(yield* open("sluice", limits.controlConnections), { schema })
+    const db: PostgresJsDatabase<typeof schema> = drizzle(yield* open("sluice", bounds.controlConnections), { schema })
 
     return { sql, db } as const
   })

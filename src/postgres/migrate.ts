@@ -4,7 +4,7 @@ import { drizzle } from "drizzle-orm/postgres-js"
 import { migrate } from "drizzle-orm/postgres-js/migrator"
 import { Effect } from "effect"
 import postgres from "postgres"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import { toDatabaseError } from "./control.ts"
 
 /** "slui": held while migrating, since several instances may start together. */
@@ -25,9 +25,9 @@ export const migrateDatabase = (url: string) =>
     try: async () => {
       const sql = postgres(url, {
         max: 1,
-        connect_timeout: limits.controlConnectSeconds,
+        connect_timeout: bounds.controlConnectSeconds,
         onnotice: () => {},
-        connection: { application_name: "sluice migrations", lock_timeout: limits.migrateMs }
+        connection: { application_name: "sluice migrations", lock_timeout: bounds.migrateMs }
       })
       try {
         await sql`select pg_advisory_lock(${MIGRATION_LOCK})`

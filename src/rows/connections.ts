@@ -1,5 +1,5 @@
 import { Data, Effect, Option, type Scope } from "effect"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 
 /** All source connections are in use, and stayed so for `streamAdmissionMs`. */
 export class SourceBusy extends Data.TaggedError("SourceBusy")<{ readonly message: string }> {}
@@ -42,7 +42,7 @@ export const makeConnections = ({ connections, jobs, helpers }: Bounds) =>
       leadNow: permit(streams).pipe(
         Effect.zipRight(lead),
         Effect.timeoutFail({
-          duration: limits.streamAdmissionMs,
+          duration: bounds.streamAdmissionMs,
           onTimeout: () =>
             new SourceBusy({ message: `Cannot start the export: all ${connections} source connections are in use` })
         })

@@ -1,4 +1,4 @@
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import { BufferPool, Chunks } from "../csv/chunks.ts"
 import { beginFile, type ByteRows, type CsvShape } from "./byte-rows.ts"
 import { OpenPart, Reader, type Reading } from "./open-part.ts"
@@ -186,7 +186,7 @@ export class CopySource implements ByteRows {
   /** Asks for a further part before the one that is coming has ended: the server would wait for us otherwise. */
   #follow(reader: Reader): void {
     const { now, next } = reader
-    if (next || !now || now.part.rows < reader.previousPartRows * limits.followShare) return
+    if (next || !now || now.part.rows < reader.previousPartRows * bounds.followShare) return
     if (this.#failure || reader.wanted() || !this.#mayBegin() || this.#open.some(({ unread }) => unread)) return
     const part = this.#begin()
     if (part) reader.next = this.#ask(reader, part)
@@ -214,11 +214,11 @@ export class CopySource implements ByteRows {
 
   /** Whether there is a further part, and room for what comes of it. */
   #mayBegin(): boolean {
-    return !this.#exhausted && (this.#open.length === 0 || (this.#open.length < limits.openParts && !this.#isFull()))
+    return !this.#exhausted && (this.#open.length === 0 || (this.#open.length < bounds.openParts && !this.#isFull()))
   }
 
   #isFull(): boolean {
-    return this.waitingBytes >= Math.max(limits.readAheadBytes, this.#helpers * limits.helperBytes)
+    return this.waitingBytes >= Math.max(bounds.readAheadBytes, this.#helpers * bounds.helperBytes)
   }
 
   /** After each read of a socket. */
@@ -238,7 +238,7 @@ export class CopySource implements ByteRows {
       const { reader, chunks, unread } = part
       left ||= unread
       if (reader?.now?.part !== part) continue
-      const held = place === 0 ? chunks.fullBytes >= limits.readAheadBytes : full
+      const held = place === 0 ? chunks.fullBytes >= bounds.readAheadBytes : full
       // Its turn comes after a part that only it may be there to read: it runs through the rest of its own.
       const skipped = held && left && reader === this.#lead
       if (skipped) part.reset()

@@ -1,4 +1,4 @@
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import { BufferPool, Chunks } from "../csv/chunks.ts"
 import type { CsvEncoder } from "../csv/encoder.ts"
 import { beginFile, type ByteRows, type CsvShape } from "./byte-rows.ts"
@@ -66,7 +66,7 @@ export class CursorSource implements ByteRows {
 
   #shift(): Uint8Array | undefined {
     const chunk = this.#chunks.shift()
-    if (this.#paused && this.#chunks.fullBytes < limits.readAheadBytes) {
+    if (this.#paused && this.#chunks.fullBytes < bounds.readAheadBytes) {
       this.#paused = false
       this.#connection.resume()
     }
@@ -84,7 +84,7 @@ export class CursorSource implements ByteRows {
     if (this.rows === 1) queueMicrotask(this.#flushFirst)
     if (this.#chunks.fullBytes === 0) return
     this.#wake()
-    if (!this.#paused && this.#chunks.fullBytes >= limits.readAheadBytes) {
+    if (!this.#paused && this.#chunks.fullBytes >= bounds.readAheadBytes) {
       this.#paused = true
       this.#connection.pause()
     }

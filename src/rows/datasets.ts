@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises"
 import { Data, Effect, Queue, Redacted } from "effect"
-import { AppConfig, Databases, limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
+import { AppConfig, Databases } from "../config.ts"
 import type { AllowedRelation } from "../datasets/allow-list.ts"
 import type { ConditionOn, Dataset } from "../datasets/dataset.ts"
 import { readDefinitions, refine, type Definition } from "../datasets/definitions.ts"
@@ -120,7 +121,7 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
       Effect.zipRight(Effect.suspend(() => (known ? tell : Effect.void)))
     )
     yield* Effect.suspend(() =>
-      Effect.timeoutOption(Queue.take(hangups), known ? limits.datasetsRefreshMs : limits.datasetsRetryMs)
+      Effect.timeoutOption(Queue.take(hangups), known ? bounds.datasetsRefreshMs : bounds.datasetsRetryMs)
     ).pipe(Effect.zipRight(refresh), Effect.forever, Effect.forkScoped)
 
     /** What may be exported, by name. Fails until the source database has answered once. */
@@ -139,7 +140,7 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
         return Effect.fail(new SourceError({ message, retryable: false }))
       })
 
-    const asking = yield* Effect.makeSemaphore(limits.castConnections)
+    const asking = yield* Effect.makeSemaphore(bounds.castConnections)
     /** The filters whose values the server does not take for their columns, asked within `streamAdmissionMs`. */
     const castFailures = <A extends ConditionOn>(conditions: ReadonlyArray<A>) =>
       conditions.some(needsCast)
@@ -153,7 +154,7 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
             )
             .pipe(
               Effect.timeoutFail({
-                duration: limits.streamAdmissionMs,
+                duration: bounds.streamAdmissionMs,
                 onTimeout: () =>
                   new SourceError({ message: "Cannot check the filters: the source database is slow", retryable: true })
               })

@@ -1,6 +1,6 @@
 import { readSync } from "node:fs"
 import type { Socket } from "node:net"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 
 /** Starts and stops what a socket receives. */
 export interface Flow {
@@ -14,7 +14,7 @@ interface Handle extends Flow {
 }
 
 /** Of all sockets: nobody keeps what is in it. */
-const received = Buffer.allocUnsafeSlow(limits.directReadBytes)
+const received = Buffer.allocUnsafeSlow(bounds.directReadBytes)
 
 /**
  * Makes a connected socket read into memory of ours as long as much of it comes: `directReadMs` apart, and at once
@@ -40,7 +40,7 @@ const direct = (socket: Socket, handle: Handle): Flow => {
   const rest = () => {
     resting = true
     handle.pause()
-    setTimeout(look, limits.directReadMs)
+    setTimeout(look, bounds.directReadMs)
   }
 
   /** There is more than was read. */
@@ -55,12 +55,12 @@ const direct = (socket: Socket, handle: Handle): Flow => {
     const bytes = receive(handle)
     if (bytes > 0) emit("data", received.subarray(0, bytes))
     if (bytes === received.length) again()
-    else if (bytes >= limits.directReadLeastBytes) rest()
+    else if (bytes >= bounds.directReadLeastBytes) rest()
     else listen()
   }
 
   socket.emit = (event: string | symbol, ...values: Array<unknown>) => {
-    if (event === "data" && !resting && (values[0] as Buffer).length >= limits.directReadLeastBytes) rest()
+    if (event === "data" && !resting && (values[0] as Buffer).length >= bounds.directReadLeastBytes) rest()
     return emit(event as never, ...(values as []))
   }
   // A stream reads ahead by itself, and would wake its socket.

@@ -1,5 +1,5 @@
 import { Effect, Schedule, type Scope } from "effect"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import type { Connections } from "./connections.ts"
 import type { CopySource } from "./copy-source.ts"
 import { Reader } from "./open-part.ts"
@@ -16,9 +16,9 @@ const reviewed = (source: CopySource, reader: Reader) => {
     const held = reader.heldMs - heldMs
     heldMs = reader.heldMs
     if (reader.wanted()) return "it is wanted elsewhere"
-    return held > limits.helperReviewMs * limits.helperHeldShare ? "what it reads is not taken fast enough" : undefined
+    return held > bounds.helperReviewMs * bounds.helperHeldShare ? "what it reads is not taken fast enough" : undefined
   }).pipe(
-    Effect.delay(limits.helperReviewMs),
+    Effect.delay(bounds.helperReviewMs),
     Effect.repeat({ until: (reason) => reason !== undefined }),
     Effect.flatMap((reason) => Effect.logDebug(`a helping connection is given up: ${reason}`)),
     Effect.map(() => source.dismiss(reader))
@@ -52,10 +52,10 @@ const help = (source: CopySource, connect: Connect, wanted: () => boolean) =>
  */
 export const assist = (source: CopySource, connections: Connections, connect: Connect) => {
   // What it has let wait is its own until it is taken.
-  const drained = Effect.sleep(limits.helperReviewMs).pipe(
-    Effect.repeat({ until: () => source.waitingBytes < limits.readAheadBytes })
+  const drained = Effect.sleep(bounds.helperReviewMs).pipe(
+    Effect.repeat({ until: () => source.waitingBytes < bounds.readAheadBytes })
   )
-  const pauses = Schedule.union(Schedule.exponential(limits.helperPauseMs), Schedule.spaced(limits.helperPauseMaxMs))
+  const pauses = Schedule.union(Schedule.exponential(bounds.helperPauseMs), Schedule.spaced(bounds.helperPauseMaxMs))
   return connections
     .helper(help(source, connect, connections.wanted), drained)
     .pipe(Effect.repeat({ schedule: pauses, until: () => source.begunAll }))

@@ -1,5 +1,6 @@
 import { Effect, Redacted, type Scope } from "effect"
-import { AppConfig, Databases, limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
+import { AppConfig, Databases } from "../config.ts"
 import type { Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { ByteRows } from "./byte-rows.ts"
@@ -47,7 +48,7 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
     const connections = yield* makeConnections({
       connections: maxSourceConnections,
       jobs: maxConcurrentExports,
-      helpers: Math.floor(streamLookahead / limits.helperBytes)
+      helpers: Math.floor(streamLookahead / bounds.helperBytes)
     })
 
     const planOn = async (connection: SourceConnection, spec: ExportSpec, dataset: Dataset): Promise<RowPlan> => {
@@ -69,8 +70,8 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
         {
           source: exportSource,
           connections: exportParallelism,
-          partBytes: limits.partBytes,
-          partPages: limits.partPages
+          partBytes: bounds.partBytes,
+          partPages: bounds.partPages
         },
         histogram.map(({ bound }) => BigInt(bound))
       )
@@ -100,7 +101,7 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
         const helpers = Math.min(exportParallelism, parts) - 1
         // Before the first part is asked for: its answer would come after that.
         const snapshot = helpers > 0 ? yield* attempt(() => connection.exportSnapshot()) : undefined
-        const rows = new CopySource(connection, shape, statements, estimatedRows, chunkSize, helpers * limits.helperBytes)
+        const rows = new CopySource(connection, shape, statements, estimatedRows, chunkSize, helpers * bounds.helperBytes)
         if (snapshot) {
           const connect = connectSource(url, { snapshot, timezone: spec.format.timezone })
           const assistants = Array.from({ length: helpers }, () => assist(rows, connections, connect))

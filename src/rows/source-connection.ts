@@ -10,7 +10,7 @@
 import type { Socket } from "node:net"
 import { Effect, type Scope } from "effect"
 import postgres from "postgres"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import { tapCopyData, type CopySink } from "./copy-tap.ts"
 import { readDirectly, type Flow } from "./direct-reads.ts"
 import { tapDataRows, type OnRow } from "./frame-tap.ts"
@@ -27,7 +27,7 @@ const parameters = {
   // As text: postgres.js leaves a number 0 out.
   statement_timeout: "0",
   idle_in_transaction_session_timeout: "0",
-  lock_timeout: limits.sourceLockMs,
+  lock_timeout: bounds.sourceLockMs,
   // Literals are written for it.
   standard_conforming_strings: "on",
   // Compiling costs more than it gives before a first row.
@@ -77,7 +77,7 @@ export class SourceConnection {
       max: 1,
       max_lifetime: 0,
       idle_timeout: 0,
-      connect_timeout: limits.sourceConnectMs / 1000,
+      connect_timeout: bounds.sourceConnectMs / 1000,
       fetch_types: false,
       prepare: false,
       ssl: false,
@@ -114,7 +114,7 @@ export class SourceConnection {
   async begin({ snapshot, timezone }: Session): Promise<void> {
     await this.#wait(() => this.#ready)
     // Not on every server: since PostgreSQL 14 (without it a computing query ends with its next row), and 17.
-    for (const setting of [`client_connection_check_interval = ${limits.sourceCheckMs}`, "transaction_timeout = 0"]) {
+    for (const setting of [`client_connection_check_interval = ${bounds.sourceCheckMs}`, "transaction_timeout = 0"]) {
       await this.#wait(() => this.#sql.unsafe(`set ${setting}`)).catch((error: SourceError) => {
         if (this.#ended) throw error
       })
@@ -130,7 +130,7 @@ export class SourceConnection {
     if (own!.server !== snapshot.server)
       throw new SourceError({ message: "Cannot share the snapshot: another server answers at this address", retryable: true })
     // Behind somebody who waits to change the table it would wait for the very export that it is to help.
-    await this.#wait(() => this.#sql.unsafe(`set local lock_timeout = ${limits.helperLockMs}`))
+    await this.#wait(() => this.#sql.unsafe(`set local lock_timeout = ${bounds.helperLockMs}`))
   }
 
   /** What other connections need for this snapshot, as long as this one is open. */
@@ -242,10 +242,10 @@ export const connectSource = (url: string, session: Session = {}): Effect.Effect
     Effect.tap((connection) =>
       Effect.tryPromise({ try: () => connection.begin(session), catch: toSourceError }).pipe(
         Effect.timeoutFail({
-          duration: limits.sourceConnectMs,
+          duration: bounds.sourceConnectMs,
           onTimeout: () =>
             new SourceError({
-              message: `Cannot reach the source database within ${limits.sourceConnectMs / 1000} s`,
+              message: `Cannot reach the source database within ${bounds.sourceConnectMs / 1000} s`,
               retryable: true
             })
         })

@@ -1,7 +1,7 @@
 import { mkdir, open, readdir, rm, stat, writeFile, type FileHandle } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Layer } from "effect"
-import { limits } from "../config.ts"
+import { bounds } from "../bounds.ts"
 import { ExportStorage, StorageError, type Attempt, type FileReader, type StoredAttempt } from "./export-storage.ts"
 import { LocalFile, TEMPORARY } from "./file-writer.ts"
 
@@ -10,7 +10,7 @@ import { LocalFile, TEMPORARY } from "./file-writer.ts"
  * synced and renamed, so a name that ends in `.csv` is a whole file. It is one file, not one a part, because Bun
  * keeps Content-Length, and hands the copying to the kernel, for a file's slice alone.
  */
-export const fileStorage = (root: string, spaceReserveBytes: number = limits.spaceReserveBytes) =>
+export const fileStorage = (root: string, spaceReserveBytes: number = bounds.spaceReserveBytes) =>
   Layer.effect(
     ExportStorage,
     Effect.gen(function* () {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test"
 import { Effect, Layer, TestClock } from "effect"
 import * as fc from "fast-check"
-import { limits } from "../../src/config.ts"
+import { bounds } from "../../src/bounds.ts"
 import { memoryRateLimiter } from "../../src/limits/memory-rate-limiter.ts"
 import { RateLimiter } from "../../src/limits/rate-limiter.ts"
 import { settings, withTestClock } from "../support/effect.ts"
@@ -147,7 +147,7 @@ test("of many requests at once exactly the limit is let in", () =>
 test("says its own policy", () =>
   withLimiter(7, 90, ({ limit, windowSeconds }) => Effect.sync(() => expect([limit, windowSeconds]).toEqual([7, 90]))))
 
-const entries = limits.rateLimitEntries
+const entries = bounds.rateLimitEntries
 const fill = (limiter: Limiter, from: number, to: number) =>
   Effect.forEach(
     Array.from({ length: to - from }, (_, index) => `key ${from + index}`),

@@ -2,7 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Data, Deferred, Effect, Exit, Fiber, Scope, TestClock } from "effect"
 import * as fc from "fast-check"
-import { limits } from "../../src/config.ts"
+import { bounds } from "../../src/bounds.ts"
 import { makeConnections, type Connections } from "../../src/rows/connections.ts"
 import { withTestClock } from "../support/effect.ts"
 
@@ -51,12 +51,12 @@ const streamsOf = ({ connections, jobs }: Bounds) => Math.max(1, connections - j
 
 /** Runs `work` with connections of their own; when all have left, as many are to be had as before. */
 const withConnections = (
-  bounds: Bounds,
+  given: Bounds,
   work: (begin: (kind: Kind) => Effect.Effect<Client>, connections: Connections) => Effect.Effect<void>
 ) =>
   withTestClock(
     Effect.gen(function* () {
-      const connections = yield* makeConnections(bounds)
+      const connections = yield* makeConnections(given)
       const begin = (kind: Kind) =>
         Effect.gen(function* () {
           const client = new Client(kind)
@@ -73,7 +73,7 @@ const withConnections = (
       // Those that wait get their turn when others leave.
       yield* leaveAll
       expect(connections.wanted()).toBe(false)
-      const most = { helper: Math.min(bounds.helpers, bounds.connections), leadNow: streamsOf(bounds), lead: bounds.connections }
+      const most = { helper: Math.min(given.helpers, given.connections), leadNow: streamsOf(given), lead: given.connections }
       for (const kind of ["helper", "leadNow", "lead"] as const) {
         const clients = yield* Effect.replicateEffect(begin(kind), most[kind])
         expect(statesOf(clients)).toEqual(clients.map(() => "holds"))
@@ -147,14 +147,14 @@ describe("a stream", () => {
       Effect.gen(function* () {
         const lead = yield* begin("lead")
         const stream = yield* begin("leadNow")
-        yield* TestClock.adjust(limits.streamAdmissionMs - 1)
+        yield* TestClock.adjust(bounds.streamAdmissionMs - 1)
         expect(stream.state).toBe("waits")
         expect(connections.wanted()).toBe(true)
         yield* TestClock.adjust(1)
         expect(stream.state).toBe("busy")
         expect(connections.wanted()).toBe(false)
         const told = yield* Effect.fork(Effect.flip(Effect.scoped(connections.leadNow)))
-        yield* TestClock.adjust(limits.streamAdmissionMs)
+        yield* TestClock.adjust(bounds.streamAdmissionMs)
         expect(yield* Effect.orDie(Fiber.join(told))).toMatchObject({
           _tag: "SourceBusy",
           message: "Cannot start the export: all 1 source connections are in use"
@@ -169,7 +169,7 @@ describe("a stream", () => {
       Effect.gen(function* () {
         const lead = yield* begin("lead")
         const stream = yield* begin("leadNow")
-        yield* TestClock.adjust(limits.streamAdmissionMs - 1)
+        yield* TestClock.adjust(bounds.streamAdmissionMs - 1)
         yield* lead.leave
         expect(stream.state).toBe("holds")
         yield* TestClock.adjust("1 day")
@@ -259,7 +259,7 @@ describe("a helper", () => {
   )
 })
 
-const bounds = fc.record({ connections: fc.integer({ min: 1, max: 4 }), jobs: fc.nat(4), helpers: fc.nat(3) })
+const someBounds = fc.record({ connections: fc.integer({ min: 1, max: 4 }), jobs: fc.nat(4), helpers: fc.nat(3) })
 const step = fc.record({
   verb: fc.constantFrom("lead", "lead", "leadNow", "leadNow", "helper", "leave", "leave", "break", "rest", "interrupt"),
   which: fc.nat(20)
@@ -267,7 +267,7 @@ const step = fc.record({
 
 test("whatever comes and goes, no bound is exceeded, and nobody waits for what is free", () =>
   fc.assert(
-    fc.asyncProperty(bounds, fc.array(step, { maxLength: 40 }), (given, steps) =>
+    fc.asyncProperty(someBounds, fc.array(step, { maxLength: 40 }), (given, steps) =>
       withConnections(given, (begin, { wanted }) =>
         Effect.gen(function* () {
           const clients: Array<Client> = []

@@ -1,7 +1,7 @@
 /** CopySource on a real PostgreSQL when its bytes are not taken, or its helpers not wanted: little memory, and the whole file. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Effect, Fiber } from "effect"
-import { limits } from "../../src/config.ts"
+import { bounds } from "../../src/bounds.ts"
 import { makeConnections } from "../../src/rows/connections.ts"
 import { assist } from "../../src/rows/helpers.ts"
 import { connectSource } from "../../src/rows/source-connection.ts"
@@ -23,7 +23,7 @@ describe("bytes that nobody takes", () => {
     const helpers = [await lead.helper(), await lead.helper()]
     const { source, isWhole } = begin(lead, helpers, { rows: HUGE }, { rows: HUGE }, { rows: HUGE }, { rows: 10 })
     await allShow(isBlocked, lead, ...helpers)
-    const most = limits.readAheadBytes + helpers.length * limits.helperBytes + 3 * READ
+    const most = bounds.readAheadBytes + helpers.length * bounds.helperBytes + 3 * READ
     expect(source.waitingBytes).toBeLessThan(most)
     expect(helpers.map(({ reader }) => reader.held)).toEqual([true, true])
     expect(helpers.every(({ reader }) => reader.heldMs > 0)).toBe(true)
@@ -39,7 +39,7 @@ describe("bytes that nobody takes", () => {
     const helpers = [await lead.helper(), await lead.helper()]
     const small = Array.from({ length: 40 }, () => ({ rows: 500 }))
     const { source, isWhole } = begin(lead, helpers, { rows: 1000, gate: 500 }, ...small)
-    const least = helpers.length * limits.helperBytes
+    const least = helpers.length * bounds.helperBytes
     await until("them to be full", () => source.waitingBytes >= least)
     await allShow(isIdle, ...helpers)
     expect(source.waitingBytes).toBeLessThan(least + 3 * READ)
@@ -53,7 +53,7 @@ describe("bytes that nobody takes", () => {
     const helper = await lead.helper()
     const { source, isWhole } = begin(lead, [helper], { rows: 2, gate: 1 }, ...Array.from({ length: 200 }, () => ({ rows: 1 })))
     await allShow(isIdle, helper)
-    expect(source.rows).toBe(limits.openParts - 1)
+    expect(source.rows).toBe(bounds.openParts - 1)
     await openGate(0)
     await isWhole()
   })
@@ -66,7 +66,7 @@ describe("a helper that is dismissed", () => {
     const helper = await lead.helper()
     const small = Array.from({ length: 20 }, () => ({ rows: 300 }))
     const { source, ended, isWhole } = begin(lead, [helper], { rows: 1000, gate: 100 }, ...small)
-    await until("the helper to be full", () => source.waitingBytes >= limits.helperBytes)
+    await until("the helper to be full", () => source.waitingBytes >= bounds.helperBytes)
     source.dismiss(helper.reader)
     await gone(helper)
     await inTime(ended[0]!.catch(() => {}))

@@ -1,7 +1,7 @@
 /** CopySource on a real PostgreSQL: its bytes against CursorSource's and COPY's own, however they are read. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import * as fc from "fast-check"
-import { limits } from "../../src/config.ts"
+import { bounds } from "../../src/bounds.ts"
 import { defaultDialect, type Dialect } from "../../src/csv/dialect.ts"
 import { CopySource } from "../../src/rows/copy-source.ts"
 import { CursorSource } from "../../src/rows/cursor-source.ts"
@@ -65,11 +65,11 @@ const partStatements = async (
   columns: ReadonlyArray<string> = []
 ) => {
   const [size] = await sql().unsafe<[{ pages: number }]>(`select (pg_relation_size('${table}') / 8192)::int as pages`)
-  const bounds = cuts.map((cut) => Math.round(cut * (size.pages + 1))).toSorted((a, b) => a - b)
-  return [undefined, ...bounds].map((from, at) => {
+  const pages = cuts.map((cut) => Math.round(cut * (size.pages + 1))).toSorted((a, b) => a - b)
+  return [undefined, ...pages].map((from, at) => {
     const conditions = [
       ...(from === undefined ? [] : [`ctid >= '(${from},0)'`]),
-      ...(at < bounds.length ? [`ctid < '(${bounds[at]},0)'`] : []),
+      ...(at < pages.length ? [`ctid < '(${pages[at]},0)'`] : []),
       // Once a part, before its first row.
       `(select pg_sleep(${(waits[at] ?? 0) / 1000})) is not null`
     ]
@@ -93,7 +93,7 @@ const copied = async (
     statements.values(),
     0,
     chunkSize,
-    helpers.length * limits.helperBytes
+    helpers.length * bounds.helperBytes
   )
   const ends = helping.map(({ help }, at) => {
     let looks = helpers[at]!

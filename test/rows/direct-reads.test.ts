@@ -4,7 +4,7 @@ import { once } from "node:events"
 import net from "node:net"
 import { PassThrough } from "node:stream"
 import * as fc from "fast-check"
-import { limits } from "../../src/config.ts"
+import { bounds } from "../../src/bounds.ts"
 import { readDirectly } from "../../src/rows/direct-reads.ts"
 import { until } from "../support/until.ts"
 import { inTime } from "./source-fixture.ts"
@@ -101,10 +101,10 @@ test("much comes in memory that is used again, in reads that are larger than eve
 test("more than a read takes is read on at once", async () => {
   using socket = await connected()
   const timers = spyOn(globalThis, "setTimeout")
-  const bytes = 64 * limits.directReadBytes
+  const bytes = 64 * bounds.directReadBytes
   socket.peer.write(noise(bytes))
   await socket.come(bytes)
-  const rests = timers.mock.calls.filter(([, ms]) => ms === limits.directReadMs).length
+  const rests = timers.mock.calls.filter(([, ms]) => ms === bounds.directReadMs).length
   timers.mockRestore()
   expect(rests).toBeLessThan(socket.events() / 2)
 })
@@ -129,7 +129,7 @@ test.each(["while it rests", "while it is paused"])("a connection that is reset 
 test("a socket that is destroyed in the middle is read no more, and may be paused and resumed", async () => {
   using socket = await connected()
   socket.peer.write(noise(2_000_000))
-  await socket.come(limits.directReadLeastBytes)
+  await socket.come(bounds.directReadLeastBytes)
   socket.client.destroy()
   const { bytes } = socket
   const before = bytes()

@@ -1,7 +1,7 @@
 /** Source connections that are ended from our side: whatever the server is doing for them ends too. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Effect, Fiber } from "effect"
-import { limits } from "../../src/config.ts"
+import { bounds } from "../../src/bounds.ts"
 import { connectSource } from "../../src/rows/source-connection.ts"
 import { SourceError } from "../../src/rows/source-error.ts"
 import {
@@ -97,7 +97,7 @@ test("a server whose rows are not taken waits, and little of them is in memory",
   const rows = rowsOf(session.connection, manyWideRows)
   for (let look = 0; look < 20; look++) await backendThat("waits for us to read", isBlocked)
   // What is in a socket's buffer when it is paused comes on top.
-  expect(rows.rows * 10_000).toBeLessThan(2 * limits.readAheadBytes + 1_000_000)
+  expect(rows.rows * 10_000).toBeLessThan(2 * bounds.readAheadBytes + 1_000_000)
 })
 
 test("a session that has committed is gone before its scope closes, and refuses more", async () => {

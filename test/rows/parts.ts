@@ -1,6 +1,6 @@
 /** Parts of a file of numbered rows, read by a lead and its helpers. */
 import { expect } from "bun:test"
-import { limits } from "../../src/config.ts"
+import { bounds } from "../../src/bounds.ts"
 import { CopySource } from "../../src/rows/copy-source.ts"
 import type { Helper, Lead } from "./source-fixture.ts"
 import { rest, shapeOf } from "./tables.ts"
@@ -28,7 +28,7 @@ export const numberedParts = (parts: ReadonlyArray<Part>) => {
 /** More than a socket holds and a helper may read ahead. */
 export const HUGE = 40_000
 export const sourceOf = (lead: Lead, helpers: ReadonlyArray<unknown>, statements: ReadonlyArray<string>) => {
-  const lookAhead = helpers.length * limits.helperBytes
+  const lookAhead = helpers.length * bounds.helperBytes
   return new CopySource(lead.connection, shapeOf(["n"]), statements.values(), 0, 16_384, lookAhead)
 }
 

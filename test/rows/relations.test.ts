@@ -1,7 +1,7 @@
 /** What stands in the place of `public.users`, on a real PostgreSQL: how it is planned, and its parts against one COPY. */
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Effect } from "effect"
-import { limits } from "../../src/config.ts"
+import { bounds } from "../../src/bounds.ts"
 import type { ExportSpec } from "../../src/exports/export-spec.ts"
 import { relationsStatement } from "../../src/rows/relations.ts"
 import { partsOf, planRows, type Explained, type Relation } from "../../src/rows/plan.ts"
@@ -59,7 +59,7 @@ const readOn = (url: string, meanwhile: () => Promise<unknown>, reading: Reading
     const helper = yield* connectSource(url, { snapshot: yield* Effect.promise(() => lead.exportSnapshot()) })
     return yield* Effect.promise(async () => {
       await meanwhile()
-      const { partBytes = 64 * KIB, partPages = limits.partPages, parameters, filters } = reading
+      const { partBytes = 64 * KIB, partPages = bounds.partPages, parameters, filters } = reading
       const spec = specOf(parameters, usersDataset, filters)
       const statement = selectStatement(spec, usersDataset)
       const [explained] = await lead.query<Explained>({ ...statement, text: `explain (format json) ${statement.text}` })
@@ -203,7 +203,7 @@ const everyFilter = { parameters: { country_code: "US", subscription_tier: "prem
 describe("in parts is read", () => {
   const ukOnly = { parameters: { country_code: "UK" } }
   test.each<readonly [string, Setup, Reading, ReadonlyArray<string>]>([
-    ["a table", "", { partBytes: limits.partBytes }, ["users"]],
+    ["a table", "", { partBytes: bounds.partBytes }, ["users"]],
     ["a table by the page", "", { partPages: 1 }, ["users"]],
     ["a table without its indexes", noIndexes, premium, ["users"]],
     ["a table with every filter", noIndexes, { ...everyFilter, partPages: 9 }, ["users"]],
@@ -211,7 +211,7 @@ describe("in parts is read", () => {
     ["an unlogged table", "alter table public.users set unlogged", {}, ["users"]],
     ["a materialized view", viewOf("materialized view"), {}, ["users"]],
     ["a partition", oneOfAll, {}, ["users"]],
-    ["a table of wide values", wide, { partBytes: limits.partBytes }, ["users"]],
+    ["a table of wide values", wide, { partBytes: bounds.partBytes }, ["users"]],
     ["a table with row security that is not for its owner", policy("public.users"), {}, ["users"]],
     ["a table, by a role that may only read", grant, { role }, ["users"]],
     ["partitions of partitions", nested, {}, nestedLeaves],

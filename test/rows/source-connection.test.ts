@@ -2,7 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import net from "node:net"
 import { Effect, Fiber, TestClock } from "effect"
-import { limits } from "../../src/config.ts"
+import { bounds } from "../../src/bounds.ts"
 import { connectSource } from "../../src/rows/source-connection.ts"
 import { withTestClock } from "../support/effect.ts"
 import { until } from "../support/until.ts"
@@ -172,7 +172,7 @@ describe("a session that cannot be opened", () => {
       Effect.gen(function* () {
         const fiber = yield* Effect.fork(Effect.flip(Effect.scoped(connectSource(target))))
         yield* Effect.promise(() => until("a connection", () => sockets.size === 1))
-        yield* TestClock.adjust(limits.sourceConnectMs)
+        yield* TestClock.adjust(bounds.sourceConnectMs)
         return yield* Fiber.join(fiber)
       })
     )

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import tls from "node:tls"
 import { Effect } from "effect"
-import { limits } from "../../src/config.ts"
+import { bounds } from "../../src/bounds.ts"
 import { connectSource } from "../../src/rows/source-connection.ts"
 import { until } from "../support/until.ts"
 import { copyOf, failureOf, isBlocked, rowsOf, statement, useSource } from "./source-fixture.ts"
@@ -82,7 +82,7 @@ describe("a server that offers TLS", () => {
       const { statements, file } = numberedParts([{ rows: 40_000 }])
       const source = copyOf(session.connection, ...statements)
       for (let look = 0; look < 10; look++) await backendThat("waits for us to read", isBlocked)
-      expect(source.waitingBytes).toBeLessThan(limits.readAheadBytes + 1_000_000)
+      expect(source.waitingBytes).toBeLessThan(bounds.readAheadBytes + 1_000_000)
       expect((await rest(source)).equals(file())).toBe(true)
     })
 

@@ -1,0 +1,119 @@
+/** Bounds that are not settings: each wait, queue, body and buffer of the service has one, and its name is here. */
+export const bounds = {
+  /** Characters of path and query that are read; longer is 414. */
+  urlChars: 16_384,
+  /** Bytes of a request body; an export's parameters need a few hundred. */
+  bodyBytes: 65_536,
+  /** Values in all filters of a request together. */
+  filterValues: 1_000,
+  /** Characters of an API key. */
+  apiKeyChars: 256,
+  /** Requests remembered by the rate limiter, over all keys. Past it the key that was quiet longest is forgotten. */
+  rateLimitEntries: 65_536,
+  /** Server-Sent Event streams at once. */
+  eventStreams: 256,
+  eventKeepAliveMs: 5_000,
+  /** Cancellations told to this instance and not yet acted on. */
+  cancelBacklog: 1_024,
+  /** Shortest time between two events of one stream: at most 5 a second. */
+  eventGapMs: 200,
+  /**
+   * A connection on which nothing moves for this long is closed: Bun's most. Downloads of plain files obey it, too,
+   * and it must exceed `controlStatementMs`, or an answer that takes as long is lost.
+   */
+  idleSeconds: 255,
+  /**
+   * A client that takes no byte of a body that is made on the fly for this long is broken off. Socket buffers hold
+   * megabytes, so it is generous.
+   */
+  clientStallMs: 600_000,
+  /** Wait of a direct stream for a free source connection before 503. */
+  streamAdmissionMs: 5_000,
+  sourceConnectMs: 10_000,
+  /** Wait of a source query for a table lock. */
+  sourceLockMs: 30_000,
+  /** The server looks this often whether its client is still there. */
+  sourceCheckMs: 500,
+  /** Most bytes of one read of a socket that a COPY comes by. */
+  directReadBytes: 262_144,
+  /** Pause between two such reads, for more to come. */
+  directReadMs: 2,
+  /** A read of fewer is not followed by another: events tell when there is more. */
+  directReadLeastBytes: 4_096,
+  /** Bytes that wait to be taken, of what an export's client or file needs next, before the source is paused. */
+  readAheadBytes: 262_144,
+  /**
+   * CSV that a part of a split table should make: enough that the statement for it does not count, little enough that
+   * progress moves and reading it again is cheap. And the pages it reads at most, where a filter leaves little of them.
+   */
+  partBytes: 1536 * 1024,
+  partPages: 8_192,
+  /** A reader asks for its next part when this share of a part has come, so that the server never waits for it. */
+  followShare: 0.75,
+  /** Bytes that each helping connection lets wait in memory: more than a part has. `STREAM_LOOKAHEAD` bounds how many help at once. */
+  helperBytes: 2 * 1024 * 1024,
+  /** Parts of one export that are begun and not yet handed on; each holds a chunk's memory, however little came of it. */
+  openParts: 16,
+  /** Wait of a helper for a table lock. */
+  helperLockMs: 100,
+  /** How often it is looked whether a helper is of use, and the share of that time that it may be held up. */
+  helperReviewMs: 2_000,
+  helperHeldShare: 0.9,
+  /** After this a helper that left, or was not to be had, is tried again; twice as long each time, up to `helperPauseMaxMs`. */
+  helperPauseMs: 1_000,
+  helperPauseMaxMs: 60_000,
+  /** How often what may be exported is read from the source database, and how soon again when it could not be. */
+  datasetsRefreshMs: 60_000,
+  datasetsRetryMs: 1_000,
+  /** Requests whose filters the source database looks at, at once. */
+  castConnections: 4,
+  controlConnections: 4,
+  queueConnections: 3,
+  controlConnectSeconds: 5,
+  controlStatementMs: 15_000,
+  /** Retries of a job whose source failed, and the longest wait before one. */
+  jobRetries: 3,
+  jobRetryDelaySeconds: 1,
+  jobRetryDelayMaxSeconds: 30,
+  /** A worker that is silent this long is taken for dead and its job is handed out again (10 is the queue's least). */
+  jobHeartbeatSeconds: 10,
+  queueSuperviseSeconds: 3,
+  /** How long interrupted jobs may take to reach the queue while the service stops, and how long any client to close. */
+  queueStopMs: 1_500,
+  closeMs: 3_000,
+  /** How long giving a job back may take while the service stops; its heartbeat tells others later anyway. */
+  releaseMs: 2_000,
+  /** How long migrations, and the start of the queue, may take. */
+  migrateMs: 60_000,
+  /** Deliveries of one job, crashes and restarts included. */
+  jobDeliveries: 50,
+  jobMaxSeconds: 24 * 3600,
+  progressGapMs: 250,
+  /** How long, and at most how far apart, the write that ends a job is tried while the database is away. */
+  persistMs: 60_000,
+  persistGapMs: 2_000,
+  /** Bytes of a block that is written to a file at once; a file has two. */
+  writeBytes: 1024 * 1024,
+  /** Bytes of a file after which the disk is asked to take them. */
+  syncBytes: 32 * 1024 * 1024,
+  /** Bytes between two looks at the free space, and what must stay free. */
+  spaceCheckBytes: 16 * 1024 * 1024,
+  spaceReserveBytes: 64 * 1024 * 1024,
+  /** Bytes per read of a stored file. */
+  readBytes: 262_144,
+  sweepMs: 30_000,
+  /** Finished exports stay listed this long after their file is gone. */
+  historyDays: 7,
+  /** Earlier exports of a dataset that an estimate looks at. */
+  measuredExports: 20,
+  pageDefault: 50,
+  pageMax: 200,
+  /** Time that requests and jobs in flight get on SIGTERM. Container runtimes kill after 10 s. */
+  drainMs: 8_000,
+  readyCheckMs: 3_000,
+  /** One look at the databases and the storage answers everybody for this long. */
+  readyShareMs: 500,
+  /** How long a database may be away at start. */
+  startMs: 30_000,
+  seedBatchRows: 250_000
+} as const
