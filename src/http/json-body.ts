@@ -64,7 +64,7 @@ export const readJsonBody = (c: Context): Effect.Effect<JsonRequest | undefined,
     for (const [field, value] of Object.entries(members)) {
       const isList = field === "columns" || field === "order_by"
       const what = isList ? "must be a string or a list of strings" : "must be a string, a number, true or false"
-      const text = take(field, isList ? listText(value) : textOf(value), what)
+      const text = take(field, isList ? listText(value, field === "order_by") : textOf(value), what)
       if (text !== undefined) given.push({ field, text })
     }
     if (!isObject(where)) errors.push({ field: "where", detail: 'must be an object such as {"id": "gte.100"}' })
@@ -108,12 +108,15 @@ const textOf = (value: unknown): string | undefined => {
   return value instanceof WrittenNumber ? value.text : undefined
 }
 
-/** A list of columns, as a query writes it; in a JSON list, a comma is part of a name. */
-const listText = (value: unknown): string | undefined => {
+/** A list of columns, as a query writes it; in a JSON list, a comma is part of a name. A minus before one of an order is none. */
+const listText = (value: unknown, isOrder: boolean): string | undefined => {
   if (typeof value === "string") return value
   if (!Array.isArray(value) || value.length === 0) return undefined
   const items = value.map((item: unknown) => {
-    if (typeof item === "string") return item.includes(",") && !/^-?"/.test(item) ? writeName(item) : item
+    if (typeof item === "string") {
+      if (!item.includes(",") || /^-?"/.test(item)) return item
+      return isOrder && item.startsWith("-") ? `-${writeName(item.slice(1))}` : writeName(item)
+    }
     if (!isObject(item)) return undefined
     const { name, label, ...rest } = item
     const isNamed = typeof name === "string" && (label === undefined || typeof label === "string")

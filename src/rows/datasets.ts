@@ -31,9 +31,13 @@ const declaredValues = ({
   })
 ]
 
-/** Datasets by name, and all that does not fit in their definitions: those that have such are left out. */
+/**
+ * Datasets by name, those that are left out since another has their name, and all that does not fit in definitions: what
+ * has such is left out, too.
+ */
 const refineAll = async (connection: SourceConnection, relations: ReadonlyArray<RelationRow>, definitions: Definitions) => {
   const mistakes: Array<string> = []
+  const namesakes: Array<string> = []
   const known = new Map<string, Dataset>()
   const plain = relations.map(toDataset).filter((dataset) => dataset !== undefined)
   const defined = new Set<string>()
@@ -50,14 +54,18 @@ const refineAll = async (connection: SourceConnection, relations: ReadonlyArray<
       ...(known.has(name) && defined.has(name) ? [`name: there is another dataset ${name}`] : [])
     ]
     mistakes.push(...wrong.map((mistake) => `${dataset.schema}.${dataset.table}: ${mistake}`))
-    if (wrong.length > 0 || known.has(name)) continue
+    if (wrong.length > 0) continue
+    if (known.has(name)) {
+      namesakes.push(`${dataset.schema}.${dataset.table}`)
+      continue
+    }
     const conditions = await readConditions(connection, refined.dataset.conditions)
     known.set(name, { ...refined.dataset, conditions })
   }
   const missing = definitions.filter(([{ schema, table }]) => plain.every((one) => one.schema !== schema || one.table !== table))
   mistakes.push(...missing.map(([{ schema, table }]) => `${schema}.${table}: is not there, or EXPORT_DATASETS does not name it`))
   const sorted = [...known].toSorted(([a], [b]) => (a < b ? -1 : 1))
-  return { known: new Map(sorted), mistakes }
+  return { known: new Map(sorted), namesakes, mistakes }
 }
 
 /**
@@ -70,6 +78,7 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
     const { exportDatasets, datasetsFile } = yield* AppConfig
     const url = Redacted.value((yield* Databases).source)
     let known: ReadonlyMap<string, Dataset> | undefined
+    let namesakes: ReadonlyArray<string> = []
     let told: string | undefined
 
     const wrongFile = (mistakes: ReadonlyArray<string>) =>
@@ -88,25 +97,29 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
     const read = Effect.gen(function* () {
       const definitions = yield* readFileAnew
       const connection = yield* connectSource(url)
-      const { known: found, mistakes } = yield* Effect.tryPromise({
+      const { mistakes, ...found } = yield* Effect.tryPromise({
         try: async () => {
           const relations = await connection.query<RelationRow>(datasetsStatement(exportDatasets))
           return refineAll(connection, relations, definitions)
         },
         catch: toSourceError
       })
-      known = found
+      known = found.known
+      namesakes = found.namesakes
       if (mistakes.length > 0) return yield* wrongFile(mistakes)
     }).pipe(Effect.scoped)
 
     /** Once for each change of what may be exported. */
-    const tell = Effect.suspend(() => {
+    const tell = Effect.gen(function* () {
       const names = [...(known?.keys() ?? [])].join(", ")
-      if (names === told) return Effect.void
-      told = names
-      return names === ""
-        ? Effect.logWarning("nothing may be exported: EXPORT_DATASETS names what may, such as public.orders,reporting.*")
-        : Effect.logInfo(`may be exported: ${names}`)
+      const leftOut = namesakes.join(", ")
+      if (told === names + leftOut) return
+      told = names + leftOut
+      if (names === "")
+        yield* Effect.logWarning("nothing may be exported: EXPORT_DATASETS names what may, such as public.orders,reporting.*")
+      else yield* Effect.logInfo(`may be exported: ${names}`)
+      if (leftOut !== "")
+        yield* Effect.logWarning(`left out, since another dataset has the same name: ${leftOut}; DATASETS_FILE can give names`)
     })
 
     const hangups = yield* Queue.sliding<void>(1)

@@ -18,8 +18,10 @@ const setup = `
   create table reporting.days (day date, place text, primary key (place, day)) partition by range (day);
   create table reporting.days_1 partition of reporting.days for values from ('2026-01-01') to ('2026-07-01');
   create table reporting.days_2 partition of reporting.days for values from ('2026-07-01') to ('2027-01-01');
+  create table reporting.archive () inherits (reporting.orders);
   insert into reporting.days select date '2026-01-01' + n, 'here' from generate_series(0, 364) n;
   create table "Odd"."a ""/b" ("c ""d" text); insert into "Odd"."a ""/b" values (E'e\\nf');
+  create table public."reporting.large" (id int);
   create table secret.salaries (name text); create sequence reporting.numbers;
   analyze`
 
@@ -86,7 +88,7 @@ const job = () => createExport(service, asked("reporting.changing"))
 const stream = () => fetch(`${service.url}/exports/csv${asked("reporting.changing")}`).then((response) => response.json())
 
 describe("what is named", () => {
-  test("is listed, partitions as the table that they make", async () => {
+  test("is listed, partitions and other children as the table that they make", async () => {
     const datasets = await listed()
     expect(Object.fromEntries(datasets.map(({ name, kind }) => [name, kind]))).toEqual({
       'Odd.a "/b': "table",
@@ -167,10 +169,15 @@ describe("what is named", () => {
       const body = JSON.stringify({ dataset: "reporting.orders", ...wrong })
       expect(await refused(fetch(path, { method: "POST", body }))).toEqual([400, error])
     }
-    const body = JSON.stringify({ dataset: "reporting.orders", columns: ["total", "id"], total: 2 })
-    const { exportId } = (await (await fetch(path, { method: "POST", body })).json()) as { exportId: string }
-    await reaches(service, exportId, "completed")
-    expect(String(await download(service, exportId))).toBe("total,id\n1.50,1\n3.00,2\n")
+    const exported = async (body: object) => {
+      const init = { method: "POST", body: JSON.stringify({ dataset: "reporting.orders", ...body }) }
+      const { exportId } = (await (await fetch(path, init)).json()) as { exportId: string }
+      await reaches(service, exportId, "completed")
+      return String(await download(service, exportId))
+    }
+    expect(await exported({ columns: ["total", "id"], total: 2 })).toBe("total,id\n1.50,1\n3.00,2\n")
+    const sorted = { columns: ["note, or not", "id"], order_by: ["-note, or not", "-id"], where: { id: "lte.3" } }
+    expect(await exported(sorted)).toBe('"note, or not",id\n,2\n"a ""b"", c",3\n"",1\n')
   })
 })
 
@@ -178,6 +185,7 @@ describe("what is not named", () => {
   test.each([
     "secret.salaries",
     "reporting.days_1",
+    "reporting.archive",
     "reporting.numbers",
     "pg_catalog.pg_authid",
     "no.such",
@@ -194,6 +202,18 @@ describe("what is not named", () => {
     const described = await fetch(`${service.url}/datasets/${encodeURIComponent(name)}`)
     expect(described.status).toBe(404)
     expect(((await described.json()) as ProblemDocument).detail).toBe(`There is no dataset ${JSON.stringify(name)}`)
+  })
+
+  test("because another has its name, is told in the log", async () => {
+    const two = await startService({
+      DATABASE_URL: service.database,
+      EXPORT_DATASETS: 'reporting.large,public."reporting.large"'
+    })
+    expect(two.log().map(({ message }) => message)).toContain(
+      "left out, since another dataset has the same name: reporting.large; DATASETS_FILE can give names"
+    )
+    expect(await (await fetch(`${two.url}/datasets/reporting.large`)).json()).toMatchObject({ kind: "table" })
+    expect(await two.stop()).toBe(0)
   })
 
   test("at all leaves nothing to export, and the log says how to name it", async () => {

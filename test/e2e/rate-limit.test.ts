@@ -61,6 +61,11 @@ describe("when a key is used up", () => {
       await response.text()
     }
   })
+  test("the database is not asked whether it takes a filter's value", async () => {
+    const target = "/exports/csv?id=gte.none&apiKey="
+    expectProblem(await send(service.url, { target: `${target}asking` }), 400)
+    expectProblem(await send(service.url, { target: `${target}spent` }), 429)
+  })
   test("what is wrong is still 400, and no other route is limited", async () => {
     expectProblem(await send(service.url, { target: "/exports/csv?total=0&apiKey=spent" }), 400)
     for (const path of ["/health", "/exports"]) {
