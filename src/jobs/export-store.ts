@@ -10,10 +10,11 @@ import { mayStillRun } from "./queue.ts"
 import type { Attempt, StoredAttempt, StoredFile } from "../storage/export-storage.ts"
 
 /** Another attempt owns the job, or it was cancelled: this one must stop and leave the row alone. */
-class LeaseLost extends Data.TaggedError("LeaseLost")<{ readonly id: string; readonly epoch: number }> {}
+export class LeaseLost extends Data.TaggedError("LeaseLost")<{ readonly id: string; readonly epoch: number }> {}
 
 /** A job as its worker holds it. Every write names its epoch. */
 export interface ClaimedJob extends Attempt {
+  readonly dataset: string
   readonly failures: number
   /** As it was stored, maybe by another version. */
   readonly spec: unknown
@@ -123,10 +124,23 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
                 update sluice.exports
                 set ${to("claim")}, epoch = epoch + 1, started_at = coalesce(started_at, now()), processed_rows = 0, error = null
                 where id = ${id} and ${from("claim")}
-                returning id, epoch, failures, spec
+                returning id, epoch, dataset, failures, spec
               )
-              select id, epoch, failures, spec, pg_notify(${channels.changed}, id::text) from changed`
+              select id, epoch, dataset, failures, spec, pg_notify(${channels.changed}, id::text) from changed`
           )[0]
+      )
+    )
+
+    /** Fails when the attempt has lost the job. */
+    const confirm = Effect.fn("ExportStore.confirm")((job: ClaimedJob) =>
+      querying(
+        `look after export ${job.id}`,
+        () => sql`select from sluice.exports where ${owned(job)} and ${from("complete")}`
+      ).pipe(
+        Effect.filterOrFail(
+          ({ count }) => count > 0,
+          () => new LeaseLost({ id: job.id, epoch: job.epoch })
+        )
       )
     )
 
@@ -267,6 +281,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       find,
       list,
       claim,
+      confirm,
       progress,
       complete,
       release,

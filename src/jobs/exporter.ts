@@ -1,11 +1,12 @@
 import { Effect, Schema } from "effect"
 import { bounds } from "../bounds.ts"
 import { ExportSpec } from "../exports/export-spec.ts"
+import type { DatabaseError } from "../postgres/control.ts"
 import type { ByteRows } from "../rows/byte-rows.ts"
 import { RowSource } from "../rows/row-source.ts"
 import { SourceError } from "../rows/source-error.ts"
 import { discard, ExportStorage, StorageError, StorageFull, type FileWriter } from "../storage/export-storage.ts"
-import { ExportStore, persist, type ClaimedJob } from "./export-store.ts"
+import { ExportStore, persist, type ClaimedJob, type LeaseLost } from "./export-store.ts"
 
 /** What ByteRows and FileWriter reject with; anything else is a mistake of ours, which a throw makes a defect. */
 const toFailure = (cause: unknown): SourceError | StorageError | StorageFull => {
@@ -43,21 +44,27 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
     const storage = yield* ExportStorage
     const store = yield* ExportStore
 
-    /** Never succeeds; fails when the job is no longer ours. A database that is away for a moment is no reason to stop. */
-    const report = (job: ClaimedJob, rows: ByteRows) => {
+    const progress = (job: ClaimedJob, rows: ByteRows) => {
       let processedRows = 0
       return Effect.suspend(() => {
         // What was read ahead may have to be read again; progress does not fall for that.
         processedRows = Math.max(processedRows, rows.rows)
         return store.progress(job, { processedRows, totalRows: rows.estimatedRows })
-      }).pipe(
-        Effect.catchTag("DatabaseError", (error) =>
-          error.unavailable ? Effect.logDebug(error.message) : Effect.logWarning(error.message)
-        ),
-        Effect.zipRight(Effect.sleep(bounds.progressGapMs)),
-        Effect.forever
-      )
+      })
     }
+
+    /** Work on a job, until `look` finds that it is no longer ours. A database that is away for a moment is no reason to stop. */
+    const whileOurs = <A, E, R>(work: Effect.Effect<A, E, R>, look: Effect.Effect<unknown, LeaseLost | DatabaseError>) =>
+      Effect.raceFirst(
+        work,
+        look.pipe(
+          Effect.catchTag("DatabaseError", (error) =>
+            error.unavailable ? Effect.logDebug(error.message) : Effect.logWarning(error.message)
+          ),
+          Effect.zipRight(Effect.sleep(bounds.progressGapMs)),
+          Effect.forever
+        )
+      )
 
     const write = (job: ClaimedJob) =>
       Effect.scoped(
@@ -65,8 +72,8 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
           const spec = yield* specOf(job)
           // Opened first, so that on the way out the source is ended before the file's last write is waited for.
           const file = yield* storage.create(job)
-          const rows = yield* source.open(spec)
-          return yield* Effect.raceFirst(copy(rows, file), report(job, rows))
+          const rows = yield* whileOurs(source.open(spec), Effect.delay(store.confirm(job), bounds.progressGapMs))
+          return yield* whileOurs(copy(rows, file), progress(job, rows))
         })
       )
 

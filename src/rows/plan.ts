@@ -83,7 +83,7 @@ export const planRows = (
 ): RowPlan => {
   const root = explained!.Plan
   const expected = {
-    estimatedRows: Math.min(root["Plan Rows"], spec.total ?? Number.POSITIVE_INFINITY),
+    estimatedRows: Math.min(root["Plan Rows"], spec.total ?? Number.MAX_SAFE_INTEGER),
     rowWidth: root["Plan Width"]
   }
   const onePart = (reason: string): RowPlan => ({ source: settings.source, scans: [], parts: 1, reason, ...expected })
@@ -99,16 +99,18 @@ export const planRows = (
   }
   const nodes = root["Node Type"] === "Append" ? (root.Plans ?? []) : [root]
   const scans: Array<Scan> = []
+  const relationsNamed = Map.groupBy(relations, ({ table }) => table)
+  const nodesNamed = Map.groupBy(nodes, (node) => node["Relation Name"])
   for (const node of nodes) {
-    const named = relations.filter(({ table }) => table === node["Relation Name"])
-    const again = nodes.filter((other) => other["Relation Name"] === node["Relation Name"]).length > 1
-    const relation = named[0]
-    if (!relation || named.length > 1 || again) return onePart(`the plan is ${article(root["Node Type"])}`)
-    const name = `${relation.schema}.${relation.table}`
-    // Two connections to a foreign server would see two moments of it.
-    if (relation.foreign) return onePart(`${name} is foreign`)
-    if (!relation.direct) return onePart(`${name} shows other rows by itself`)
+    const name = node["Relation Name"]
+    const [relation, ...others] = name === undefined ? [] : (relationsNamed.get(name) ?? [])
+    if (!relation || others.length > 0 || nodesNamed.get(name)!.length > 1)
+      return onePart(`the plan is ${article(root["Node Type"])}`)
     const { schema, table, pages } = relation
+    const path = `${schema}.${table}`
+    // Two connections to a foreign server would see two moments of it.
+    if (relation.foreign) return onePart(`${path} is foreign`)
+    if (!relation.direct) return onePart(`${path} shows other rows by itself`)
     const split = node["Node Type"] === "Seq Scan" && relation.paged
     if (!split && nodes.length === 1) return onePart(`the plan is ${article(node["Node Type"])}`)
     scans.push({ schema, table, pages, pagesPerPart: split ? pagesPerPart(node, relation, settings) : undefined })

@@ -13,9 +13,9 @@ import { assist } from "./helpers.ts"
 import { Datasets } from "./datasets.ts"
 import { partsOf, planRows, type Explained, type Relation, type RowPlan } from "./plan.ts"
 import { connectSource, type SourceConnection } from "./source-connection.ts"
-import { toSourceError, type SourceError } from "./source-error.ts"
+import { SourceError, toSourceError } from "./source-error.ts"
 import { copyStatements, quoteStatement, selectStatement, shapeOf } from "./statement.ts"
-import { checkColumns, checkUnchanged, withoutHidden } from "./unchanged.ts"
+import { checkColumns, checkUnchanged, lockDataset, withoutHidden } from "./unchanged.ts"
 import { Utf16Rows } from "./utf16-rows.ts"
 
 /** The COPY statements of a plan's parts. */
@@ -84,6 +84,7 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
         const spec = atMost(asked, dataset.maxRows)
         const { timezone } = spec.format
         const connection = yield* connectSource(url, { timezone })
+        yield* attempt(() => lockDataset(connection, dataset))
         return { spec, dataset, connection, plan: yield* attempt(() => planOn(connection, spec, dataset)) }
       })
 
@@ -120,7 +121,13 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
 
     /** How an export would be read, found out within `streamAdmissionMs`. */
     const plan = (spec: ExportSpec): Effect.Effect<RowPlan, SourceError | SourceBusy> =>
-      Effect.scoped(connections.leadNow.pipe(Effect.zipRight(begin(spec)))).pipe(Effect.map((begun) => begun.plan))
+      Effect.scoped(connections.leadNow.pipe(Effect.zipRight(begin(spec)))).pipe(
+        Effect.map((begun) => begun.plan),
+        Effect.timeoutFail({
+          duration: bounds.streamAdmissionMs,
+          onTimeout: () => new SourceError({ message: "Cannot plan the export: the source database is slow", retryable: true })
+        })
+      )
 
     /** Succeeds when the source answers; beside the bound, so that a busy service is not an unready one. */
     const check = Effect.scoped(connectSource(url)).pipe(Effect.asVoid)

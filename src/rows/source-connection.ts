@@ -14,6 +14,7 @@ import { bounds } from "../bounds.ts"
 import { tapCopyData, type CopySink } from "./copy-tap.ts"
 import { readDirectly, type Flow } from "./direct-reads.ts"
 import { tapDataRows, type OnRow } from "./frame-tap.ts"
+import { literal } from "./identifier.ts"
 import { SourceError, toSourceError } from "./source-error.ts"
 import { openSocket, socketTarget } from "./source-socket.ts"
 import type { Statement } from "./statement.ts"
@@ -108,8 +109,8 @@ export class SourceConnection {
   }
 
   /**
-   * Opens the session and its read-only snapshot: a new one, or the one that another connection has exported. Times are
-   * told, and read, in `timezone`.
+   * Opens the session and its read-only transaction, with a snapshot that another connection has exported, or with one of
+   * its own, which its first query takes. Times are told, and read, in `timezone`.
    */
   async begin({ snapshot, timezone }: Session): Promise<void> {
     await this.#wait(() => this.#ready)
@@ -122,8 +123,9 @@ export class SourceConnection {
     await this.#wait(() => this.#sql.unsafe("begin isolation level repeatable read read only"))
     // A snapshot is taken before any query.
     if (snapshot !== undefined) await this.#wait(() => this.#sql.unsafe(`set transaction snapshot '${snapshot.name}'`))
+    // Not by a query, which would take the snapshot.
     if (timezone !== undefined && timezone !== parameters.TimeZone)
-      await this.query({ text: "select set_config('TimeZone', $1, true)", values: [timezone] })
+      await this.#wait(() => this.#sql.unsafe(`set local timezone to ${literal(timezone)}`))
     if (snapshot === undefined) return
     // Behind one address there may be several servers, and each of them may have a snapshot of this name.
     const [own] = await this.query<Pick<Snapshot, "server">>({ text: `select ${SERVER}`, values: [] })

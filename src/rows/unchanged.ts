@@ -5,24 +5,64 @@ import { SourceError } from "./source-error.ts"
 import { relationName } from "./identifier.ts"
 import type { Statement } from "./statement.ts"
 
+/**
+ * What cannot be locked is read without: a materialized or foreign table is no table to LOCK, a role may have columns
+ * alone, a table more partitions than there is room for locks, and some servers know no such statement.
+ */
+const isUnlockable = ({ cause }: SourceError) =>
+  ["42501", "42809", "53200", "42601", "0A000"].includes((cause as { code?: string } | undefined)?.code ?? "")
+
+/**
+ * Locks the dataset, and what it is made of, before the snapshot is taken. We may wait here for somebody who replaces a
+ * table, a partition or a view: to a snapshot taken before, what was put into the new one would not be there yet, and the
+ * old one is gone. Of a partitioned table only itself, so that an export waits for no partition that it leaves out.
+ * @see https://www.postgresql.org/docs/current/sql-lock.html
+ */
+export const lockDataset = async (connection: SourceConnection, dataset: Dataset): Promise<void> => {
+  const only = dataset.kind === "partitioned table" ? "only " : ""
+  const run = (text: string) => connection.query({ text, values: [] })
+  const lock = `lock table ${only}${relationName(dataset)} in access share mode`
+  // No snapshot can be exported of a transaction with a savepoint.
+  await run(`savepoint unlocked; ${lock}; release savepoint unlocked`).catch(async (error: SourceError) => {
+    if (!isUnlockable(error)) throw error
+    await run("rollback to savepoint unlocked; release savepoint unlocked")
+  })
+}
+
 interface Found {
   readonly columns: ReadonlyArray<Pick<Column, "name" | "number" | "type">> | null
-  readonly rewritten: string | null
+  readonly changed: string | null
 }
 
 /**
- * The columns as the snapshot has them, and a table that was rewritten after the snapshot was taken, if there is one:
- * by ALTER TABLE, TRUNCATE or REFRESH while we waited for its lock. To the snapshot it would be empty.
+ * The columns as the snapshot has them, and what changed between the snapshot and the locks that the plan took, if
+ * something did: a table that was rewritten, by ALTER TABLE, TRUNCATE or REFRESH, to the snapshot would be empty, and so
+ * would one that was made; a partition that left would take rows with it, one that came bring some again. Catalogs are
+ * seen as of the snapshot, functions see them as they are.
  * @see https://www.postgresql.org/docs/current/mvcc-caveats.html
  */
 const foundStatement = (dataset: Dataset): Statement => ({
   text: `
+    with recursive dataset as (
+      select to_regclass($1::text)::oid as root
+    ), tree as (
+      select root as oid from dataset
+      union all select inhrelid from tree join pg_inherits on inhparent = tree.oid
+    ), locked as (
+      select relation as oid from pg_locks where pid = pg_backend_pid() and locktype = 'relation'
+    ), changed as (
+      select oid from locked left join pg_class c using (oid)
+      where c.oid is null and pg_get_indexdef(oid) is null
+        or c.relkind in ('r', 'm') and c.relfilenode <> 0 and pg_relation_filenode(oid) is distinct from c.relfilenode
+      union all select oid from dataset, tree join pg_class c using (oid)
+      where c.relispartition and root not in (select relid from pg_partition_ancestors(oid))
+      union all select oid from dataset, locked
+      where oid not in (select oid from tree) and root in (select relid from pg_partition_ancestors(oid))
+    )
     select
       (select json_agg(json_build_object('name', attname, 'number', attnum, 'type', format_type(atttypid, atttypmod)))
-        from pg_attribute where attrelid = to_regclass($1::text) and attnum > 0 and not attisdropped) as columns,
-      (select min(c.relname) from pg_locks l join pg_class c on c.oid = l.relation
-        where l.pid = pg_backend_pid() and l.locktype = 'relation' and c.relkind in ('r', 'm') and c.relfilenode <> 0
-          and pg_relation_filenode(c.oid) is distinct from c.relfilenode) as rewritten`,
+        from dataset, pg_attribute where attrelid = root and attnum > 0 and not attisdropped) as columns,
+      (select min(coalesce(c.relname, oid::regclass::text)) from changed left join pg_class c using (oid)) as changed`,
   values: [relationName(dataset)]
 })
 
@@ -32,9 +72,9 @@ const foundStatement = (dataset: Dataset): Statement => ({
  */
 export const checkUnchanged = async (connection: SourceConnection, spec: ExportSpec, dataset: Dataset): Promise<void> => {
   const [found] = await connection.query<Found>(foundStatement(dataset))
-  const { columns, rewritten } = found!
-  if (rewritten !== null) {
-    const message = `Cannot read ${dataset.name}: the table ${rewritten} was rewritten just now`
+  const { columns, changed } = found!
+  if (changed !== null) {
+    const message = `Cannot read ${dataset.name}: the table ${changed} was changed just now`
     throw new SourceError({ message, retryable: true })
   }
   const now = new Map(columns?.map((column) => [column.name, column]))

@@ -1,6 +1,7 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { readdir } from "node:fs/promises"
 import type { Socket } from "node:net"
+import type postgres from "postgres"
 import { createExport, download, reaches, statusOf } from "../support/client.ts"
 import { exchange } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
@@ -87,21 +88,40 @@ test("a client that stops reading stops the query, and ends it when it leaves", 
   await sourceIsLeft(service.database)
 })
 
-test("a client that leaves before the first row ends its query within a second", async () => {
-  const sql = await connect(service.database, 1)
-  await sql.unsafe("begin; lock table public.users in access exclusive mode")
-  const left = new AbortController()
-  const answer = fetch(service.url + STREAM, { signal: left.signal })
-  const observer = await connect(service.database, 1)
-  await until("the query to wait for the lock", async () => {
-    const waiting = await observer`select 1 from pg_stat_activity
-      where application_name = 'sluice source' and datname = current_database() and wait_event_type = 'Lock'`
-    return waiting.length === 1
+describe("what waits for a locked table leaves the source within a second", () => {
+  let holder: postgres.Sql
+  let observer: postgres.Sql
+  beforeEach(async () => {
+    holder = await connect(service.database, 1)
+    observer = await connect(service.database, 1)
+    await holder.unsafe("begin; lock table public.users in access exclusive mode")
   })
-  left.abort()
-  expect(answer).rejects.toThrow()
-  await sourceIsLeft(service.database)
-  await sql.unsafe("rollback")
+  afterEach(async () => {
+    await holder.unsafe("rollback")
+  })
+  const waits = () =>
+    until("the query to wait for the lock", async () => {
+      const waiting = await observer`select 1 from pg_stat_activity
+        where application_name = 'sluice source' and datname = current_database() and wait_event_type = 'Lock'`
+      return waiting.length === 1
+    })
+
+  test("when the client of a stream leaves", async () => {
+    const left = new AbortController()
+    const answer = fetch(service.url + STREAM, { signal: left.signal })
+    await waits()
+    left.abort()
+    expect(answer).rejects.toThrow()
+    await sourceIsLeft(service.database)
+  })
+
+  test("when a job is cancelled, and also when nobody tells of it", async () => {
+    const id = await createExport(service)
+    await waits()
+    // As another instance does it, whose notification is lost.
+    await observer`update sluice.exports set status = 'cancelled', completed_at = now() where id = ${id}`
+    await sourceIsLeft(service.database)
+  })
 })
 
 test("a job whose backend is killed is tried again and completes", async () => {
@@ -114,7 +134,7 @@ test("a job whose backend is killed is tried again and completes", async () => {
   const lines = (await download(service, id)).toString("latin1").split("\n")
   expect(lines.length).toBe(ROWS + 2)
   expect(lines[ROWS]).toStartWith(`${ROWS},Ada Lovelace`)
-  const warned = service.log().filter(({ annotations }) => annotations["exportId"] === id && annotations["epoch"] === 1)
+  const warned = service.log().filter(({ annotations }) => annotations["exportId"] === id && annotations["attempt"] === 1)
   expect(warned.map(({ message }) => String(message)).join()).toContain("export will be tried again (1 of 3)")
 })
 
