@@ -31,17 +31,12 @@ const hostName = (name: string, fallback: string) =>
 const oneOf = <A extends string>(name: string, fallback: A, choices: ReadonlyArray<A>) =>
   setting(name, fallback, `one of ${choices.join(", ")}`, (value) => choices.find((choice) => choice === value.toLowerCase()))
 
-const duration = (name: string, fallback: string, min: Duration.DurationInput, max: Duration.DurationInput) => {
+const duration = (name: string, fallback: string, min: "1 second", max: "1 day" | "365 days") => {
   const parse = (value: string) => {
     const parsed = Duration.decodeUnknown(/^\d+$/.test(value) ? `${value} seconds` : value)
     return parsed._tag === "Some" && Duration.between(parsed.value, { minimum: min, maximum: max }) ? parsed.value : undefined
   }
-  return setting(
-    name,
-    parse(fallback)!,
-    `a time such as "${fallback}", from ${Duration.format(min)} to ${Duration.format(max)}`,
-    parse
-  )
+  return setting(name, parse(fallback)!, `a time such as "${fallback}", from ${min} to ${max}`, parse)
 }
 
 /** A bare % in a password makes every client throw, long after the start. */
@@ -54,20 +49,23 @@ const isDecodable = ({ username, password, pathname }: URL) => {
   }
 }
 
+/** What is wrong with a database's URL, if something is. */
+const wrongUrl = (value: string): string | undefined => {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  if (!url || !/^postgres(ql)?:$/.test(url.protocol)) return "it is none"
+  if (url.pathname.length <= 1) return "it names no database"
+  return isDecodable(url) ? undefined : "it has a % that begins no escape; one that stands for itself is %25"
+}
+
 /** A URL holds a password: a wrong one is refused without being shown. */
 const databaseUrl = (name: string) =>
   text(name).pipe(
     Config.mapOrFail((value) => {
-      if (value === undefined) return Either.right(undefined)
-      const url = URL.canParse(value) ? new URL(value) : undefined
-      return url && /^postgres(ql)?:$/.test(url.protocol) && url.pathname.length > 1 && isDecodable(url)
-        ? Either.right(Redacted.make(value))
-        : Either.left(
-            ConfigError.InvalidData(
-              [name],
-              `${name} (value not shown) is not allowed: a URL such as postgres://user:password@host:5432/database`
-            )
-          )
+      const wrong = value === undefined ? undefined : wrongUrl(value)
+      const allowed = "a URL such as postgres://user:password@host:5432/database"
+      return wrong === undefined
+        ? Either.right(value === undefined ? undefined : Redacted.make(value))
+        : Either.left(ConfigError.InvalidData([name], `${name} (value not shown) is not allowed: ${allowed}; ${wrong}`))
     })
   )
 
@@ -104,7 +102,7 @@ const settings = Config.all({
   datasets: setting<ReadonlyArray<AllowedRelation> | null>(
     "EXPORT_DATASETS",
     null,
-    'relations such as public.orders,reporting.*,sales."Odd Name"',
+    'relations, each with its schema, such as public.orders,reporting.*,sales."Odd Name"',
     parseAllowList
   ),
   datasetsFile: text("DATASETS_FILE"),

@@ -56,6 +56,10 @@ export interface Dataset {
 export const columnsByName = ({ columns }: Pick<Dataset, "columns">): ReadonlyMap<string, Column> =>
   new Map(columns.map((column) => [column.name, column]))
 
+/** The names of the columns that may be filtered by. */
+export const filterableOf = ({ columns }: Pick<Dataset, "columns">): ReadonlyArray<string> =>
+  columns.filter(({ filterable }) => filterable).map(({ name }) => name)
+
 /** `column operator value`, for values that are one of `values` or match `pattern`. */
 export interface Parameter {
   readonly column: string

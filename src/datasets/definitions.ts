@@ -140,9 +140,13 @@ export const refine = (
       ...(conditions.length > 0 && { estimatedRows: null, estimatedBytes: null }),
       order: typeof order === "string" ? [] : order,
       maxRows,
-      parameters: Object.fromEntries(
-        Object.entries({ ...dataset.parameters, ...parameters }).filter(([, { column }]) => !hidden.includes(column))
-      )
+      // Its own filter by what may be filtered by; those of the definition say themselves what they do.
+      parameters: Object.fromEntries([
+        ...Object.entries(dataset.parameters).filter(([, { column }]) =>
+          visible.some((one) => one.name === column && one.filterable)
+        ),
+        ...Object.entries(parameters)
+      ])
     }
   }
 }

@@ -3,9 +3,9 @@ import { bounds } from "../bounds.ts"
 import { isDialectCharacter, dialectConflict } from "../csv/dialect.ts"
 import { defaultFormat, Format, formatConflict, profiles, type ProfileName } from "../csv/format.ts"
 import { Condition, Order, parseFilter, show, sortConditions } from "../datasets/conditions.ts"
-import { columnsByName, type ConditionOn, type Dataset, type Parameter } from "../datasets/dataset.ts"
+import { columnsByName, filterableOf, type ConditionOn, type Dataset, type Parameter } from "../datasets/dataset.ts"
 import { optional } from "../datasets/definitions.ts"
-import { parseColumns, parseOrder } from "../datasets/names.ts"
+import { parseColumns, parseOrder, someOf } from "../datasets/names.ts"
 
 /**
  * What to export: validated and canonical, so that equal requests have equal specs and equal fingerprints.
@@ -179,7 +179,9 @@ export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) =>
   let values = 0
   for (const { field, column: name, text } of filters) {
     const column = dataset.columns.find((one) => one.name === name && one.filterable)
-    const condition = column ? parseFilter(text, column) : "is no column that may be filtered"
+    const condition = column
+      ? parseFilter(text, column)
+      : `is no column that may be filtered; those are ${someOf(filterableOf(dataset))}`
     values += typeof condition === "string" ? 1 : condition.values.length
     if (values > bounds.filterValues) {
       errors.push({ field, detail: `is one too many: filters have at most ${bounds.filterValues} values together` })

@@ -27,10 +27,15 @@ const urlLimit: MiddlewareHandler = async function urlLimit(c, next) {
   )
 }
 
-/** RFC 9110 §6.6.1 wants a Date in every answer; Bun leaves it out of those to HEAD. */
-const headDate: MiddlewareHandler = async function headDate(c, next) {
+/**
+ * RFC 9110 §6.6.1 wants a Date in every answer, and §8.6 in one to HEAD no Content-Length but that of the body to GET.
+ * Bun leaves out the one, and tells 0 for the other. Bodies that are there are documents; streams have none for HEAD.
+ */
+const headFields: MiddlewareHandler = async function headFields(c, next) {
   await next()
-  if (c.req.method === "HEAD") c.res.headers.set("Date", new Date().toUTCString())
+  if (c.req.method !== "HEAD") return
+  c.res.headers.set("Date", new Date().toUTCString())
+  if (c.res.body !== null) c.res.headers.set("Content-Length", String((await c.res.clone().arrayBuffer()).byteLength))
 }
 
 /** The routes, and nothing but: each path with its methods; other methods of it are 405, other paths 404. */
@@ -65,7 +70,7 @@ export const makeApp = Effect.gen(function* () {
       )
     )
   }
-  app.use(requestLog, urlLimit, headDate)
+  app.use(requestLog, headFields, urlLimit)
 
   const route = (path: string, methods: Partial<Record<"GET" | "POST" | "DELETE", Handler>>) => {
     const allowed = Object.keys(methods).flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method]))
@@ -95,7 +100,7 @@ export const makeApp = Effect.gen(function* () {
   })
   app.notFound((c) =>
     problemResponse(
-      new NotFound({ detail: `There is nothing at ${JSON.stringify(pathOf(c).slice(0, 200))}` }),
+      new NotFound({ detail: `There is nothing at ${JSON.stringify(pathOf(c).slice(0, 200))}; see /exports and /datasets` }),
       pathOf(c).slice(0, 200)
     )
   )

@@ -37,6 +37,8 @@ const unreadable = (cause: unknown) =>
 /** Jobs of earlier versions have none. */
 const formatOf = ({ format = defaultFormat }: Partial<ExportSpec>) => format
 
+const notDownloadable = ({ id, status, error }: ExportJob) => new NotDownloadable({ id, status, error })
+
 /** A dataset's name may hold anything; a file's should not. */
 const fileName = ({ id, dataset, spec, completedAt }: ExportJob) =>
   `${dataset.replaceAll(/[^\w.-]/g, "_")}-${(completedAt ?? new Date()).toISOString().slice(0, 10).replaceAll("-", "")}-${id.slice(0, 8)}.${formatOf(spec).type}`
@@ -83,7 +85,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
       Effect.gen(function* () {
         yield* queryValues(c, [])
         const job = yield* routes.find(c)
-        if (job.status !== "completed") return yield* new NotDownloadable({ id: job.id, status: job.status, error: job.error })
+        if (job.status !== "completed") return yield* notDownloadable(job)
         const request = c.req.raw.headers
         const size = job.bytes ?? 0
         const rangeHeader = c.req.method === "GET" ? request.get("Range") : null
@@ -103,7 +105,12 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
         if (precondition === "failed") return yield* new PreconditionFailed({ detail: `The file's ETag is ${validators.etag}` })
         if (precondition === "not modified") return new Response(null, { status: 304, headers })
 
-        const file = yield* storage.read(job, size)
+        const file = yield* storage.read(job, size).pipe(
+          // It may have been removed since we looked.
+          Effect.catchTag("StorageError", (error) =>
+            Effect.flatMap(routes.find(c), (now) => Effect.fail(now.status === "completed" ? error : notDownloadable(now)))
+          )
+        )
         headers["Content-Type"] = contentTypeOf(formatOf(job.spec))
         headers["Content-Disposition"] = `attachment; filename="${fileName(job)}"`
         if (coding !== "identity") {

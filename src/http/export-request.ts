@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
 import { hasOperator } from "../datasets/conditions.ts"
-import type { Dataset } from "../datasets/dataset.ts"
+import { filterableOf, type Dataset } from "../datasets/dataset.ts"
 import { someOf } from "../datasets/names.ts"
 import { DEFAULT_DATASET } from "../datasets/users.ts"
 import {
@@ -17,7 +17,7 @@ import type { Datasets } from "../rows/datasets.ts"
 import type { SourceBusy } from "../rows/connections.ts"
 import type { SourceError } from "../rows/source-error.ts"
 import { readJsonBody } from "./json-body.ts"
-import { decode, invalid, MAX_ERRORS, queryPairs, valuesOf, type Given, type Values } from "./parameters.ts"
+import { decode, invalid, MAX_ERRORS, queryPairs, unknownParameter, valuesOf, type Given, type Values } from "./parameters.ts"
 import { InvalidRequest } from "./problem.ts"
 
 type DatasetsService = typeof Datasets.Service
@@ -69,7 +69,7 @@ const toSpec = <E>(
  */
 const splitQuery = (pairs: ReadonlyArray<Given>, dataset: Dataset, more: ReadonlyArray<string>) => {
   const names = [...parameterNames(dataset), ...more]
-  const columns = dataset.columns.filter(({ filterable }) => filterable).map(({ name }) => name)
+  const columns = filterableOf(dataset)
   const isFilter = ({ field, text }: Given) =>
     columns.includes(field) && (names.includes(field) ? field in dataset.parameters && hasOperator(text) : true)
   const filters = pairs.filter(isFilter)
@@ -80,7 +80,7 @@ const splitQuery = (pairs: ReadonlyArray<Given>, dataset: Dataset, more: Readonl
   const { values, errors } = valuesOf(
     pairs.filter((pair) => !isFilter(pair)),
     names,
-    columns
+    () => unknownParameter(names, columns)
   )
   const repeated = filters.filter(isRepeated).map(({ field }) => ({ field, detail: "is given more than once" }))
   return {
@@ -117,8 +117,13 @@ export const exportRequest = (c: Context, datasets: DatasetsService): Effect.Eff
     if (inQuery) return yield* new InvalidRequest({ detail: "Parameters are in the query and in the body; use one of them" })
     const { given, where, errors } = body
     const named = given.find(({ field }) => field === "dataset")?.text
+    if (named === "") return yield* invalid(errors)
     const dataset = yield* datasetNamed(named, yield* datasets.all)
-    const { values, errors: more } = valuesOf(given, [...parameterNames(dataset), "where"])
-    if (errors.length + more.length > 0) return yield* invalid([...errors, ...more])
+    const names = [...parameterNames(dataset), "where"]
+    const columns = filterableOf(dataset)
+    const { values, errors: more } = valuesOf(given, names, (field) =>
+      columns.includes(field) ? `is a column: filter by it in where` : unknownParameter(names)
+    )
+    if (errors.length + more.length > 0) return yield* invalid([...more, ...errors])
     return yield* toSpec({ values, filters: where }, dataset, datasets, Effect.void)
   })

@@ -1,8 +1,9 @@
 import { Effect, Schema } from "effect"
 import type { Context } from "hono"
 import { bounds } from "../bounds.ts"
-import { isFinished, type ExportJob } from "../exports/export-job.ts"
+import { show } from "../datasets/conditions.ts"
 import { optional } from "../datasets/definitions.ts"
+import { isFinished, type ExportJob } from "../exports/export-job.ts"
 import { ExportQueue } from "../jobs/queue.ts"
 import { ExportStore } from "../jobs/export-store.ts"
 import { Datasets } from "../rows/datasets.ts"
@@ -16,6 +17,7 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 /** An export as JSON. `base` is the prefix that the request came by. */
 export const exportDocument = (job: ExportJob, base: string) => ({
   exportId: job.id,
+  dataset: job.dataset,
   status: job.status,
   progress: {
     totalRows: job.totalRows,
@@ -49,12 +51,14 @@ const PageQuery = Schema.Struct({
       Schema.filter(
         (value) =>
           (/^[1-9]\d{0,3}$/.test(value) && Number(value) <= bounds.pageMax) ||
-          `must be a whole number from 1 to ${bounds.pageMax}`
+          `must be a whole number from 1 to ${bounds.pageMax}, not ${show(value)}`
       )
     )
   ),
   cursor: optional(
-    Schema.String.pipe(Schema.filter((value) => cursorSequence(value) !== undefined || "is not a cursor of this list"))
+    Schema.String.pipe(
+      Schema.filter((value) => cursorSequence(value) !== undefined || `must be a cursor of this list, not ${show(value)}`)
+    )
   )
 })
 

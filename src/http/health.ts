@@ -1,12 +1,15 @@
 import { Effect, Fiber } from "effect"
+import type { Context } from "hono"
 import { bounds } from "../bounds.ts"
 import { ExportStore } from "../jobs/export-store.ts"
 import { RowSource } from "../rows/row-source.ts"
 import { ExportStorage } from "../storage/export-storage.ts"
+import { queryValues } from "./parameters.ts"
 import { NotReady } from "./problem.ts"
 
 /** Touches nothing that can be slow. */
-const health = () => Effect.sync(() => Response.json({ status: "ok" }, { headers: { "Cache-Control": "no-store" } }))
+const health = (c: Context) =>
+  Effect.as(queryValues(c, []), Response.json({ status: "ok" }, { headers: { "Cache-Control": "no-store" } }))
 
 const check = <E extends { readonly message: string }>(field: string, probe: Effect.Effect<unknown, E>) =>
   probe.pipe(
@@ -32,8 +35,9 @@ export class HealthRoutes extends Effect.Service<HealthRoutes>()("HealthRoutes",
     const shared = Effect.uninterruptible(Effect.flatMap(Effect.forkDaemon(Effect.interruptible(all)), Fiber.join))
     const checked = yield* Effect.cachedWithTTL(shared, bounds.readyShareMs)
 
-    const ready = () =>
+    const ready = (c: Context) =>
       Effect.gen(function* () {
+        yield* queryValues(c, [])
         const errors = yield* checked
         if (errors.length > 0) return yield* new NotReady({ errors })
         return Response.json({ status: "ready" }, { headers: { "Cache-Control": "no-store" } })

@@ -6,7 +6,7 @@ import type { Filter } from "../exports/export-spec.ts"
 import { checkText, MAX_ERRORS, MAX_NAME, type Given } from "./parameters.ts"
 import { InvalidRequest, type FieldProblem } from "./problem.ts"
 
-/** The members of a JSON object, as a query would have them, and the filters in its `where`. */
+/** The members of a JSON object, as a query would have them, and the filters in its `where`. What is in `errors` has no text. */
 interface JsonRequest {
   readonly given: ReadonlyArray<Given>
   readonly where: ReadonlyArray<Filter>
@@ -63,9 +63,9 @@ export const readJsonBody = (c: Context): Effect.Effect<JsonRequest | undefined,
     const { where = {}, ...members } = parsed
     for (const [field, value] of Object.entries(members)) {
       const isList = field === "columns" || field === "order_by"
-      const what = isList ? "must be a string or a list of strings" : "must be a string, a number, true or false"
+      const what = isList ? LIST : "must be a string, a number, true or false"
       const text = take(field, isList ? listText(value, field === "order_by") : textOf(value), what)
-      if (text !== undefined) given.push({ field, text })
+      given.push({ field, text: text ?? "" })
     }
     if (!isObject(where)) errors.push({ field: "where", detail: 'must be an object such as {"id": "gte.100"}' })
     const filters = Object.entries(isObject(where) ? where : {}).flatMap(([column, value]) =>
@@ -77,6 +77,8 @@ export const readJsonBody = (c: Context): Effect.Effect<JsonRequest | undefined,
     )
     return { given, where: filters, errors }
   })
+
+const LIST = 'must be a string, or a list of names and of objects such as {"name": "id", "label": "Number"}'
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof WrittenNumber)

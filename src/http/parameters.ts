@@ -55,16 +55,16 @@ export const checkText = (text: string): string | undefined => {
   return text.includes("\0") ? "holds a NUL character" : undefined
 }
 
-/** Takes each of `allowed` at most once, and nothing else; an error names `columns` that may be filtered beside them. */
+/** Takes each of `allowed` at most once, and nothing else. */
 export const valuesOf = (
   given: ReadonlyArray<Given>,
   allowed: ReadonlyArray<string>,
-  columns: ReadonlyArray<string> = []
+  describeUnknown: (field: string) => string = () => unknownParameter(allowed)
 ): { readonly values: Values; readonly errors: ReadonlyArray<FieldProblem> } => {
   const errors: Array<FieldProblem> = []
   const values = new Map<string, string>()
   for (const { field, text } of given) {
-    if (!allowed.includes(field)) errors.push({ field: field.slice(0, MAX_NAME), detail: unknown(allowed, columns) })
+    if (!allowed.includes(field)) errors.push({ field: field.slice(0, MAX_NAME), detail: describeUnknown(field) })
     else if (values.has(field)) errors.push({ field, detail: "is given more than once" })
     else values.set(field, text)
     if (errors.length >= MAX_ERRORS) break
@@ -82,7 +82,8 @@ export const queryValues = (c: Context, allowed: ReadonlyArray<string>): Effect.
 export const MAX_ERRORS = 20
 /** Characters of a wrong name that an error shows. */
 export const MAX_NAME = 60
-const unknown = (allowed: ReadonlyArray<string>, columns: ReadonlyArray<string>) => {
+/** What is wrong with a name that is none of `allowed`; `columns` may be filtered by beside them. */
+export const unknownParameter = (allowed: ReadonlyArray<string>, columns: ReadonlyArray<string> = []) => {
   if (allowed.length === 0) return "is not a parameter; none is allowed here"
   const filters = columns.length > 0 ? `; columns that may be filtered are ${someOf(columns)}` : ""
   return `is not a parameter; allowed are ${allowed.join(", ")}${filters}`

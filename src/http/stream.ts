@@ -3,6 +3,7 @@ import type { Context } from "hono"
 import { bounds } from "../bounds.ts"
 import { AppConfig } from "../config.ts"
 import { contentTypeOf, type Format } from "../csv/format.ts"
+import { show } from "../datasets/conditions.ts"
 import { RateLimiter, type RateDecision } from "../limits/rate-limiter.ts"
 import { Datasets } from "../rows/datasets.ts"
 import { RowSource } from "../rows/row-source.ts"
@@ -90,7 +91,7 @@ const checkOwn = (apiKey = "", row = "false"): InvalidRequest | undefined => {
     ...(apiKey.length > bounds.apiKeyChars
       ? [{ field: "apiKey", detail: `must have at most ${bounds.apiKeyChars} characters` }]
       : []),
-    ...(row !== "true" && row !== "false" ? [{ field: "errorRow", detail: "must be true or false" }] : [])
+    ...(row !== "true" && row !== "false" ? [{ field: "errorRow", detail: `must be true or false, not ${show(row)}` }] : [])
   ]
   return errors.length > 0 ? invalid(errors) : undefined
 }

@@ -29,6 +29,19 @@ const copy = (rows: ByteRows, file: FileWriter) =>
     catch: toFailure
   })
 
+/** Work on a job, until `look` finds that it is no longer ours. A database that is away for a moment is no reason to stop. */
+const whileOurs = <A, E, R>(work: Effect.Effect<A, E, R>, look: Effect.Effect<unknown, LeaseLost | DatabaseError>) =>
+  Effect.raceFirst(
+    work,
+    look.pipe(
+      Effect.catchTag("DatabaseError", (error) =>
+        error.unavailable ? Effect.logDebug(error.message) : Effect.logWarning(error.message)
+      ),
+      Effect.zipRight(Effect.sleep(bounds.progressGapMs)),
+      Effect.forever
+    )
+  )
+
 const specOf = ({ spec }: ClaimedJob): Effect.Effect<ExportSpec, SourceError> =>
   Schema.decodeUnknown(ExportSpec)(spec).pipe(
     Effect.mapError((cause) => {
@@ -52,19 +65,6 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
         return store.progress(job, { processedRows, totalRows: rows.estimatedRows })
       })
     }
-
-    /** Work on a job, until `look` finds that it is no longer ours. A database that is away for a moment is no reason to stop. */
-    const whileOurs = <A, E, R>(work: Effect.Effect<A, E, R>, look: Effect.Effect<unknown, LeaseLost | DatabaseError>) =>
-      Effect.raceFirst(
-        work,
-        look.pipe(
-          Effect.catchTag("DatabaseError", (error) =>
-            error.unavailable ? Effect.logDebug(error.message) : Effect.logWarning(error.message)
-          ),
-          Effect.zipRight(Effect.sleep(bounds.progressGapMs)),
-          Effect.forever
-        )
-      )
 
     const write = (job: ClaimedJob) =>
       Effect.scoped(

@@ -61,10 +61,15 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
         }),
         // Cancelled (then the row says so and this changes nothing), or shut down: the next worker starts anew.
         Effect.onInterrupt(() =>
-          store.release(job, false).pipe(Effect.interruptible, Effect.timeout(bounds.releaseMs), Effect.ignore)
+          Effect.logInfo("export stopped: it was cancelled, or the service stops").pipe(
+            Effect.zipRight(store.release(job, false)),
+            Effect.interruptible,
+            Effect.timeout(bounds.releaseMs),
+            Effect.ignore
+          )
         ),
         Effect.catchTag("LeaseLost", () => Effect.void),
-        Effect.annotateLogs({ exportId: job.id, epoch: job.epoch })
+        Effect.annotateLogs({ exportId: job.id, dataset: job.dataset, attempt: job.epoch })
       )
 
     const handle = (id: string) =>

@@ -1,3 +1,4 @@
+import { operatorsOf } from "../datasets/conditions.ts"
 import { isString, type ConditionOn } from "../datasets/dataset.ts"
 import type { SourceConnection } from "./source-connection.ts"
 import type { SourceError } from "./source-error.ts"
@@ -22,6 +23,10 @@ export const needsCast = ({ condition: { operator, values }, on }: ConditionOn):
  */
 const isAboutValue = ({ cause }: SourceError) => /^(22|23|54|0A|42)/.test((cause as { code?: string } | undefined)?.code ?? "")
 
+/** A bare value that begins as an operator would: `ge.100`. */
+const operatorHint = ({ condition: { operator, values }, on }: ConditionOn): string =>
+  operator === "eq" && /^[a-z]+\./.test(values[0]!) ? `; operators are ${operatorsOf(on).join(", ")}` : ""
+
 /** The conditions with values that the server does not take for their columns. */
 export const findCastFailures = async <A extends ConditionOn>(
   connection: SourceConnection,
@@ -35,7 +40,8 @@ export const findCastFailures = async <A extends ConditionOn>(
     } catch (cause) {
       const error = cause as SourceError
       if (!isAboutValue(error)) throw cause
-      failures.push({ of: condition, detail: `must be of type ${condition.on.type}: ${(error.cause as Error).message}` })
+      const detail = `must be of type ${condition.on.type}: ${(error.cause as Error).message}${operatorHint(condition)}`
+      failures.push({ of: condition, detail })
       await connection.query({ text: "rollback to savepoint value", values: [] })
     }
   }

@@ -1,9 +1,9 @@
 import type { Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
-import type { Part, Statement } from "./statement.ts"
+import type { Identity, Part, Statement } from "./statement.ts"
 
 /** A table read in the order of its key, in ranges that begin and end at `bounds`; the outer two are open. */
-export interface KeyRanges {
+export interface KeyRanges extends Identity {
   readonly schema: string
   readonly table: string
   readonly column: string
@@ -45,8 +45,8 @@ export const boundsOf = (histogram: ReadonlyArray<bigint>, count: number): Reado
 }
 
 /** The parts, in the order of the file. */
-export function* keyParts({ schema, table, column, descending, bounds }: KeyRanges): Generator<Part> {
+export function* keyParts({ column, descending, bounds, ...relation }: KeyRanges): Generator<Part> {
   const ends = [undefined, ...bounds, undefined]
   const ranges = ends.slice(1).map((to, at) => ({ column, from: ends[at], to }))
-  for (const keys of descending ? ranges.toReversed() : ranges) yield { schema, table, keys }
+  for (const keys of descending ? ranges.toReversed() : ranges) yield { ...relation, keys }
 }

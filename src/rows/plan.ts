@@ -1,6 +1,6 @@
 import type { ExportSpec } from "../exports/export-spec.ts"
 import { boundsOf, keyParts, type KeyRanges } from "./key-ranges.ts"
-import type { Part } from "./statement.ts"
+import type { Identity, Part } from "./statement.ts"
 
 /** How an export is read. */
 export interface RowPlan {
@@ -20,7 +20,7 @@ export interface RowPlan {
 }
 
 /** A relation read in parts of `pagesPerPart` pages of its `pages`; in one part when that is undefined. */
-interface Scan {
+interface Scan extends Identity {
   readonly schema: string
   readonly table: string
   readonly pages: number
@@ -28,7 +28,7 @@ interface Scan {
 }
 
 /** The dataset's table, or a partition of it, as the catalog has it. */
-export interface Relation {
+export interface Relation extends Identity {
   readonly schema: string
   readonly table: string
   /** Its pages can be asked for: a heap, on a server that knows TID range scans (PostgreSQL 14). */
@@ -106,14 +106,14 @@ export const planRows = (
     const [relation, ...others] = name === undefined ? [] : (relationsNamed.get(name) ?? [])
     if (!relation || others.length > 0 || nodesNamed.get(name)!.length > 1)
       return onePart(`the plan is ${article(root["Node Type"])}`)
-    const { schema, table, pages } = relation
+    const { schema, table, oid, root: dataset, pages } = relation
     const path = `${schema}.${table}`
     // Two connections to a foreign server would see two moments of it.
     if (relation.foreign) return onePart(`${path} is foreign`)
     if (!relation.direct) return onePart(`${path} shows other rows by itself`)
     const split = node["Node Type"] === "Seq Scan" && relation.paged
     if (!split && nodes.length === 1) return onePart(`the plan is ${article(node["Node Type"])}`)
-    scans.push({ schema, table, pages, pagesPerPart: split ? pagesPerPart(node, relation, settings) : undefined })
+    scans.push({ schema, table, oid, root: dataset, pages, pagesPerPart: split ? pagesPerPart(node, relation, settings) : undefined })
   }
   const parts = scans.reduce((sum, scan) => sum + partCount(scan), 0)
   if (parts < LEAST_PARTS) return onePart("small")
@@ -139,8 +139,8 @@ const keyRanges = (
   if (!first || histogram.length === 0 || !isAlone || !root["Node Type"].startsWith("Index")) return undefined
   const rowsPerPart = partBytes / (root["Plan Width"] + columns.length)
   const bounds = boundsOf(histogram, Math.ceil(root["Plan Rows"] / rowsPerPart))
-  const { schema, table } = relation
-  return { schema, table, column: first.column, descending: first.descending, bounds }
+  const { schema, table, oid, root: dataset } = relation
+  return { schema, table, oid, root: dataset, column: first.column, descending: first.descending, bounds }
 }
 
 const article = (nodeType: string) => `${/^[AEIO]/.test(nodeType) ? "an" : "a"} ${nodeType}`
@@ -161,12 +161,12 @@ const PAGE_BYTES = 8192
 export function* partsOf({ scans, keys }: RowPlan): Generator<Part | undefined> {
   if (keys) yield* keyParts(keys)
   else if (scans.length === 0) yield undefined
-  for (const { schema, table, pages, pagesPerPart: step } of scans) {
-    if (step === undefined) yield { schema, table }
+  for (const { pages, pagesPerPart: step, ...relation } of scans) {
+    if (step === undefined) yield relation
     // The last range is open: nothing visible lies beyond the pages counted, but nothing is lost by looking.
     else
       for (let from = 0; from === 0 || from < pages; from += step) {
-        yield { schema, table, pages: { from, to: from + step < pages ? from + step : undefined } }
+        yield { ...relation, pages: { from, to: from + step < pages ? from + step : undefined } }
       }
   }
 }

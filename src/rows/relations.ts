@@ -18,7 +18,7 @@ export const relationsStatement = (dataset: Pick<Dataset, "schema" | "table">): 
       select oid from dataset
       union all select inhrelid from tree join pg_inherits on inhparent = tree.oid
     )
-    select n.nspname as schema, c.relname as table,
+    select n.nspname as schema, c.relname as table, c.oid::text as oid, dataset.oid::text as root,
       coalesce(a.amname = 'heap', false) and has_table_privilege(c.oid, 'select')
         and current_setting('server_version_num')::int >= 140000 as paged,
       c.relkind in ('r', 'm', 'f') and not c.relhassubclass and not row_security_active(dataset.oid)

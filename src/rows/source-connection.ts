@@ -24,6 +24,9 @@ const parameters = {
   TimeZone: "UTC",
   DateStyle: "ISO",
   bytea_output: "hex",
+  // Those of a role, or of a database, might lose digits, or days.
+  IntervalStyle: "postgres",
+  extra_float_digits: "1",
   // An export may take hours and its client may pause: the service bounds these itself.
   // As text: postgres.js leaves a number 0 out.
   statement_timeout: "0",
@@ -39,10 +42,11 @@ const parameters = {
   max_parallel_workers_per_gather: "0"
 }
 
-/** A snapshot by its name, which is unique within the server that started at this time. */
+/** A snapshot by its name, which is unique within a server. */
 export interface Snapshot {
   readonly name: string
-  readonly server: string
+  /** Which server it is, and how its session writes values. */
+  readonly session: string
 }
 
 interface Session {
@@ -51,8 +55,9 @@ interface Session {
   readonly timezone?: string
 }
 
-/** Which server answers. */
-const SERVER = "pg_postmaster_start_time()::text as server"
+/** Which server answers, and the settings by which it writes values and that are left to the role, which may be altered. */
+const SESSION = `json_build_array(pg_postmaster_start_time(), current_setting('search_path'), current_setting('lc_monetary'),
+  current_setting('quote_all_identifiers'))::text as session`
 
 export class SourceConnection {
   readonly #sql: postgres.Sql
@@ -128,19 +133,21 @@ export class SourceConnection {
       await this.#wait(() => this.#sql.unsafe(`set local timezone to ${literal(timezone)}`))
     if (snapshot === undefined) return
     // Behind one address there may be several servers, and each of them may have a snapshot of this name.
-    const [own] = await this.query<Pick<Snapshot, "server">>({ text: `select ${SERVER}`, values: [] })
-    if (own!.server !== snapshot.server)
-      throw new SourceError({ message: "Cannot share the snapshot: another server answers at this address", retryable: true })
+    const [own] = await this.query<Pick<Snapshot, "session">>({ text: `select ${SESSION}`, values: [] })
+    if (own!.session !== snapshot.session) {
+      const message = "Cannot share the snapshot: another server answers at this address, or one with other settings"
+      throw new SourceError({ message, retryable: true })
+    }
     // Behind somebody who waits to change the table it would wait for the very export that it is to help.
     await this.#wait(() => this.#sql.unsafe(`set local lock_timeout = ${bounds.helperLockMs}`))
   }
 
   /** What other connections need for this snapshot, as long as this one is open. */
   async exportSnapshot(): Promise<Snapshot> {
-    const [row] = await this.query<Snapshot>({ text: `select pg_export_snapshot() as name, ${SERVER}`, values: [] })
-    const { name, server } = row!
+    const [row] = await this.query<Snapshot>({ text: `select pg_export_snapshot() as name, ${SESSION}`, values: [] })
+    const { name, session } = row!
     if (!/^[0-9A-F-]+$/.test(name)) throw new SourceError({ message: `Cannot use the snapshot ${name}`, retryable: false })
-    return { name, server }
+    return { name, session }
   }
 
   /** The rows of a short statement, decoded. */

@@ -11,8 +11,14 @@ export interface Statement {
   readonly values: ReadonlyArray<string>
 }
 
+/** What a relation's name stood for when the export was planned, and its dataset's. */
+export interface Identity {
+  readonly oid: string
+  readonly root: string
+}
+
 /** What a part of an export reads: one relation, or pages or keys of it from `from` up to, not including, `to`; undefined is no end. */
-export interface Part {
+export interface Part extends Identity {
   readonly schema: string
   readonly table: string
   readonly pages?: { readonly from: number; readonly to: number | undefined }
@@ -25,6 +31,18 @@ const rangeConditions = ({ pages, keys }: Part) => [
   ...(keys?.from !== undefined ? [`${identifier(keys.column)} >= ${keys.from}`] : []),
   ...(keys?.to !== undefined ? [`${identifier(keys.column)} < ${keys.to}`] : [])
 ]
+
+/**
+ * Each part names its relation anew, and while an export runs the name may come to stand for another one, when a schema is
+ * renamed, or the role lose its right to see all rows: then the part fails. Asked once a part, not a row.
+ */
+const stillPlanned = (part: Part): string => {
+  const now = `to_regclass(${literal(relationName(part))})::oid`
+  const [one, root] = [`${part.oid}::oid`, `${part.root}::oid`]
+  const unchanged = `${now} = ${one} and not row_security_active(${one}) and not row_security_active(${root})`
+  // The server has no way to raise an error of one's own: its complaint holds the text that is no boolean.
+  return `(select case when ${unchanged} then true else concat('oid ', ${now}, ' is read otherwise now')::boolean end)`
+}
 
 const SQL_OPERATORS: Readonly<Record<Exclude<Operator, "in" | "is">, string>> = {
   eq: "=",
@@ -88,7 +106,7 @@ const queryOf = (spec: ExportSpec, dataset: Dataset, bind: (value: string) => st
   ]
   return (part) => {
     const from = part ? `only ${relationName(part)}` : relationName(dataset)
-    const all = [...conditions, ...(part ? rangeConditions(part) : [])]
+    const all = [...conditions, ...(part ? [...rangeConditions(part), stillPlanned(part)] : [])]
     const where = all.length > 0 ? [`where ${all.join(" and ")}`] : []
     return [`select ${select} from ${from}`, ...alias, ...where, ...end].join(" ")
   }

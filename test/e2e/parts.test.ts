@@ -38,6 +38,36 @@ const stalledStream = ({ url }: Service) => {
   }
 }
 
+describe("what becomes of a table while it is read breaks the stream, and mixes nothing into it:", () => {
+  test.each([
+    ["another has its name", "alter schema public rename to past; alter schema staging rename to public"],
+    ["its reader may not see all of it", "alter role all_seeing nobypassrls"]
+  ])("%s", async (_, change) => {
+    const database = await freshDatabase()
+    await multiplyUsers(database, 10)
+    const sql = await connect(database, 1)
+    await sql.unsafe(`
+      drop role if exists all_seeing; create role all_seeing login bypassrls password 'all_seeing';
+      create schema staging; create table staging.users as select id, 'another' as name, email, signup_date, country_code,
+        subscription_tier, lifetime_value from public.users;
+      alter table public.users enable row level security; create policy half on public.users using (id % 2 = 0);
+      grant usage on schema public, staging to all_seeing; grant select on public.users, staging.users to all_seeing`)
+    const source = Object.assign(new URL(database), { username: "all_seeing", password: "all_seeing" }).href
+    const service = await startService({ DATABASE_URL: database, SOURCE_DATABASE_URL: source, EXPORT_DATASETS: "public.users" })
+    services.push(service)
+    const stream = stalledStream(service)
+    await stream.begun
+    await sql.unsafe(change)
+    stream.go()
+    const wire = (await stream.wire).toString("latin1")
+    expect(wire).toStartWith("HTTP/1.1 200 OK")
+    expect(wire).not.toEndWith("\r\n0\r\n\r\n")
+    expect(wire).not.toContain(",another,")
+    expect(service.log().map(({ message }) => String(message))).toContainEqual(expect.stringContaining("is read otherwise now"))
+    await sql.unsafe("drop owned by all_seeing; drop role all_seeing")
+  })
+})
+
 const plans = (service: Service) =>
   service
     .log()

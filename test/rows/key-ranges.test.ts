@@ -35,7 +35,7 @@ describe("the bounds of ranges", () => {
 test("the parts follow each other from one open end to the other, up or down", () => {
   fc.assert(
     fc.property(histograms, fc.boolean(), (bounds, descending) => {
-      const parts = [...keyParts({ schema: "s", table: "t", column: "id", descending, bounds })]
+      const parts = [...keyParts({ schema: "s", table: "t", oid: "1", root: "1", column: "id", descending, bounds })]
       const ranges = (descending ? parts.toReversed() : parts).map(({ keys }) => keys!)
       expect(ranges.map(({ from }) => from)).toEqual([undefined, ...bounds])
       expect(ranges.map(({ to }) => to)).toEqual([...bounds, undefined])

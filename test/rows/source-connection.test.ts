@@ -182,23 +182,41 @@ describe("a session that cannot be opened", () => {
   })
 })
 
-test("a snapshot is taken from the server that it was exported on, and from no other at the same address", async () => {
+test("a snapshot is taken from the server that it was exported on, by sessions that write values as that one does", async () => {
   await using lead = await openLead()
-  const elsewhere = connectSource(url(), { snapshot: { ...lead.snapshot, server: "2000-01-01 00:00:00+00" } })
-  const { message } = await Effect.runPromise(Effect.scoped(Effect.flip(elsewhere)))
-  expect(message).toBe("Cannot share the snapshot: another server answers at this address")
+  await lead.helper()
+  const refusal = "Cannot share the snapshot: another server answers at this address, or one with other settings"
+  const refused = async ({ session } = lead.snapshot) => {
+    const helper = connectSource(url(), { snapshot: { ...lead.snapshot, session } })
+    return (await Effect.runPromise(Effect.scoped(Effect.flip(helper)))).message
+  }
+  const elsewhere = lead.snapshot.session.replace(/\d{4}/, "2000")
+  expect(await refused({ ...lead.snapshot, session: elsewhere })).toBe(refusal)
+  const database = new URL(url()).pathname.slice(1)
+  await sql().unsafe(`alter database ${database} set search_path = elsewhere`)
+  expect(await refused()).toBe(refusal)
+  await sql().unsafe(`alter database ${database} reset search_path`)
   await lead.helper()
 })
 
 test("a session has the settings that an export depends on, whatever the database's defaults are", async () => {
   const database = new URL(url()).pathname.slice(1)
-  const defaults = ["timezone = 'Asia/Tokyo'", "datestyle = 'German'", "client_encoding = 'LATIN1'", "statement_timeout = '1h'"]
+  const defaults = [
+    "timezone = 'Asia/Tokyo'",
+    "datestyle = 'German'",
+    "client_encoding = 'LATIN1'",
+    "statement_timeout = '1h'",
+    "intervalstyle = 'sql_standard'",
+    "extra_float_digits = -3"
+  ]
   for (const setting of defaults) await sql().unsafe(`alter database ${database} set ${setting}`)
   await using session = await open()
   const expected = {
     TimeZone: "UTC",
     DateStyle: expect.stringMatching(/^ISO/),
     client_encoding: "UTF8",
+    IntervalStyle: "postgres",
+    extra_float_digits: "1",
     statement_timeout: "0",
     transaction_isolation: "repeatable read",
     transaction_read_only: "on"
