@@ -59,6 +59,8 @@ export const bounds = {
   /** How often it is looked whether a helper is of use, and the share of that time that it may be held up. */
   helperReviewMs: 2_000,
   helperHeldShare: 0.9,
+  /** A helper that brings nothing for this long, where its part is what is waited for, is given up: its server may hang. */
+  helperSilentMs: 30_000,
   /** After this a helper that left, or was not to be had, is tried again; twice as long each time, up to `helperPauseMaxMs`. */
   helperPauseMs: 1_000,
   helperPauseMaxMs: 60_000,
@@ -110,6 +112,8 @@ export const bounds = {
   pageMax: 200,
   /** Time that requests and jobs in flight get on SIGTERM. Container runtimes kill after 10 s. */
   drainMs: 8_000,
+  /** And what then is broken off, for its last words. */
+  lastWordsMs: 500,
   readyCheckMs: 3_000,
   /** One look at the databases and the storage answers everybody for this long. */
   readyShareMs: 500,

@@ -30,7 +30,12 @@ const serve = Effect.gen(function* () {
   yield* Effect.logInfo(`listening on ${server.url.href}`)
   const drain = Effect.all([server.drain, worker.drain], { concurrency: "unbounded" }).pipe(
     Effect.interruptible,
-    Effect.timeoutOption(bounds.drainMs),
+    Effect.timeoutTo({
+      duration: bounds.drainMs,
+      onSuccess: () => Effect.void,
+      onTimeout: () => Effect.logWarning("the time is over: bodies under way are broken off, jobs are given back to start anew")
+    }),
+    Effect.flatten,
     Effect.ignore
   )
   return yield* Effect.never.pipe(

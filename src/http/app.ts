@@ -17,6 +17,8 @@ export interface RequestEnv {
   readonly address: string
   /** Closes the connection when nothing moves on it for this long; 0 never. */
   readonly idle: (seconds: number) => void
+  /** What breaks off each body that the server is sending, of all requests. */
+  readonly bodies: Set<() => Promise<void>>
 }
 
 const urlLimit: MiddlewareHandler = async function urlLimit(c, next) {

@@ -108,17 +108,23 @@ const pullStream = (
   let given: Uint8Array | undefined
   let over = false
   const { signal } = context.req.raw
-  const { idle } = context.env as RequestEnv
+  const { idle, bodies } = context.env as RequestEnv
   // We have a watchdog of our own; Bun's timer would also cut readers that are slow but steady.
   idle(0)
   const finish = async (outcome: Outcome) => {
     if (over) return
     over = true
+    bodies.delete(breakOff)
     clearTimeout(stall)
     // Sticks to the connection, which may serve more requests. Bun closes a stalled one by this alone.
     idle(outcome === "client stalled" ? 1 : bounds.idleSeconds)
     await close(outcome, bytes)
   }
+  let sending: ReadableStreamDefaultController<Uint8Array> | undefined
+  const breakOff = async () => {
+    if (sending && !over) await fail(sending, new Error("the service stops"))
+  }
+  bodies.add(breakOff)
   const left = () => finish("client left")
   if (signal.aborted) void left()
   signal.addEventListener("abort", () => void left(), { once: true })
@@ -140,7 +146,10 @@ const pullStream = (
   }
   return new ReadableStream<Uint8Array>(
     {
-      start: watch,
+      start(controller) {
+        sending = controller
+        watch(controller)
+      },
       async pull(controller) {
         clearTimeout(stall)
         // Who asks for the next, Bun's socket or a compression, has written or copied it.

@@ -1,7 +1,7 @@
 import { Data, Effect, Runtime } from "effect"
 import { bounds } from "../bounds.ts"
 import { AppConfig } from "../config.ts"
-import { makeApp } from "./app.ts"
+import { makeApp, type RequestEnv } from "./app.ts"
 import { EventsRoute } from "./events.ts"
 import { defectResponse, Gone, InvalidRequest, problemResponse } from "./problem.ts"
 
@@ -20,6 +20,7 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
     const app = yield* makeApp
     const { close } = yield* EventsRoute
     const log = Runtime.runFork(yield* Effect.runtime())
+    const bodies: RequestEnv["bodies"] = new Set()
     const server = yield* Effect.acquireRelease(
       Effect.try({
         catch: (cause) =>
@@ -34,10 +35,12 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
             fetch: (request, bun) => {
               const routable = withUrl(request)
               if (!routable) return problemResponse(new InvalidRequest({ detail: "Cannot read the Host header" }), "/")
-              return app.fetch(routable, {
+              const env: RequestEnv = {
                 address: bun.requestIP(request)?.address ?? "",
-                idle: (seconds) => bun.timeout(request, seconds)
-              })
+                idle: (seconds) => bun.timeout(request, seconds),
+                bodies
+              }
+              return app.fetch(routable, env)
             },
             error: (error) => {
               // A file that is removed between our look at it and Bun's opening it.
@@ -48,7 +51,13 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
             }
           })
       }),
-      (bun) => Effect.promise(() => bun.stop(true))
+      (bun) =>
+        Effect.promise(async () => {
+          // Closed by `stop`, a connection without chunks, as HTTP/1.0 has it, would look whole.
+          await Promise.all([...bodies].map((breakOff) => breakOff()))
+          await Promise.race([bun.stop(), Bun.sleep(bounds.lastWordsMs)])
+          await bun.stop(true)
+        })
     )
     /** Takes no new connections and waits for the requests under way. */
     const drain = close.pipe(Effect.zipRight(Effect.promise(() => server.stop())))

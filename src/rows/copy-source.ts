@@ -69,6 +69,12 @@ export class CopySource implements ByteRows {
     return this.#open.reduce((sum, { chunks }) => sum + chunks.fullBytes, 0)
   }
 
+  /** Nothing can be handed on before the reader brings more. */
+  waitsFor(reader: Reader): boolean {
+    const [head] = this.#open
+    return head?.reader === reader && head.chunks.fullBytes === 0
+  }
+
   async next(): Promise<Uint8Array | undefined> {
     for (;;) {
       if (this.#failure) throw this.#failure
@@ -223,6 +229,7 @@ export class CopySource implements ByteRows {
 
   /** After each read of a socket. */
   #arrived(reader: Reader): void {
+    reader.arrivals++
     const [head] = this.#open
     // The rows that came first go out at once: a sparse filter may need long for the next.
     if (this.#atStart) head?.chunks.flush()

@@ -8,14 +8,20 @@ import { toSourceError, type SourceError } from "./source-error.ts"
 
 /**
  * Dismisses the reader when it was held up nearly all of the time, since one connection is as fast as what takes the
- * bytes, and when others wait for its connection and its part, which may be a whole partition, does not end.
+ * bytes, when others wait for its connection and its part, which may be a whole partition, does not end, and when all
+ * wait for it and it brings nothing.
  */
 const reviewed = (source: CopySource, reader: Reader) => {
   let heldMs = 0
+  let arrivals = 0
+  let silentMs = 0
   return Effect.sync(() => {
     const held = reader.heldMs - heldMs
     heldMs = reader.heldMs
+    silentMs = source.waitsFor(reader) && reader.arrivals === arrivals ? silentMs + bounds.helperReviewMs : 0
+    arrivals = reader.arrivals
     if (reader.wanted()) return "it is wanted elsewhere"
+    if (silentMs >= bounds.helperSilentMs) return "nothing comes of it"
     return held > bounds.helperReviewMs * bounds.helperHeldShare ? "what it reads is not taken fast enough" : undefined
   }).pipe(
     Effect.delay(bounds.helperReviewMs),

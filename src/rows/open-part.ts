@@ -19,6 +19,8 @@ export class Reader {
   previousPartRows = Number.POSITIVE_INFINITY
   /** It is to stop. */
   dismissed = false
+  /** How often something came on it. */
+  arrivals = 0
   #heldAt: number | undefined
   #heldMs = 0
 

@@ -113,7 +113,14 @@ export const planRows = (
     if (!relation.direct) return onePart(`${path} shows other rows by itself`)
     const split = node["Node Type"] === "Seq Scan" && relation.paged
     if (!split && nodes.length === 1) return onePart(`the plan is ${article(node["Node Type"])}`)
-    scans.push({ schema, table, oid, root: dataset, pages, pagesPerPart: split ? pagesPerPart(node, relation, settings) : undefined })
+    scans.push({
+      schema,
+      table,
+      oid,
+      root: dataset,
+      pages,
+      pagesPerPart: split ? pagesPerPart(node, relation, settings) : undefined
+    })
   }
   const parts = scans.reduce((sum, scan) => sum + partCount(scan), 0)
   if (parts < LEAST_PARTS) return onePart("small")

@@ -1,10 +1,11 @@
 /** CopySource on a real PostgreSQL when its bytes are not taken, or its helpers not wanted: little memory, and the whole file. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
-import { Effect, Fiber } from "effect"
+import { Effect, Fiber, TestClock } from "effect"
 import { bounds } from "../../src/bounds.ts"
 import { makeConnections } from "../../src/rows/connections.ts"
 import { assist } from "../../src/rows/helpers.ts"
 import { connectSource } from "../../src/rows/source-connection.ts"
+import { withTestClock } from "../support/effect.ts"
 import { until } from "../support/until.ts"
 import { begin, HUGE } from "./parts.ts"
 import { failureOf, inTime, isBlocked, isIdle, isSleeping, rejection, useSource } from "./source-fixture.ts"
@@ -132,6 +133,32 @@ describe("a helper whose part does not end", () => {
     await openGate(1)
     await isWhole(before)
   })
+})
+
+test("a helper that brings nothing while all wait for it goes, and the lead reads its part", async () => {
+  await closeGates(0, 1)
+  await using lead = await openLead()
+  const { source, isWhole } = begin(lead, [], { rows: 1000, gate: 500 }, { rows: 1000, gate: 300 })
+  const connections = await Effect.runPromise(makeConnections({ connections: 1, jobs: 0, helpers: 1 }))
+  await withTestClock(
+    Effect.gen(function* () {
+      yield* Effect.forkScoped(assist(source, connections, connectSource(url(), { snapshot: lead.snapshot })))
+      // So much that the lead is not held up before its gate.
+      const before = yield* Effect.promise(() => take(source, 400_000))
+      yield* Effect.promise(() => until("both to have read up to their gates", () => source.rows > 700))
+      yield* TestClock.adjust(bounds.helperSilentMs)
+      expect(source.rows).toBeGreaterThan(700)
+      yield* Effect.promise(() => openGate(0))
+      const whole = isWhole(before)
+      yield* Effect.promise(() => allShow(isIdle, lead))
+      yield* TestClock.adjust(bounds.helperSilentMs - bounds.helperReviewMs)
+      expect(source.rows).toBeGreaterThan(1200)
+      yield* TestClock.adjust(2 * bounds.helperReviewMs)
+      yield* Effect.promise(() => allShow(isSleeping, lead))
+      yield* Effect.promise(() => openGate(1))
+      yield* Effect.promise(() => whole)
+    })
+  )
 })
 
 describe("a consumer that stops leaves no backend", () => {

@@ -1,0 +1,105 @@
+/** SIGTERM while clients are in the middle of a stream: who is done in time gets the whole of it, the others see that it is cut. */
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import type { Socket } from "node:net"
+import { copyCsv } from "../support/client.ts"
+import { chunkedBody, exchange } from "../support/raw-http.ts"
+import { startService, type Service } from "../support/service.ts"
+import { connect, freshDatabase } from "../support/shared.ts"
+import { makeUsersLarge, sourceBackends, sourceIsLeft } from "../support/source.ts"
+import { until } from "../support/until.ts"
+
+setDefaultTimeout(60_000)
+
+/** What container runtimes leave before they kill. */
+const KILL_MS = 10_000
+/** More than the buffers hold between a service and its client. */
+const ROWS = 500_000
+/** Rows for an hour, each as large as a chunk. */
+const steady = `create view public.steady as
+  select id, repeat('x', 65536) || pg_sleep(0.02)::text as padding from (select generate_series(1, 200000) as id) numbered`
+
+let service: Service
+let went: Buffer
+let drainMs: number
+const cut = new Map<string, Buffer>()
+/** How connections failed, by the query of their streams. */
+const errors = new Map<string, string | undefined>()
+const endOf = (name: string) => cut.get(name)!.toString("latin1").slice(-80)
+
+/** A stream that has begun. Its client stops at the first bytes and takes the rest when `go` is called. */
+const openStream = async (query: string, coding = "identity", version = "1.1") => {
+  let stalled: Socket | undefined
+  const head = `GET /exports/csv?${query} HTTP/${version}\r\nHost: localhost\r\nAccept-Encoding: ${coding}\r\n\r\n`
+  const wire = exchange(service.url, head, (socket) => {
+    stalled ??= socket.pause().once("error", ({ code }: NodeJS.ErrnoException) => errors.set(query, code))
+  })
+  await until("the stream to begin", () => stalled !== undefined)
+  return { wire, go: () => void stalled!.resume() }
+}
+
+beforeAll(async () => {
+  const database = await freshDatabase()
+  const sql = await connect(database, 1)
+  await sql.unsafe(steady)
+  // Whatever the coding, far more than the buffers hold.
+  await makeUsersLarge(database, 100_000_000)
+  service = await startService({ DATABASE_URL: database, EXPORT_DATASETS: "public.users,public.steady" })
+  const going = await openStream(`dataset=users&total=${ROWS}`)
+  const stalling = {
+    identity: await openStream("dataset=users"),
+    gzip: await openStream("dataset=users", "gzip"),
+    zstd: await openStream("dataset=users", "zstd")
+  }
+  const reading = {
+    reading: await openStream("dataset=steady"),
+    errorRow: await openStream("dataset=steady&errorRow=true"),
+    withoutChunks: await openStream("dataset=steady&apiKey=old", "identity", "1.0")
+  }
+  for (const { go } of Object.values(reading)) go()
+
+  const begun = performance.now()
+  service.signal("SIGTERM")
+  await until("the drain to begin", () => service.log().some(({ message }) => String(message).startsWith("stopping")))
+  going.go()
+  went = await going.wire
+  await service.exited
+  drainMs = performance.now() - begun
+  for (const { go } of Object.values(stalling)) go()
+  for (const [name, { wire }] of Object.entries({ ...stalling, ...reading })) cut.set(name, await wire)
+})
+
+test("a service that has clients which do not end exits in time all the same, and leaves its source", async () => {
+  expect(await service.exited).toBe(0)
+  expect(drainMs).toBeLessThan(KILL_MS)
+  await sourceIsLeft(service.database)
+  expect(await sourceBackends(service.database)).toEqual([])
+})
+
+test("a client that goes on in time gets the whole file", async () => {
+  expect(went.toString("latin1", 0, 15)).toBe("HTTP/1.1 200 OK")
+  expect(chunkedBody(went).equals(await copyCsv(service, `select * from users limit ${ROWS}`))).toBe(true)
+})
+
+describe("a body that is cut is incomplete", () => {
+  test.each(["identity", "gzip", "zstd"])("for a client that takes nothing, in %s", (coding) => {
+    const wire = cut.get(coding)!
+    const head = wire.toString("latin1", 0, wire.indexOf("\r\n\r\n") + 2)
+    expect(head).toStartWith("HTTP/1.1 200")
+    expect(head.includes(`\r\nContent-Encoding: ${coding}\r\n`)).toBe(coding !== "identity")
+    expect(() => chunkedBody(wire)).toThrow("the body is not whole")
+    expect(endOf(coding)).not.toEndWith("\r\n0\r\n\r\n")
+  })
+  test("for one that takes what there is", () => {
+    const wire = cut.get("reading")!
+    expect(wire.length).toBeGreaterThan(65_536)
+    expect(() => chunkedBody(wire)).toThrow("the body is not whole")
+    expect(endOf("reading")).not.toEndWith("\r\n0\r\n\r\n")
+  })
+  test("for one whose HTTP has no chunks: its connection is reset, where its end would be that of the body", () => {
+    expect(cut.get("withoutChunks")!.toString("latin1")).not.toContain("Transfer-Encoding")
+    expect(errors.get("dataset=steady&apiKey=old")).toBe("ECONNRESET")
+  })
+  test("but for one that cannot see that, and asked for the error line: its body ends with it", () => {
+    expect(endOf("errorRow")).toMatch(/\n"__ERROR__","internal_server_error"\n\r\n0\r\n\r\n$/)
+  })
+})

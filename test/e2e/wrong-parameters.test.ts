@@ -1,0 +1,123 @@
+/** Each parameter of each route, unknown, twice or without a value: 400, with the document that names it. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import { createExport, reaches, statusOf } from "../support/client.ts"
+import { expectProblem, send } from "../support/raw-http.ts"
+import { startService, type Service } from "../support/service.ts"
+
+setDefaultTimeout(60_000)
+
+let service: Service
+let id: string
+beforeAll(async () => {
+  service = await startService({ RATE_LIMIT_MAX: "10000" })
+  id = await createExport(service, "?total=1")
+  await reaches(service, id, "completed")
+})
+afterAll(async () => {
+  // Nothing that was wrong created or removed an export.
+  const { exports } = (await (await fetch(`${service.url}/exports`)).json()) as { exports: ReadonlyArray<{ exportId: string }> }
+  expect(exports.map(({ exportId }) => exportId)).toEqual([id])
+  expect((await statusOf(service, id)).status).toBe("completed")
+  expect(await service.stop()).toBe(0)
+})
+
+/** A right value of each parameter of an export. */
+const exportParameters = [
+  ...new URLSearchParams(
+    "country_code=US&subscription_tier=free&min_ltv=99.95&columns=id,name&dataset=users&order_by=-id&total=1&limit=1" +
+      "&profile=rfc4180&delimiter=;&quoteChar='&quote=all&null=NULL&newline=lf&bom=true&header=names&formulas=keep" +
+      "&timezone=UTC&datetime=iso8601&boolean=1/0&binary=hex&decimal=."
+  )
+]
+const streamParameters = [...exportParameters, ["apiKey", "k"], ["errorRow", "true"]] as const
+const pageParameters = [
+  ["limit", "1"],
+  ["cursor", "czE"]
+] as const
+/** Filters: a bare value may come once. */
+const filters = [
+  ["id", "5"],
+  ["email", "a@example.com"]
+] as const
+type Pairs = ReadonlyArray<readonly [name: string, value: string]>
+
+/** Method and path (ID is the export's) with the parameters and the filters that it takes. */
+const routes: ReadonlyArray<readonly [method: string, path: string, parameters: Pairs, filters: Pairs]> = [
+  ["GET", "/exports", pageParameters, []],
+  ["POST", "/exports", exportParameters, filters],
+  ["POST", "/exports/estimate", exportParameters, filters],
+  ["GET", "/exports/csv", streamParameters, filters],
+  ["POST", "/exports/csv", exportParameters, filters],
+  ["GET", "/exports/ID", [], []],
+  ["DELETE", "/exports/ID", [], []],
+  ["GET", "/exports/ID/status", [], []],
+  ["GET", "/exports/ID/download", [], []],
+  ["GET", "/exports/ID/events", [], []],
+  ["GET", "/datasets", [], []],
+  ["GET", "/datasets/users", [], []]
+]
+
+describe.each(["", "/api/v1"])("under %p", (prefix) => {
+  test.each(routes)("%s %s", async (method, path, parameters, more) => {
+    const target = prefix + path.replace("ID", id)
+    /** Expects this query to be refused because of these parameters, and returns what is wrong with the first. */
+    const refused = async (query: string, ...fields: ReadonlyArray<string>) => {
+      const problem = expectProblem(await send(service.url, { method, target: `${target}?${query}` }), 400)
+      expect([query, ...problem.errors.map(({ field }) => field)]).toEqual([query, ...fields])
+      expect(problem.instance).toBe(target)
+      for (const { field, detail } of problem.errors) expect(problem.detail).toContain(`${field} ${detail}`)
+      if (method === "GET") {
+        expect((await send(service.url, { method: "HEAD", target: `${target}?${query}` })).status).toBe(400)
+      }
+      return problem.errors[0]!.detail
+    }
+
+    const names = parameters.map(([name]) => name)
+    for (const name of ["sort", "X", ...(names.length > 0 ? [names[0]!.toUpperCase()] : ["total"])]) {
+      const allowed = await refused(`${name}=1`, name)
+      expect(allowed).toStartWith("is not a parameter; ")
+      if (names.length === 0) expect(allowed).toContain("none is allowed here")
+      // By name, in whatever order.
+      else expect(names.filter((one) => !new RegExp(String.raw`\b${one}\b`).test(allowed))).toEqual([])
+    }
+    await refused("sort=1&offset=2&sort=3", "sort", "offset")
+    for (const query of ["sort=", "sort"]) expect(await refused(query, "sort")).toContain("is empty")
+    for (const [name, value] of [...parameters, ...more]) {
+      const pair = `${name}=${encodeURIComponent(value)}`
+      expect(await refused(`${pair}&${pair}`, name)).toBe("is given more than once")
+      for (const query of [`${name}=`, name]) expect(await refused(query, name)).toContain("is empty")
+      expect(await refused(`${pair}&sort=1`, "sort")).toStartWith("is not a parameter; ")
+    }
+  })
+
+  test.each(["/exports", "/exports/csv", "/exports/estimate"])("a member of a body: POST %s", async (path) => {
+    const refused = async (body: string, ...fields: ReadonlyArray<string>) => {
+      const { errors } = expectProblem(await send(service.url, { method: "POST", target: prefix + path, body }), 400)
+      expect([body, ...errors.map(({ field }) => field)]).toEqual([body, ...fields])
+      return errors[0]!.detail
+    }
+    expect(await refused('{"sort":1}', "sort")).toContain("allowed are")
+    for (const [name, value] of exportParameters) {
+      const member = `${JSON.stringify(name)}:${JSON.stringify(value)}`
+      expect(await refused(`{${member},${member}}`, name)).toBe("is given more than once")
+      expect(await refused(`{${JSON.stringify(name)}:""}`, name)).toContain("is empty")
+      expect(await refused(`{${member},"sort":1}`, "sort")).toContain("allowed are")
+    }
+    expect(await refused('{"where":{"id":""}}', "where.id")).toContain("is empty")
+    // A column is a filter in a query alone.
+    expect(await refused('{"id":"5"}', "id")).toContain("allowed are")
+  })
+
+  test.each(["/datasets", "/datasets/users", "/datasets/none"])(
+    "another method of %s is 405 and says what is allowed",
+    async (path) => {
+      for (const method of ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
+        for (const query of ["", "?sort=1"]) {
+          const answer = await send(service.url, { method, target: prefix + path + query })
+          expectProblem(answer, 405)
+          expect(answer.headers.get("Allow")?.split(", ").toSorted()).toEqual(["GET", "HEAD"])
+        }
+      }
+    }
+  )
+})
