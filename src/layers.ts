@@ -38,7 +38,9 @@ const databasesLive = Layer.scoped(
     const { database, source, dataDir, seedRows } = yield* AppConfig
     const control = database ?? Redacted.make((yield* startEmbeddedPostgres(dataDir)).url)
     yield* migrateDatabase(Redacted.value(control)).pipe(
-      Effect.tapError((error) => Effect.logWarning(error.message)),
+      Effect.tapError((error) =>
+        Effect.logWarning(`${error.message}${error.unavailable ? `; trying again for up to ${bounds.startMs / 1000} s` : ""}`)
+      ),
       // A database that starts together with the service needs a moment.
       Effect.retry({
         while: (error) => error.unavailable,

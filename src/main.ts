@@ -3,13 +3,13 @@
  * requests and jobs, `drainMs` for those under way, then everything is released in the opposite order, exit 0.
  */
 import * as BunRuntime from "@effect/platform-bun/BunRuntime"
-import { Cause, ConfigError, Effect } from "effect"
+import { Effect } from "effect"
 import { bounds } from "./bounds.ts"
-import { describeConfigError } from "./config.ts"
 import { HttpServer } from "./http/server.ts"
 import { Worker } from "./jobs/worker.ts"
 import { watchLauncher } from "./launcher.ts"
 import { live } from "./layers.ts"
+import { tellFailure } from "./tell-failure.ts"
 
 /** Ctrl-C under `bun run` arrives twice, from the terminal and from `bun run`; that is one wish. */
 const SAME_SIGNAL_MS = 250
@@ -45,21 +45,8 @@ const serve = Effect.gen(function* () {
   )
 })
 
-const describe = (error: unknown): string => {
-  if (ConfigError.isConfigError(error)) return describeConfigError(error)
-  // An UnknownException says nothing itself; what it wraps does.
-  const cause = (error as { readonly cause?: unknown }).cause
-  const { message } = (error instanceof Cause.UnknownException ? cause : error) as { readonly message?: unknown }
-  return String(message)
-}
-
 serve.pipe(
   Effect.provide(live),
-  Effect.tapErrorCause((cause) =>
-    Effect.sync(() => {
-      const failure = Cause.failureOption(cause)
-      console.error(`Cannot start Sluice: ${failure._tag === "Some" ? describe(failure.value) : Cause.pretty(cause)}`)
-    })
-  ),
+  tellFailure("start Sluice"),
   BunRuntime.runMain({ disableErrorReporting: true, disablePrettyLogger: true })
 )

@@ -58,7 +58,7 @@ const duration = (setting: Setting, fallback: string, max: string, ms: number): 
     "400 days",
     "9".repeat(30)
   ],
-  allowed: `a time such as "${fallback}", from 1s to `
+  allowed: `a time such as "${fallback}", from 1 second to `
 })
 
 const table: Readonly<Record<string, Row>> = {
@@ -100,7 +100,7 @@ const table: Readonly<Record<string, Row>> = {
       ["reporting.*", [{ schema: "reporting", table: undefined }]]
     ],
     bad: ["orders", "public.orders,", "*.*"],
-    allowed: 'relations such as public.orders,reporting.*,sales."Odd Name"'
+    allowed: 'relations, each with its schema, such as public.orders,reporting.*,sales."Odd Name"'
   },
   EXPORT_SOURCE: {
     setting: "exportSource",

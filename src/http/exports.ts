@@ -7,7 +7,7 @@ import { isFinished, type ExportJob } from "../exports/export-job.ts"
 import { ExportQueue } from "../jobs/queue.ts"
 import { ExportStore } from "../jobs/export-store.ts"
 import { Datasets } from "../rows/datasets.ts"
-import { ExportStorage } from "../storage/export-storage.ts"
+import { discard, ExportStorage } from "../storage/export-storage.ts"
 import { exportRequest } from "./export-request.ts"
 import { decode, queryValues } from "./parameters.ts"
 import { NotFound } from "./problem.ts"
@@ -129,7 +129,7 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
         if (!cancelled) {
           yield* store.expire(job.id)
           const { epoch } = yield* find(c)
-          yield* storage.remove({ id: job.id, epoch })
+          yield* discard(storage, { id: job.id, epoch })
         }
         return new Response(null, { status: 204 })
       })

@@ -82,6 +82,10 @@ const downloadProblem = ({ id, status, error }: NotDownloadable): Problem => {
   }
 }
 
+/** Characters that a database has none of, or a time zone that it does not know: what was asked for is at fault. */
+const isAsked = ({ cause }: SourceError | DatabaseError) =>
+  ["22P05", "22023"].includes((cause as { readonly code?: string } | undefined)?.code ?? "")
+
 const problemOf = (failure: HttpFailure): Problem => {
   switch (failure._tag) {
     case "InvalidRequest":
@@ -122,8 +126,10 @@ const problemOf = (failure: HttpFailure): Problem => {
     case "SourceBusy":
       return retryLater(503, failure.message)
     case "SourceError":
-      return failure.retryable ? retryLater(503, failure.message) : { status: 500, detail: failure.message }
+      if (failure.retryable) return retryLater(503, failure.message)
+      return { status: isAsked(failure) ? 400 : 500, detail: failure.message }
     case "DatabaseError":
+      if (isAsked(failure)) return { status: 400, detail: failure.message }
       return failure.unavailable
         ? retryLater(503, "Sluice's own database cannot be reached just now")
         : { status: 500, detail: INTERNAL }

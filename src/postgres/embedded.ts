@@ -35,6 +35,8 @@ const SETTINGS = [
   "unix_socket_directories=", // a socket's path may have 107 bytes, a data directory's may have more
   "max_connections=120",
   "timezone=UTC",
+  // The role is called as Sluice's schema is: else what somebody makes without naming a schema would be put in there.
+  "search_path=public",
   // Bulk reads and loads in little memory; nobody replicates from here.
   "shared_buffers=128MB",
   "effective_io_concurrency=64",

@@ -78,7 +78,8 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
     const { exportDatasets, datasetsFile } = yield* AppConfig
     const url = Redacted.value((yield* Databases).source)
     let known: ReadonlyMap<string, Dataset> | undefined
-    let namesakes: ReadonlyArray<string> = []
+    /** What is named, and cannot be exported. */
+    let leftOut: ReadonlyArray<string> = []
     let told: string | undefined
 
     const wrongFile = (mistakes: ReadonlyArray<string>) =>
@@ -100,26 +101,36 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
       const { mistakes, ...found } = yield* Effect.tryPromise({
         try: async () => {
           const relations = await connection.query<RelationRow>(datasetsStatement(exportDatasets))
-          return refineAll(connection, relations, definitions)
+          const { namesakes, ...refined } = await refineAll(connection, relations, definitions)
+          const missing = exportDatasets.filter(({ schema, table }) =>
+            relations.every((one) => !one.columns || one.schema !== schema || (table !== undefined && one.table !== table))
+          )
+          return {
+            ...refined,
+            leftOut: [
+              ...missing.map(({ schema, table = "*" }) => `${schema}.${table} is not there, or this role may not read it`),
+              ...namesakes.map((name) => `${name} is called as another dataset is; DATASETS_FILE can give it a name`)
+            ]
+          }
         },
         catch: toSourceError
       })
       known = found.known
-      namesakes = found.namesakes
+      leftOut = found.leftOut
       if (mistakes.length > 0) return yield* wrongFile(mistakes)
     }).pipe(Effect.scoped)
 
     /** Once for each change of what may be exported. */
     const tell = Effect.gen(function* () {
       const names = [...(known?.keys() ?? [])].join(", ")
-      const leftOut = namesakes.join(", ")
-      if (told === names + leftOut) return
-      told = names + leftOut
-      if (names === "")
+      const now = [names, ...leftOut].join("\n")
+      if (told === now) return
+      told = now
+      if (exportDatasets.length === 0)
         yield* Effect.logWarning("nothing may be exported: EXPORT_DATASETS names what may, such as public.orders,reporting.*")
+      else if (names === "") yield* Effect.logWarning("nothing may be exported")
       else yield* Effect.logInfo(`may be exported: ${names}`)
-      if (leftOut !== "")
-        yield* Effect.logWarning(`left out, since another dataset has the same name: ${leftOut}; DATASETS_FILE can give names`)
+      yield* Effect.forEach(leftOut, (one) => Effect.logWarning(`cannot be exported: ${one}`))
     })
 
     const hangups = yield* Queue.sliding<void>(1)

@@ -92,7 +92,9 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
       Effect.gen(function* () {
         const { spec, dataset, connection, plan } = yield* begin(asked)
         const { source, parts, reason, estimatedRows } = plan
-        yield* Effect.logInfo("export planned").pipe(Effect.annotateLogs({ source, parts, reason, estimatedRows }))
+        yield* Effect.logInfo("export planned").pipe(
+          Effect.annotateLogs({ dataset: dataset.name, source, parts, reason, estimatedRows })
+        )
         const shape = shapeOf(spec, dataset)
         if (source === "cursor") {
           const statement = selectStatement(spec, dataset)

@@ -1,9 +1,9 @@
-import { mkdir, open, readdir, rm, stat, writeFile, type FileHandle } from "node:fs/promises"
+import { access, constants, mkdir, open, readdir, rm, stat, writeFile, type FileHandle } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Layer } from "effect"
 import { bounds } from "../bounds.ts"
 import { ExportStorage, StorageError, type Attempt, type FileReader, type StoredAttempt } from "./export-storage.ts"
-import { LocalFile, TEMPORARY } from "./file-writer.ts"
+import { LocalFile, reasonOf, TEMPORARY } from "./file-writer.ts"
 
 /**
  * Export files on a local disk: `<root>/<export id>.<epoch>.csv`. A file is written under a temporary name,
@@ -14,7 +14,11 @@ export const fileStorage = (root: string, spaceReserveBytes: number = bounds.spa
   Layer.effect(
     ExportStorage,
     Effect.gen(function* () {
-      yield* storing(`create ${root}`, () => mkdir(root, { recursive: true, mode: 0o700 }))
+      yield* storing(`use EXPORT_STORAGE_PATH=${root}`, async () => {
+        await mkdir(root, { recursive: true, mode: 0o700 })
+        // Not by writing: a disk that is full is no reason not to serve what is there.
+        await access(root, constants.R_OK | constants.W_OK | constants.X_OK)
+      })
       return {
         create: (attempt) =>
           Effect.acquireRelease(
@@ -55,7 +59,7 @@ const FILE_NAME = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,9})\.cs
 const pathOf = (root: string, { id, epoch }: Attempt) => join(root, `${id}.${epoch}.csv`)
 
 const toStorageError = (verb: string, cause: unknown) =>
-  new StorageError({ message: `Cannot ${verb}: ${(cause as Error).message}`, cause })
+  new StorageError({ message: `Cannot ${verb}: ${reasonOf(cause)}`, cause })
 
 const storing = <A>(verb: string, work: () => Promise<A>): Effect.Effect<A, StorageError> =>
   Effect.tryPromise({ try: work, catch: (cause) => toStorageError(verb, cause) })

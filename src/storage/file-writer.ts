@@ -12,6 +12,9 @@ const WRITE = constants.O_WRONLY | constants.O_CREAT
 /** What direct I/O wants lengths and positions to be multiples of, on any usual disk. */
 const SECTOR_BYTES = 4096
 
+/** What the system says, without the path: an export's error is told to clients. */
+export const reasonOf = (cause: unknown): string => (cause as Error).message.replace(/, \w+( '.*)?$/s, "")
+
 const codeOf = (cause: unknown) => (cause as { readonly code?: string }).code ?? ""
 
 /**
@@ -169,7 +172,7 @@ export class LocalFile implements FileWriter {
   #explain(cause: unknown): StorageError | StorageFull {
     if (cause instanceof StorageFull) return cause
     if (["ENOSPC", "EDQUOT"].includes(codeOf(cause))) return this.#full()
-    return new StorageError({ message: `Cannot write the export: ${(cause as Error).message}`, cause })
+    return new StorageError({ message: `Cannot write the export: ${reasonOf(cause)}`, cause })
   }
 
   #full() {

@@ -51,6 +51,18 @@ const linksOf = (prefix: string, id: string, hasFile: boolean): ExportDocument["
   return { self: `${base}/status`, events: `${base}/events`, ...(hasFile && { download: `${base}/download` }) }
 }
 
+test.each(["/health", "/exports", "/datasets/users", "/exports/none", "/exports/csv?total=0", "/nothing"])(
+  "HEAD of a document tells the length that GET has: %s",
+  async (path) => {
+    const answers = await Promise.all(
+      ["GET", "HEAD"].map((method) => fetch(service.url + path, { method, headers: { Connection: "close" } }))
+    )
+    const [length, ofHead] = answers.map(({ headers }) => headers.get("Content-Length"))
+    expect(Number(length)).toBeGreaterThan(0)
+    expect(ofHead).toBe(length)
+  }
+)
+
 describe.each(prefixes)("an export that is asked for under %p", (prefix) => {
   test.each(["/exports/csv", "/exports"])("by POST %s is accepted, and its status is where Location says", async (path) => {
     const response = await fetch(`${service.url}${prefix}${path}?total=1`, { method: "POST" })

@@ -204,14 +204,18 @@ describe("what is not named", () => {
     expect(((await described.json()) as ProblemDocument).detail).toBe(`There is no dataset ${JSON.stringify(name)}`)
   })
 
-  test("because another has its name, is told in the log", async () => {
+  test("because another has its name, or because it is not there, is told in the log", async () => {
     const two = await startService({
       DATABASE_URL: service.database,
-      EXPORT_DATASETS: 'reporting.large,public."reporting.large"'
+      EXPORT_DATASETS: 'reporting.large,public."reporting.large",public.nowhere,empty.*'
     })
     expect(two.log().map(({ message }) => message)).toContain(
-      "left out, since another dataset has the same name: reporting.large; DATASETS_FILE can give names"
+      "cannot be exported: reporting.large is called as another dataset is; DATASETS_FILE can give it a name"
     )
+    for (const name of ["public.nowhere", "empty.*"])
+      expect(two.log().map(({ message }) => message)).toContain(
+        `cannot be exported: ${name} is not there, or this role may not read it`
+      )
     expect(await (await fetch(`${two.url}/datasets/reporting.large`)).json()).toMatchObject({ kind: "table" })
     expect(await two.stop()).toBe(0)
   })

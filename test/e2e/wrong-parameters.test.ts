@@ -104,8 +104,16 @@ describe.each(["", "/api/v1"])("under %p", (prefix) => {
       expect(await refused(`{${member},"sort":1}`, "sort")).toContain("allowed are")
     }
     expect(await refused('{"where":{"id":""}}', "where.id")).toContain("is empty")
-    // A column is a filter in a query alone.
-    expect(await refused('{"id":"5"}', "id")).toContain("allowed are")
+    expect(await refused('{"where":{"no_such":"5"}}', "where.no_such")).toContain("those are id, name, email,")
+    expect(await refused('{"id":"5"}', "id")).toBe("is a column: filter by it in where")
+    expect(await refused('{"wher":{}}', "wher")).toContain("allowed are")
+    expect(await refused('{"dataset":{}}', "dataset")).toBe("must be a string, a number, true or false")
+    expect(await refused('{"columns":[{"nam":"id"}]}', "columns")).toContain('objects such as {"name": "id"')
+    expect(await refused('{"where":{"id":"ge.5"}}', "where.id")).toContain('"ge.5"; operators are eq, neq,')
+    // Known to the runtime, and not to PostgreSQL.
+    if (path !== "/exports/estimate") return
+    const answer = await send(service.url, { method: "POST", target: prefix + path, body: '{"timezone":"US/Pacific-New"}' })
+    expect(expectProblem(answer, 400).detail).toContain('"US/Pacific-New"')
   })
 
   test.each(["/datasets", "/datasets/users", "/datasets/none"])(

@@ -133,12 +133,14 @@ describe("what is no such change is not", () => {
   })
 })
 
+/** Locks a table of `setup` as an export does. */
+const locking = (table: string) => async (connection: SourceConnection) => {
+  const [row] = await sql<Array<RelationRow>>`select 's' as schema, ${table} as table, relkind as kind, '[]'::json as columns
+    from pg_class where oid = ${`s.${table}`}::regclass`
+  await lockDataset(connection, toDataset(row!)!)
+}
+
 describe("what can be locked is, before the snapshot", () => {
-  const locking = (table: string) => async (connection: SourceConnection) => {
-    const [row] = await sql<Array<RelationRow>>`select 's' as schema, ${table} as table, relkind as kind, '[]'::json as columns
-      from pg_class where oid = ${`s.${table}`}::regclass`
-    await lockDataset(connection, toDataset(row!)!)
-  }
   test.each([
     ["a table", "plain", "truncate s.plain"],
     ["a view and what it shows", "shown", "truncate s.plain"],

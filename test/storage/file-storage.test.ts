@@ -93,7 +93,7 @@ describe("a directory that is not usable", () => {
     const file = join(await temporaryDirectory(), "file")
     await writeFile(file, "")
     const error = await openStorage(fileStorage(join(file, "exports"), 0)).catch(String)
-    expect(error).toContain(`Cannot create ${file}/exports: `)
+    expect(error).toContain(`Cannot use EXPORT_STORAGE_PATH=${file}/exports: ENOTDIR`)
   })
 })
 
