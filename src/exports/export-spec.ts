@@ -181,7 +181,7 @@ export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) =>
     const column = dataset.columns.find((one) => one.name === name && one.filterable)
     const condition = column
       ? parseFilter(text, column)
-      : `is no column that may be filtered; those are ${someOf(filterableOf(dataset))}`
+      : `is no column that may be filtered; those are ${someOf(filterableOf(dataset)) || "none"}`
     values += typeof condition === "string" ? 1 : condition.values.length
     if (values > bounds.filterValues) {
       errors.push({ field, detail: `is one too many: filters have at most ${bounds.filterValues} values together` })

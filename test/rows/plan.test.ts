@@ -198,6 +198,13 @@ test("parts are made one at a time, for a table of any size", () => {
   ])
 })
 
+/** Where the name and the rights are no longer what was planned, the part fails. */
+const ifPlanned = (value: string, type: string) =>
+  [
+    `(select case when to_regclass('"a ""b"."c.d"')::oid = 1::oid and not row_security_active(1::oid) and not row_security_active(2::oid)`,
+    `then ${value} else concat('oid ', to_regclass('"a ""b"."c.d"')::oid, ' is read otherwise now')::${type} end)`
+  ].join(" ")
+
 describe("the statement of an export", () => {
   const odd = { ...usersDataset, columns: [...usersDataset.columns, columnOf('a "b', ["text", "text", "S"])] }
   const filters = [
@@ -237,23 +244,33 @@ describe("the statement of an export", () => {
   })
 
   const part = { ...identity, schema: 'a "b', table: "c.d" }
-  /** Where the name and the rights are no longer what was planned, the part fails. */
-  const gate = [
-    `(select case when to_regclass('"a ""b"."c.d"')::oid = 1::oid and not row_security_active(1::oid) and not row_security_active(2::oid)`,
-    `then true else concat('oid ', to_regclass('"a ""b"."c.d"')::oid, ' is read otherwise now')::boolean end)`
-  ].join(" ")
+  const keys = { column: "id", from: 7n, to: 9n }
   test.each<readonly [string, Part | undefined, string]>([
     ["the whole", undefined, 'from "public"."users" where "lifetime_value" >= 1::text::numeric'],
-    ["a relation", part, `from only "a ""b"."c.d" where "lifetime_value" >= 1::text::numeric and ${gate}`],
+    [
+      "a relation",
+      part,
+      `from only "a ""b"."c.d" where "lifetime_value" >= 1::text::numeric and ${ifPlanned("true", "boolean")}`
+    ],
     [
       "pages",
       { ...part, pages: { from: 131, to: 262 } },
-      `from only "a ""b"."c.d" where "lifetime_value" >= 1::text::numeric and ctid >= '(131,0)' and ctid < '(262,0)' and ${gate}`
+      `from only "a ""b"."c.d" where "lifetime_value" >= 1::text::numeric and ctid >= ${ifPlanned("'(131,0)'", "tid")} and ctid < '(262,0)'`
     ],
     [
       "the last pages",
       { ...part, pages: { from: 262, to: undefined } },
-      `from only "a ""b"."c.d" where "lifetime_value" >= 1::text::numeric and ctid >= '(262,0)' and ${gate}`
+      `from only "a ""b"."c.d" where "lifetime_value" >= 1::text::numeric and ctid >= ${ifPlanned("'(262,0)'", "tid")}`
+    ],
+    [
+      "keys",
+      { ...part, keys },
+      `from only "a ""b"."c.d" where "lifetime_value" >= 1::text::numeric and "id" >= ${ifPlanned("7", "bigint")} and "id" < 9`
+    ],
+    [
+      "the first keys",
+      { ...part, keys: { ...keys, from: undefined } },
+      `from only "a ""b"."c.d" where "lifetime_value" >= 1::text::numeric and "id" < ${ifPlanned("9", "bigint")}`
     ]
   ])("as COPY of %s", (_, of, from) => {
     const filtered = specOf({ columns: "id", min_ltv: "1" })
@@ -265,7 +282,7 @@ describe("the statement of an export", () => {
   test("as COPY of pages needs no filter", () => {
     const pages = { from: 0, to: undefined }
     expect(copyStatements(idOnly, usersDataset, [])({ ...part, pages })).toContain(
-      `(select "id" from only "a ""b"."c.d" where ctid >= '(0,0)' and ${gate})`
+      `(select "id" from only "a ""b"."c.d" where ctid >= ${ifPlanned("'(0,0)'", "tid")})`
     )
   })
 
