@@ -61,10 +61,11 @@ const wrongUrl = (value: string): string | undefined => {
 const databaseUrl = (name: string) =>
   text(name).pipe(
     Config.mapOrFail((value) => {
-      const wrong = value === undefined ? undefined : wrongUrl(value)
+      if (value === undefined) return Either.right(undefined)
+      const wrong = wrongUrl(value)
       const allowed = "a URL such as postgres://user:password@host:5432/database"
       return wrong === undefined
-        ? Either.right(value === undefined ? undefined : Redacted.make(value))
+        ? Either.right(Redacted.make(value))
         : Either.left(ConfigError.InvalidData([name], `${name} (value not shown) is not allowed: ${allowed}; ${wrong}`))
     })
   )

@@ -3,7 +3,7 @@ import { STATUS_CODES } from "node:http"
 import type { ExportStatus } from "../exports/export-job.ts"
 import type { DatabaseError } from "../postgres/control.ts"
 import type { SourceBusy } from "../rows/connections.ts"
-import type { SourceError } from "../rows/source-error.ts"
+import { sqlState, type SourceError } from "../rows/source-error.ts"
 import type { StorageError } from "../storage/export-storage.ts"
 
 export interface FieldProblem {
@@ -83,8 +83,7 @@ const downloadProblem = ({ id, status, error }: NotDownloadable): Problem => {
 }
 
 /** Characters that a database has none of, or a time zone that it does not know: what was asked for is at fault. */
-const isAsked = ({ cause }: SourceError | DatabaseError) =>
-  ["22P05", "22023"].includes((cause as { readonly code?: string } | undefined)?.code ?? "")
+const isAsked = (failure: SourceError | DatabaseError) => ["22P05", "22023"].includes(sqlState(failure))
 
 const problemOf = (failure: HttpFailure): Problem => {
   switch (failure._tag) {

@@ -26,6 +26,20 @@ interface Progress {
   readonly totalRows: number
 }
 
+/** Fails when `statement`, which is about the row while the attempt holds the job, finds none. */
+const leased = (
+  job: ClaimedJob,
+  verb: string,
+  statement: () => PromiseLike<ReadonlyArray<unknown>>
+): Effect.Effect<void, DatabaseError | LeaseLost> =>
+  querying(`${verb} export ${job.id}`, async () => (await statement()).length > 0).pipe(
+    Effect.filterOrFail(
+      (found) => found,
+      () => new LeaseLost({ id: job.id, epoch: job.epoch })
+    ),
+    Effect.asVoid
+  )
+
 /** Repeats a write that ends a job while the database is away, since hours of work may hang on it. */
 export const persist = <A, E>(write: Effect.Effect<A, E | DatabaseError>) =>
   write.pipe(
@@ -65,18 +79,8 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
         Array<{ id: string }>
       >`with changed as (${update} returning id) select id, pg_notify(${channels.changed}, id::text) from changed`
 
-    const held = (
-      job: ClaimedJob,
-      verb: string,
-      update: () => ReturnType<typeof sql>
-    ): Effect.Effect<void, DatabaseError | LeaseLost> =>
-      querying(`${verb} export ${job.id}`, async () => (await announced(update())).length > 0).pipe(
-        Effect.filterOrFail(
-          (changed) => changed,
-          () => new LeaseLost({ id: job.id, epoch: job.epoch })
-        ),
-        Effect.asVoid
-      )
+    const held = (job: ClaimedJob, verb: string, update: () => ReturnType<typeof sql>) =>
+      leased(job, verb, () => announced(update()))
 
     /** Inserts a pending export; `enqueue` runs in the same transaction. */
     const create = Effect.fn("ExportStore.create")(
@@ -133,15 +137,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
 
     /** Fails when the attempt has lost the job. */
     const confirm = Effect.fn("ExportStore.confirm")((job: ClaimedJob) =>
-      querying(
-        `look after export ${job.id}`,
-        () => sql`select from sluice.exports where ${owned(job)} and ${from("complete")}`
-      ).pipe(
-        Effect.filterOrFail(
-          ({ count }) => count > 0,
-          () => new LeaseLost({ id: job.id, epoch: job.epoch })
-        )
-      )
+      leased(job, "look after", () => sql`select 1 from sluice.exports where ${owned(job)} and ${from("complete")}`)
     )
 
     const progress = Effect.fn("ExportStore.progress")((job: ClaimedJob, { processedRows, totalRows }: Progress) =>

@@ -1,7 +1,7 @@
 import { operatorsOf } from "../datasets/conditions.ts"
 import { isString, type ConditionOn } from "../datasets/dataset.ts"
 import type { SourceConnection } from "./source-connection.ts"
-import type { SourceError } from "./source-error.ts"
+import { sqlState, type SourceError } from "./source-error.ts"
 import { castStatement, readStatement } from "./statement.ts"
 
 export interface CastFailure<A> {
@@ -21,7 +21,7 @@ export const needsCast = ({ condition: { operator, values }, on }: ConditionOn):
  * SQLSTATE classes 22, data exceptions, 23, a check of the type, 54, limits of an array for example, 0A, and 42: a type
  * that the role may not use, or the syntax of a value, as types for text search have one.
  */
-const isAboutValue = ({ cause }: SourceError) => /^(22|23|54|0A|42)/.test((cause as { code?: string } | undefined)?.code ?? "")
+const isAboutValue = (error: SourceError) => /^(22|23|54|0A|42)/.test(sqlState(error))
 
 /** A bare value that begins as an operator would: `ge.100`. */
 const operatorHint = ({ condition: { operator, values }, on }: ConditionOn): string =>

@@ -4,8 +4,6 @@ import type { Identity, Part, Statement } from "./statement.ts"
 
 /** A table read in the order of its key, in ranges that begin and end at `bounds`; the outer two are open. */
 export interface KeyRanges extends Identity {
-  readonly schema: string
-  readonly table: string
   readonly column: string
   readonly descending: boolean
   /** Ascending, each once. */

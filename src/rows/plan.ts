@@ -21,16 +21,12 @@ export interface RowPlan {
 
 /** A relation read in parts of `pagesPerPart` pages of its `pages`; in one part when that is undefined. */
 interface Scan extends Identity {
-  readonly schema: string
-  readonly table: string
   readonly pages: number
   readonly pagesPerPart: number | undefined
 }
 
 /** The dataset's table, or a partition of it, as the catalog has it. */
 export interface Relation extends Identity {
-  readonly schema: string
-  readonly table: string
   /** Its pages can be asked for: a heap, on a server that knows TID range scans (PostgreSQL 14). */
   readonly paged: boolean
   /** Read by its own name it shows the same rows as through the dataset: a table, no row security, no inheritance, a privilege. */
@@ -64,6 +60,8 @@ interface PlanSettings {
   /** Pages that a part reads at most, however few bytes come of them: it may have to be read again. */
   readonly partPages: number
 }
+
+const identityOf = ({ schema, table, oid, root }: Relation): Identity => ({ schema, table, oid, root })
 
 /** Fewer are not worth another connection. */
 const LEAST_PARTS = 3
@@ -106,19 +104,15 @@ export const planRows = (
     const [relation, ...others] = name === undefined ? [] : (relationsNamed.get(name) ?? [])
     if (!relation || others.length > 0 || nodesNamed.get(name)!.length > 1)
       return onePart(`the plan is ${article(root["Node Type"])}`)
-    const { schema, table, oid, root: dataset, pages } = relation
-    const path = `${schema}.${table}`
+    const path = `${relation.schema}.${relation.table}`
     // Two connections to a foreign server would see two moments of it.
     if (relation.foreign) return onePart(`${path} is foreign`)
     if (!relation.direct) return onePart(`${path} shows other rows by itself`)
     const split = node["Node Type"] === "Seq Scan" && relation.paged
     if (!split && nodes.length === 1) return onePart(`the plan is ${article(node["Node Type"])}`)
     scans.push({
-      schema,
-      table,
-      oid,
-      root: dataset,
-      pages,
+      ...identityOf(relation),
+      pages: relation.pages,
       pagesPerPart: split ? pagesPerPart(node, relation, settings) : undefined
     })
   }
@@ -146,8 +140,7 @@ const keyRanges = (
   if (!first || histogram.length === 0 || !isAlone || !root["Node Type"].startsWith("Index")) return undefined
   const rowsPerPart = partBytes / (root["Plan Width"] + columns.length)
   const bounds = boundsOf(histogram, Math.ceil(root["Plan Rows"] / rowsPerPart))
-  const { schema, table, oid, root: dataset } = relation
-  return { schema, table, oid, root: dataset, column: first.column, descending: first.descending, bounds }
+  return { ...identityOf(relation), column: first.column, descending: first.descending, bounds }
 }
 
 const article = (nodeType: string) => `${/^[AEIO]/.test(nodeType) ? "an" : "a"} ${nodeType}`

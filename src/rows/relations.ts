@@ -2,6 +2,15 @@ import type { Dataset } from "../datasets/dataset.ts"
 import { relationName } from "./identifier.ts"
 import type { Statement } from "./statement.ts"
 
+/** The relation that is named by $1, `root`, and it with all that it has beneath it. */
+export const TREE = `
+    with recursive dataset as (
+      select to_regclass($1::text)::oid as root
+    ), tree as (
+      select root as oid from dataset
+      union all select inhrelid from tree join pg_inherits on inhparent = tree.oid
+    )`
+
 /**
  * What `planRows` wants to know of a dataset's relations, a row each: the partitions of a partitioned table, else the
  * relation itself. Sizes are asked for after the snapshot is taken, so they cover all that it shows.
@@ -12,17 +21,12 @@ import type { Statement } from "./statement.ts"
  */
 export const relationsStatement = (dataset: Pick<Dataset, "schema" | "table">): Statement => ({
   text: `
-    with recursive dataset as (
-      select to_regclass($1::text)::oid as oid
-    ), tree as (
-      select oid from dataset
-      union all select inhrelid from tree join pg_inherits on inhparent = tree.oid
-    )
-    select n.nspname as schema, c.relname as table, c.oid::text as oid, dataset.oid::text as root,
+    ${TREE}
+    select n.nspname as schema, c.relname as table, c.oid::text as oid, root::text as root,
       coalesce(a.amname = 'heap', false) and has_table_privilege(c.oid, 'select')
         and current_setting('server_version_num')::int >= 140000 as paged,
-      c.relkind in ('r', 'm', 'f') and not c.relhassubclass and not row_security_active(dataset.oid)
-        and (c.oid = dataset.oid
+      c.relkind in ('r', 'm', 'f') and not c.relhassubclass and not row_security_active(root)
+        and (c.oid = root
           or has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') and not row_security_active(c.oid)
             and not exists (select from pg_attribute g where attrelid = c.oid and to_jsonb(g) ->> 'attgenerated' = 'v')) as direct,
       c.relkind = 'f' as foreign,

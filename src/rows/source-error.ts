@@ -7,6 +7,9 @@ export class SourceError extends Data.TaggedError("SourceError")<{
   readonly cause?: unknown
 }> {}
 
+/** The code of what failed: a server's SQLSTATE, or a socket's; empty where there is none. */
+export const sqlState = ({ cause }: { readonly cause?: unknown }): string => (cause as { code?: string } | undefined)?.code ?? ""
+
 /**
  * Trying again does not help. Class 42: a missing table or column, a missing privilege; 0A: what the server does not
  * support; a time zone that it does not know, and characters that its encoding does not have.

@@ -11,16 +11,16 @@ export interface Statement {
   readonly values: ReadonlyArray<string>
 }
 
-/** What a relation's name stood for when the export was planned, and its dataset's. */
+/** A relation by its name, what that stood for when the export was planned, and its dataset's. */
 export interface Identity {
+  readonly schema: string
+  readonly table: string
   readonly oid: string
   readonly root: string
 }
 
 /** What a part of an export reads: one relation, or pages or keys of it from `from` up to, not including, `to`; undefined is no end. */
 export interface Part extends Identity {
-  readonly schema: string
-  readonly table: string
   readonly pages?: { readonly from: number; readonly to: number | undefined }
   readonly keys?: { readonly column: string; readonly from: bigint | undefined; readonly to: bigint | undefined }
 }

@@ -1,16 +1,16 @@
 import { columnsByName, type Column, type Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { SourceConnection } from "./source-connection.ts"
-import { SourceError } from "./source-error.ts"
+import { SourceError, sqlState } from "./source-error.ts"
 import { relationName } from "./identifier.ts"
+import { TREE } from "./relations.ts"
 import type { Statement } from "./statement.ts"
 
 /**
  * What cannot be locked is read without: a materialized or foreign table is no table to LOCK, a role may have columns
  * alone, a table more partitions than there is room for locks, and some servers know no such statement.
  */
-const isUnlockable = ({ cause }: SourceError) =>
-  ["42501", "42809", "53200", "42601", "0A000"].includes((cause as { code?: string } | undefined)?.code ?? "")
+const isUnlockable = (error: SourceError) => ["42501", "42809", "53200", "42601", "0A000"].includes(sqlState(error))
 
 /**
  * Locks the dataset, and what it is made of, before the snapshot is taken. We may wait here for somebody who replaces a
@@ -43,12 +43,7 @@ interface Found {
  */
 const foundStatement = (dataset: Dataset): Statement => ({
   text: `
-    with recursive dataset as (
-      select to_regclass($1::text)::oid as root
-    ), tree as (
-      select root as oid from dataset
-      union all select inhrelid from tree join pg_inherits on inhparent = tree.oid
-    ), locked as (
+    ${TREE}, locked as (
       select relation as oid from pg_locks where pid = pg_backend_pid() and locktype = 'relation'
     ), changed as (
       select oid from locked left join pg_class c using (oid)
@@ -102,7 +97,7 @@ const isOther = ({ name }: Dataset, column: string, change: string) =>
 
 /** An error of the plan. A column that is gone may be one of the dataset's conditions, which its definition hides. */
 export const withoutHidden = (error: SourceError, dataset: Dataset): SourceError => {
-  const isMissing = (error.cause as { code?: string } | undefined)?.code === "42703"
+  const isMissing = sqlState(error) === "42703"
   return isMissing && dataset.conditions.length > 0 ? doesNotFit(dataset) : error
 }
 

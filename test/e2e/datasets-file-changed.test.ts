@@ -1,22 +1,16 @@
 /** What DATASETS_FILE hides and binds stays so when the file, or a table, is changed. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { writeFile } from "node:fs/promises"
 import type { Socket } from "node:net"
 import { copyCsv, createExport, download, reaches, type ProblemDocument } from "../support/client.ts"
 import { chunkedBody, exchange } from "../support/raw-http.ts"
-import { sourceIsLeft } from "../support/source.ts"
+import { sourceIsLeft, sourceWaits } from "../support/source.ts"
 import { until } from "../support/until.ts"
-import { definitions, startStaff } from "./staff.ts"
+import { definitions, useStaff } from "./staff.ts"
 
 setDefaultTimeout(60_000)
 
-let staff: Awaited<ReturnType<typeof startStaff>>
-beforeAll(async () => {
-  staff = await startStaff()
-})
-afterAll(async () => {
-  expect(await staff.service.stop()).toBe(0)
-})
+const staff = useStaff()
 
 /** Writes the file anew, and waits until the service has read it. */
 const refresh = async (datasets: object, what: string, seen: () => Promise<boolean>) => {
@@ -101,11 +95,7 @@ const queued = async (query: string, meanwhile: () => Promise<void>): Promise<st
   staff.sql.begin(async (holder) => {
     await holder.unsafe("lock table hr.orders")
     for (let nth = 0; nth < 3; nth++) await createExport(staff.service, "?dataset=hr.orders")
-    await until("three exports to wait", async () => {
-      const [row] = await staff.sql`select count(*)::int as waiting from pg_stat_activity
-        where application_name = 'sluice source' and wait_event = 'relation' and datname = current_database()`
-      return row!["waiting"] === 3
-    })
+    await sourceWaits(staff.service.database, 3)
     const id = await createExport(staff.service, query)
     await meanwhile()
     return id

@@ -1,19 +1,13 @@
 /** A DATASETS_FILE that is wrong. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { writeFile } from "node:fs/promises"
 import { bunFlags } from "../support/runtime.ts"
 import { serverBundle, temporaryDirectory } from "../support/shared.ts"
-import { fileOf, startStaff } from "./staff.ts"
+import { fileOf, useStaff } from "./staff.ts"
 
 setDefaultTimeout(60_000)
 
-let staff: Awaited<ReturnType<typeof startStaff>>
-beforeAll(async () => {
-  staff = await startStaff()
-})
-afterAll(async () => {
-  expect(await staff.service.stop()).toBe(0)
-})
+const staff = useStaff()
 
 /** Runs a service that cannot start, until it ends. */
 const failedStart = async (datasets: object | string) => {

@@ -1,17 +1,11 @@
 /** What DATASETS_FILE hides and binds stays so, whoever asks in whatever way. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { createExport, reaches, type ProblemDocument } from "../support/client.ts"
-import { startStaff } from "./staff.ts"
+import { useStaff } from "./staff.ts"
 
 setDefaultTimeout(60_000)
 
-let staff: Awaited<ReturnType<typeof startStaff>>
-beforeAll(async () => {
-  staff = await startStaff()
-})
-afterAll(async () => {
-  expect(await staff.service.stop()).toBe(0)
-})
+const staff = useStaff()
 
 /** The rows that may be had of the staff. */
 const CONDITION = "tenant in (1, 2) and at < '2024-01-02 00:00+00'"

@@ -4,6 +4,7 @@ import type postgres from "postgres"
 import { copyCsv, createExport, download, reaches, type ProblemDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase } from "../support/shared.ts"
+import { sourceWaits } from "../support/source.ts"
 import { until } from "../support/until.ts"
 
 setDefaultTimeout(90_000)
@@ -75,11 +76,7 @@ const changing = async <A>(ask: () => Promise<A>, change: string) => {
   return sql.begin(async (holder) => {
     await holder.unsafe("lock table reporting.changing")
     const answer = ask()
-    await until("the export to wait for the table", async () => {
-      const [row] = await sql`select count(*)::int as waiting from pg_stat_activity
-        where application_name = 'sluice source' and wait_event = 'relation' and datname = current_database()`
-      return row!["waiting"] === 1
-    })
+    await sourceWaits(service.database)
     await holder.unsafe(change)
     return { answer }
   })

@@ -6,7 +6,7 @@ import { createExport, download, reaches, statusOf } from "../support/client.ts"
 import { exchange } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect } from "../support/shared.ts"
-import { makeUsersLarge, sourceIsBusy, sourceIsLeft, terminateSource } from "../support/source.ts"
+import { makeUsersLarge, sourceIsBusy, sourceIsLeft, sourceWaits, terminateSource } from "../support/source.ts"
 import { until } from "../support/until.ts"
 
 setDefaultTimeout(90_000)
@@ -99,17 +99,11 @@ describe("what waits for a locked table leaves the source within a second", () =
   afterEach(async () => {
     await holder.unsafe("rollback")
   })
-  const waits = () =>
-    until("the query to wait for the lock", async () => {
-      const waiting = await observer`select 1 from pg_stat_activity
-        where application_name = 'sluice source' and datname = current_database() and wait_event_type = 'Lock'`
-      return waiting.length === 1
-    })
 
   test("when the client of a stream leaves", async () => {
     const left = new AbortController()
     const answer = fetch(service.url + STREAM, { signal: left.signal })
-    await waits()
+    await sourceWaits(service.database)
     left.abort()
     expect(answer).rejects.toThrow()
     await sourceIsLeft(service.database)
@@ -117,7 +111,7 @@ describe("what waits for a locked table leaves the source within a second", () =
 
   test("when a job is cancelled, and also when nobody tells of it", async () => {
     const id = await createExport(service)
-    await waits()
+    await sourceWaits(service.database)
     // As another instance does it, whose notification is lost.
     await observer`update sluice.exports set status = 'cancelled', completed_at = now() where id = ${id}`
     await sourceIsLeft(service.database)

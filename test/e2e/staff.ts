@@ -1,4 +1,4 @@
-import { expect } from "bun:test"
+import { afterAll, beforeAll, expect } from "bun:test"
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { startService } from "../support/service.ts"
@@ -40,7 +40,7 @@ export const fileOf = async (datasets: object): Promise<string> => {
 }
 
 /** A service with these definitions, and how it is asked. */
-export const startStaff = async () => {
+const startStaff = async () => {
   const database = await freshDatabase()
   const sql = await connect(database, 3)
   await sql.unsafe(setup)
@@ -63,4 +63,16 @@ export const startStaff = async () => {
     return datasets.map(({ name }) => name)
   }
   return { service, sql, file, stream, csv, listed }
+}
+
+/** The same for the tests of one file; it is there once they run. */
+export const useStaff = () => {
+  const staff = {} as Awaited<ReturnType<typeof startStaff>>
+  beforeAll(async () => {
+    Object.assign(staff, await startStaff())
+  })
+  afterAll(async () => {
+    expect(await staff.service.stop()).toBe(0)
+  })
+  return staff
 }

@@ -54,6 +54,15 @@ export const sourceIsBusy = (database: string) =>
     return pids.length > 0 && pids
   })
 
+/** Until `exports` of the database wait for the lock of a table. */
+export const sourceWaits = (database: string, exports = 1) =>
+  until(`${exports} to wait for a table`, async () => {
+    const sql = await observer(database)
+    const [row] = await sql`select count(*)::int as waiting from pg_stat_activity
+      where application_name = 'sluice source' and wait_event = 'relation' and datname = current_database()`
+    return row!["waiting"] === exports
+  })
+
 /** Fails when the database is not left alone within a second, the contract's bound. */
 export const sourceIsLeft = (database: string) =>
   until("all source backends to be gone", async () => (await sourceBackends(database)).length === 0, 1_000)
