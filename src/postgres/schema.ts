@@ -34,6 +34,10 @@ export const exports = sluice.table(
     epoch: integer("epoch").notNull().default(0),
     /** Attempts that ended in a failure of the source. */
     failures: integer("failures").notNull().default(0),
+    /** Attempts that nobody ended: their process died. */
+    crashes: integer("crashes").notNull().default(0),
+    /** Since when the attempt waits for a source that cannot be reached. */
+    waitingSince: time("waiting_since"),
     totalRows: bigint("total_rows", { mode: "number" }),
     totalRowsExact: boolean("total_rows_exact").notNull().default(false),
     processedRows: bigint("processed_rows", { mode: "number" }).notNull().default(0),
