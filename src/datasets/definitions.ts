@@ -50,6 +50,19 @@ export const DatasetsFile = Schema.Struct({
   datasets: Schema.Record({ key: Schema.String, value: Definition })
 })
 
+/**
+ * Where a file has names and texts that are not valid Unicode, as JSON's escapes can write them. They cannot be sent to
+ * a database or to a client.
+ */
+const malformedTexts = (value: unknown, place = ""): ReadonlyArray<string> => {
+  if (typeof value === "string") return value.isWellFormed() ? [] : [place]
+  if (typeof value !== "object" || value === null) return []
+  return Object.entries(value).flatMap(([name, member]) => {
+    const inner = `${place === "" ? "" : `${place}.`}${name.toWellFormed()}`
+    return name.isWellFormed() ? malformedTexts(member, inner) : [inner]
+  })
+}
+
 const failed = (mistakes: ReadonlyArray<string>) => ({ definitions: [], mistakes })
 
 /** Definitions by relation, or all that is wrong with the file. */
@@ -67,6 +80,9 @@ export const readDefinitions = (
     const issues = ParseResult.ArrayFormatter.formatErrorSync(read.left)
     return failed(issues.map(({ path, message }) => `${path.join(".")}: ${message}`))
   }
+  const malformed = malformedTexts(read.right)
+  if (malformed.length > 0)
+    return failed(malformed.map((place) => `${place}: holds half a surrogate pair, which is not valid Unicode`))
   const definitions: Array<readonly [AllowedRelation, Definition]> = []
   const mistakes: Array<string> = []
   for (const [relation, definition] of Object.entries(read.right.datasets)) {

@@ -3,6 +3,9 @@ import { bounds } from "../bounds.ts"
 import { AppConfig } from "../config.ts"
 import { RateLimiter, type RateDecision } from "./rate-limiter.ts"
 
+/** Milliseconds of the monotonic clock: a wall clock that is set back would lock out every key that it had let in. */
+const monotonicMs = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
+
 /**
  * A sliding window log in this process: the times of the requests let in, per key. It is exact, and bounded over
  * all keys: past `rateLimitEntries` the key that was let in longest ago is forgotten first.
@@ -35,12 +38,12 @@ export const memoryRateLimiter = Layer.effect(
       limit,
       windowSeconds: Duration.toSeconds(rateLimitWindow),
       peek: (key) =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
+        Effect.map(monotonicMs, (now) => {
           const times = current(key, now)
           return decide(times, times.length < limit, now)
         }),
       take: (key) =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
+        Effect.map(monotonicMs, (now) => {
           const times = current(key, now)
           if (times.length >= limit) return decide(times, false, now)
           times.push(now)

@@ -38,6 +38,18 @@ describe("a file", () => {
     expect(mistakesOf(file)).toEqual([expect.stringMatching(mistake)])
   })
 
+  test.each([
+    ['{"name": "\\ud800"}', "name"],
+    ['{"hidden": ["id", "a\\udc00"]}', "hidden.1"],
+    ['{"where": {"id": ["gt.1", "eq.\\ud83d"]}}', "where.id.1"],
+    ['{"labels": {"\\udead": "x"}}', "labels.\ufffd"]
+  ])("with half a surrogate pair is refused: %s", (definition, place) => {
+    expect(mistakesOf(`{"datasets": {"public.users": ${definition}}}`)).toEqual([
+      `datasets.public.users.${place}: holds half a surrogate pair, which is not valid Unicode`
+    ])
+    expect(mistakesOf('{"datasets": {"public.users": {"name": "\\ud83d\\ude00"}}}')).toEqual([])
+  })
+
   test("has all its mistakes named", () => {
     expect(
       mistakesOf({ datasets: { "public.users": { maxRows: "many", name: "" }, "public.orders": { labels: 1 } } })

@@ -81,6 +81,11 @@ describe("a wrong file stops the start with one line that names", () => {
       { "hr.staff": { hide: ["id"], maxRows: 0, where: { id: 1 } }, "hr.*": {}, "hr.orders": { labels: { id: "" } } },
       [/hr\.staff\.hide: is unexpected/, /hr\.staff\.maxRows: /, /hr\.staff\.where\.id: /, /hr\.orders\.labels\.id: /]
     ],
+    [
+      "a text that is not Unicode",
+      '{"datasets": {"hr.staff": {"comment": "\\ud800"}}}',
+      [/hr\.staff\.comment: holds half a surrogate/]
+    ],
     ["that it is no JSON", "{", [/^it is not JSON: /]]
   ])("%s", async (_, datasets, expected) => {
     const text = (await failedStart(datasets)).join("; ")

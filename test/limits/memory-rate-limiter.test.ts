@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test"
-import { Effect, Layer, TestClock } from "effect"
+import { Clock, Effect, Layer, TestClock } from "effect"
 import * as fc from "fast-check"
 import { bounds } from "../../src/bounds.ts"
 import { memoryRateLimiter } from "../../src/limits/memory-rate-limiter.ts"
@@ -200,3 +200,25 @@ describe("memory is bounded", () => {
       })
     ))
 })
+
+test("a wall clock that is set back or forward changes no window", () =>
+  withLimiter(1, 60, (limiter) =>
+    Effect.gen(function* () {
+      let wallMs = Date.parse("2030-01-01")
+      let seconds = 1_000n
+      const clock: Clock.Clock = {
+        ...(yield* Effect.clock),
+        unsafeCurrentTimeMillis: () => wallMs,
+        currentTimeMillis: Effect.sync(() => wallMs),
+        unsafeCurrentTimeNanos: () => seconds * 1_000_000_000n,
+        currentTimeNanos: Effect.sync(() => seconds * 1_000_000_000n)
+      }
+      const take = Effect.withClock(limiter.take("key"), clock)
+      expect(yield* take).toMatchObject({ allowed: true })
+      wallMs = Date.parse("2040-01-01")
+      expect(yield* take).toMatchObject({ allowed: false, resetSeconds: 60 })
+      wallMs = Date.parse("2020-01-01")
+      seconds += 60n
+      expect(yield* take).toMatchObject({ allowed: true })
+    })
+  ))
