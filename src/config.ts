@@ -28,6 +28,25 @@ const integer = (name: string, fallback: number, min: number, max: number) =>
 const hostName = (name: string, fallback: string) =>
   setting(name, fallback, "a host name or an address", (value) => (/^[\w.:-]+$/.test(value) ? value : undefined))
 
+/** A list with commas between, whose items `parse` reads. */
+const list = (name: string, allowed: string, parse: (item: string) => string | undefined) =>
+  setting<ReadonlyArray<string>>(name, [], allowed, (value) => {
+    const items = value.split(",").map((item) => parse(item.trim()))
+    return items.every((item) => item !== undefined) ? items : undefined
+  })
+
+/** A name or an address, in brackets or not, without the port that may follow it. */
+const hostOf = (item: string): string | undefined => {
+  if (/^[\da-f.]*(?::[\da-f.]*){2,}$/i.test(item)) return item
+  return /^(\*|[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i.exec(item)?.[1]
+}
+
+/** What a browser sends as the origin of a page: scheme, host and a port that is not the scheme's own. */
+const originOf = (item: string): string | undefined =>
+  /^https?:/i.test(item) && URL.canParse(item) && new URL(item).href === `${new URL(item).origin}/` && !item.endsWith("/")
+    ? new URL(item).origin
+    : undefined
+
 const oneOf = <A extends string>(name: string, fallback: A, choices: ReadonlyArray<A>) =>
   setting(name, fallback, `one of ${choices.join(", ")}`, (value) => choices.find((choice) => choice === value.toLowerCase()))
 
@@ -90,6 +109,8 @@ const database = Config.all({
 const settings = Config.all({
   host: hostName("HOST", "127.0.0.1"),
   apiPort: integer("API_PORT", 8080, 0, 65_535),
+  allowedHosts: list("ALLOWED_HOSTS", "host names and addresses with commas between, such as sluice.example.com, or *", hostOf),
+  corsOrigins: list("CORS_ORIGINS", "origins with commas between, such as https://app.example.com", originOf),
   explicitPort: integer("PORT", -1, 0, 65_535),
   dataDir: setting("DATA_DIR", ".data", "a directory", (value) => (value.includes("\0") ? undefined : value)),
   database,

@@ -71,6 +71,38 @@ const table: Readonly<Record<string, Row>> = {
   },
   PORT: integer("port", 8080, 0, 65_535),
   API_PORT: integer("port", 8080, 0, 65_535),
+  ALLOWED_HOSTS: {
+    setting: "allowedHosts",
+    fallback: [],
+    good: [
+      ["*", ["*"]],
+      ["sluice.example.com, Intern:8080,10.1.2.3:80", ["sluice.example.com", "Intern", "10.1.2.3"]],
+      ["[fd00::1]:8080,::1", ["[fd00::1]", "::1"]]
+    ],
+    bad: ["http://host", "host/path", "a b", "a,,b", "a,", "*.example.com", "host:port", "[::1", "user@host"],
+    allowed: "host names and addresses with commas between, such as sluice.example.com, or *"
+  },
+  CORS_ORIGINS: {
+    setting: "corsOrigins",
+    fallback: [],
+    good: [
+      ["https://app.example.com", ["https://app.example.com"]],
+      ["http://localhost:3000, HTTPS://App.example.com:443", ["http://localhost:3000", "https://app.example.com"]]
+    ],
+    bad: [
+      "*",
+      "null",
+      "app.example.com",
+      "https://",
+      "https://a/",
+      "https://a/path",
+      "https://u@a",
+      "https://a?b",
+      "ftp://a",
+      "https://a,"
+    ],
+    allowed: "origins with commas between, such as https://app.example.com"
+  },
   DATA_DIR: {
     setting: "dataDir",
     fallback: resolve(".data"),

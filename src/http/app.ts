@@ -1,7 +1,10 @@
 import { Effect, Runtime } from "effect"
 import { Hono, type Handler, type MiddlewareHandler } from "hono"
 import { bounds } from "../bounds.ts"
+import { AppConfig } from "../config.ts"
+import { allowedHosts } from "./allowed-hosts.ts"
 import { makeBridge, pathOf } from "./bridge.ts"
+import { crossOrigin } from "./cross-origin.ts"
 import { DatasetRoutes } from "./datasets.ts"
 import { DownloadRoute } from "./download.ts"
 import { EstimateRoute } from "./estimate.ts"
@@ -45,6 +48,7 @@ export const makeApp = Effect.gen(function* () {
   const runtime = yield* Effect.runtime()
   const handle = makeBridge(runtime)
   const log = Runtime.runFork(runtime)
+  const config = yield* AppConfig
   const exports = yield* ExportRoutes
   const datasets = yield* DatasetRoutes
   const { download } = yield* DownloadRoute
@@ -72,7 +76,7 @@ export const makeApp = Effect.gen(function* () {
       )
     )
   }
-  app.use(requestLog, headFields, urlLimit)
+  app.use(requestLog, headFields, allowedHosts([config.host, ...config.allowedHosts]), crossOrigin(config.corsOrigins), urlLimit)
 
   const route = (path: string, methods: Partial<Record<"GET" | "POST" | "DELETE", Handler>>) => {
     const allowed = Object.keys(methods).flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method]))

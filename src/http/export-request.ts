@@ -18,10 +18,10 @@ import type { SourceBusy } from "../rows/connections.ts"
 import type { SourceError } from "../rows/source-error.ts"
 import { readJsonBody } from "./json-body.ts"
 import { decode, invalid, MAX_ERRORS, queryPairs, unknownParameter, valuesOf, type Given, type Values } from "./parameters.ts"
-import { InvalidRequest } from "./problem.ts"
+import { InvalidRequest, type UnsupportedMediaType } from "./problem.ts"
 
 type DatasetsService = typeof Datasets.Service
-type Failure = InvalidRequest | SourceError | SourceBusy
+type Failure = InvalidRequest | UnsupportedMediaType | SourceError | SourceBusy
 
 /** The dataset that a request is for. */
 const datasetNamed = (

@@ -4,7 +4,8 @@ import { bounds } from "../bounds.ts"
 import { writeName } from "../datasets/names.ts"
 import type { Filter } from "../exports/export-spec.ts"
 import { checkText, MAX_ERRORS, MAX_NAME, type Given } from "./parameters.ts"
-import { InvalidRequest, type FieldProblem } from "./problem.ts"
+import { expectJson } from "./media-type.ts"
+import { InvalidRequest, type FieldProblem, type UnsupportedMediaType } from "./problem.ts"
 
 /** The members of a JSON object, as a query would have them, and the filters in its `where`. What is in `errors` has no text. */
 interface JsonRequest {
@@ -13,7 +14,7 @@ interface JsonRequest {
   readonly errors: ReadonlyArray<FieldProblem>
 }
 
-const readText = (c: Context): Effect.Effect<string, InvalidRequest> =>
+const readText = (c: Context): Effect.Effect<string, InvalidRequest | UnsupportedMediaType> =>
   Effect.gen(function* () {
     const tooLarge = new InvalidRequest({ status: 413, detail: `The body is larger than ${bounds.bodyBytes} bytes` })
     if (Number(c.req.header("Content-Length") ?? 0) > bounds.bodyBytes) return yield* tooLarge
@@ -31,6 +32,7 @@ const readText = (c: Context): Effect.Effect<string, InvalidRequest> =>
       catch: () => new InvalidRequest({ detail: "The body ended early" })
     })
     if (!complete) return yield* tooLarge
+    if (bytes > 0) yield* expectJson(c)
     return yield* Effect.try({
       try: () => new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)),
       catch: () => new InvalidRequest({ detail: "The body is not UTF-8" })
@@ -38,7 +40,7 @@ const readText = (c: Context): Effect.Effect<string, InvalidRequest> =>
   })
 
 /** The body of a request; undefined when it has none. Numbers keep their digits as written: 0.1 never passes through a float. */
-export const readJsonBody = (c: Context): Effect.Effect<JsonRequest | undefined, InvalidRequest> =>
+export const readJsonBody = (c: Context): Effect.Effect<JsonRequest | undefined, InvalidRequest | UnsupportedMediaType> =>
   Effect.gen(function* () {
     const body = yield* readText(c)
     if (body.trim() === "") return undefined

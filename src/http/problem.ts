@@ -19,6 +19,12 @@ export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{
 }> {}
 export class NotFound extends Data.TaggedError("NotFound")<{ readonly detail: string }> {}
 export class MethodNotAllowed extends Data.TaggedError("MethodNotAllowed")<{ readonly method: string; readonly allow: string }> {}
+/** The request names a host that is not one of ours. */
+export class MisdirectedRequest extends Data.TaggedError("MisdirectedRequest")<{ readonly host: string }> {}
+/** A web page of another origin asks for a change. */
+export class ForeignOrigin extends Data.TaggedError("ForeignOrigin")<{ readonly origin: string }> {}
+/** `type` is what the request says that its body is. */
+export class UnsupportedMediaType extends Data.TaggedError("UnsupportedMediaType")<{ readonly type: string | undefined }> {}
 /** The file of an export cannot be had in its present status. */
 export class NotDownloadable extends Data.TaggedError("NotDownloadable")<{
   readonly id: string
@@ -39,6 +45,9 @@ export type HttpFailure =
   | InvalidRequest
   | NotFound
   | MethodNotAllowed
+  | MisdirectedRequest
+  | ForeignOrigin
+  | UnsupportedMediaType
   | NotDownloadable
   | Gone
   | RangeNotSatisfiable
@@ -60,6 +69,7 @@ interface Problem {
   readonly headers?: Record<string, string>
 }
 
+const MEDIA_TYPE = "application/json"
 const INTERNAL = "An internal error happened; the log says more"
 
 const retryLater = (status: number, detail: string, errors: ReadonlyArray<FieldProblem> = []): Problem => ({
@@ -97,6 +107,23 @@ const problemOf = (failure: HttpFailure): Problem => {
         status: 405,
         detail: `${failure.method} is not allowed here; allowed: ${failure.allow}`,
         headers: { Allow: failure.allow }
+      }
+    case "MisdirectedRequest":
+      return {
+        status: 421,
+        detail: `The host ${JSON.stringify(failure.host)} is not served here; ALLOWED_HOSTS names those that are`
+      }
+    case "ForeignOrigin":
+      return {
+        status: 403,
+        detail: `A page of the origin ${JSON.stringify(failure.origin)} may not do this; CORS_ORIGINS names those that may`
+      }
+    case "UnsupportedMediaType":
+      return {
+        status: 415,
+        detail: `The body must have the Content-Type application/json, in UTF-8, ${failure.type === undefined ? "and has none" : `not ${JSON.stringify(failure.type)}`}`,
+        // RFC 9110 §15.5.16 has Accept; Accept-Post is what clients of POST look for.
+        headers: { Accept: MEDIA_TYPE, "Accept-Post": MEDIA_TYPE }
       }
     case "NotDownloadable":
       return downloadProblem(failure)

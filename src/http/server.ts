@@ -7,8 +7,12 @@ import { defectResponse, Gone, InvalidRequest, problemResponse } from "./problem
 
 class ListenError extends Data.TaggedError("ListenError")<{ readonly message: string; readonly cause: unknown }> {}
 
-/** The request with a whole URL. Without a Host, as HTTP/1.0 allows, Bun's is a bare path; undefined: a wrong Host. */
+/**
+ * The request with a whole URL. Without a Host, as HTTP/1.0 allows, Bun's is a bare path; undefined: a wrong Host, or
+ * several, of which Bun takes the first and a proxy perhaps another (RFC 9112 §3.2).
+ */
 const withUrl = (request: Request): Request | undefined => {
+  if (request.headers.get("Host")?.includes(",")) return undefined
   if (URL.canParse(request.url)) return request
   return request.headers.has("Host") ? undefined : new Request(`http://localhost${request.url}`, request)
 }
@@ -34,7 +38,8 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
             maxRequestBodySize: Number.MAX_SAFE_INTEGER,
             fetch: (request, bun) => {
               const routable = withUrl(request)
-              if (!routable) return problemResponse(new InvalidRequest({ detail: "Cannot read the Host header" }), "/")
+              if (!routable)
+                return problemResponse(new InvalidRequest({ detail: "The Host header must be there once, and name a host" }), "/")
               const env: RequestEnv = {
                 address: bun.requestIP(request)?.address ?? "",
                 idle: (seconds) => bun.timeout(request, seconds),

@@ -1,6 +1,6 @@
 /** What DATASETS_FILE hides and binds stays so, whoever asks in whatever way. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
-import { createExport, reaches, type ProblemDocument } from "../support/client.ts"
+import { createExport, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
 import { useStaff } from "./staff.ts"
 
 setDefaultTimeout(60_000)
@@ -11,7 +11,7 @@ const staff = useStaff()
 const CONDITION = "tenant in (1, 2) and at < '2024-01-02 00:00+00'"
 
 const post = (body: object, path = "csv") =>
-  fetch(`${staff.service.url}/exports/${path}`, { method: "POST", body: JSON.stringify({ dataset: "people", ...body }) })
+  fetch(`${staff.service.url}/exports/${path}`, jsonPost({ dataset: "people", ...body }))
 const rowsOf = async (query: string): Promise<ReadonlyArray<number>> => {
   const lines = (await staff.csv(`dataset=people&columns=id&header=none${query && `&${query}`}`)).split("\n").slice(0, -1)
   return lines.map(Number)

@@ -1,7 +1,7 @@
 /** What may be exported: nothing that nobody named, and what is named as the database has it. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type postgres from "postgres"
-import { copyCsv, createExport, download, reaches, type ProblemDocument } from "../support/client.ts"
+import { copyCsv, createExport, download, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase } from "../support/shared.ts"
 import { sourceWaits } from "../support/source.ts"
@@ -163,11 +163,11 @@ describe("what is named", () => {
       [{ columns: ["email"] }, columns],
       [{ country_code: "US" }, { ...parameter, detail: allowed.replace("decimal", "decimal, where") }]
     ] as const) {
-      const body = JSON.stringify({ dataset: "reporting.orders", ...wrong })
-      expect(await refused(fetch(path, { method: "POST", body }))).toEqual([400, error])
+      const body = { dataset: "reporting.orders", ...wrong }
+      expect(await refused(fetch(path, jsonPost(body)))).toEqual([400, error])
     }
     const exported = async (body: object) => {
-      const init = { method: "POST", body: JSON.stringify({ dataset: "reporting.orders", ...body }) }
+      const init = jsonPost({ dataset: "reporting.orders", ...body })
       const { exportId } = (await (await fetch(path, init)).json()) as { exportId: string }
       await reaches(service, exportId, "completed")
       return String(await download(service, exportId))
@@ -190,7 +190,7 @@ describe("what is not named", () => {
     "public.users"
   ])("is refused as what does not exist is: %s", async (name) => {
     const known = (await listed()).map((dataset) => dataset.name).join(", ")
-    for (const init of [{}, { method: "POST" }, { method: "POST", body: JSON.stringify({ dataset: name }) }]) {
+    for (const init of [{}, { method: "POST" }, jsonPost({ dataset: name })]) {
       const response = await fetch(`${service.url}/exports/csv${"body" in init ? "" : asked(name)}`, init)
       expect(response.status).toBe(400)
       const { errors } = (await response.json()) as ProblemDocument

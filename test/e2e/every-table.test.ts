@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { parse } from "csv-parse/sync"
 import type postgres from "postgres"
-import { copyCsv, createExport, download, reaches } from "../support/client.ts"
+import { copyCsv, createExport, download, jsonPost, reaches } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase } from "../support/shared.ts"
 import { createEveryType, identifier, literal } from "./every-type.ts"
@@ -64,7 +64,7 @@ const streamed = async ({ url }: Service, parameters: Readonly<Record<string, st
 
 const json = async <A>({ url }: Service, path: string) => (await (await fetch(url + path)).json()) as A
 
-const post = ({ url }: Service, path: string, body: object) => fetch(url + path, { method: "POST", body: JSON.stringify(body) })
+const post = ({ url }: Service, path: string, body: object) => fetch(url + path, jsonPost(body))
 
 const estimated = async (service: Service, body: object) => {
   const response = await post(service, "/exports/estimate", body)

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { readdir, utimes, writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import { copyCsv, createExport, download, reaches, statusOf, type ExportDocument } from "../support/client.ts"
+import { copyCsv, createExport, download, jsonPost, reaches, statusOf, type ExportDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
 import { freshDatabase, temporaryDirectory, USERS } from "../support/shared.ts"
 import { until } from "../support/until.ts"
@@ -42,7 +42,7 @@ describe("as a job, from a JSON body, and as a stream, an export is what COPY wr
   test.each(cases)("%o", async (parameters, query, options = "") => {
     const expected = await copyCsv(service, query, options)
     const search = `?${new URLSearchParams(parameters).toString()}`
-    const asked = await fetch(`${service.url}/api/v1/exports/csv`, { method: "POST", body: JSON.stringify(parameters) })
+    const asked = await fetch(`${service.url}/api/v1/exports/csv`, jsonPost(parameters))
     const { exportId } = (await asked.json()) as { exportId: string }
     for (const id of [await createExport(service, search), exportId]) {
       const { progress } = await reaches(service, id, "completed")

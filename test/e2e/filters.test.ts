@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import * as fc from "fast-check"
 import type postgres from "postgres"
-import { download, reaches, type ProblemDocument } from "../support/client.ts"
+import { download, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
 import {
   aFilter,
@@ -48,7 +48,7 @@ const idsOf = (csv: string) => [...csv.matchAll(/^\uFEFF?(\d+)(?=[,;\r\n])/gm)].
 
 const checkBody = async (filters: ReadonlyArray<Filter>) => {
   const body = `{"dataset":"shop.things","columns":["id"],"order_by":"id","where":${whereOf(filters)}}`
-  const created = await fetch(`${service.url}/exports/csv`, { method: "POST", body })
+  const created = await fetch(`${service.url}/exports/csv`, jsonPost(body))
   const { exportId } = (await created.json()) as { exportId: string }
   expect(created.status).toBe(202)
   await reaches(service, exportId, "completed")
@@ -157,7 +157,7 @@ describe("is refused, with the field named,", () => {
     expect(await refused(await stream(`${THINGS}&${field(name, text)}`))).toEqual([400, { field: name, ...expected }])
     const body = JSON.stringify({ dataset: "shop.things", where: { [name]: text } })
     for (const path of ["csv", "estimate"]) {
-      const response = await fetch(`${service.url}/exports/${path}`, { method: "POST", body })
+      const response = await fetch(`${service.url}/exports/${path}`, jsonPost(body))
       expect(await refused(response)).toEqual([400, { field: `where.${name}`, ...expected }])
     }
   })

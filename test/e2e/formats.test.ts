@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { parse } from "csv-parse/sync"
 import type postgres from "postgres"
-import { copyCsv, createExport, download, reaches, type ProblemDocument } from "../support/client.ts"
+import { copyCsv, createExport, download, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
 import { chunkedBody, exchange } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase } from "../support/shared.ts"
@@ -197,8 +197,8 @@ describe("each choice", () => {
     expect(await text("nothing", { columns: "id,note:=1", profile: "excel" })).toBe("\ufeffid,'=1\r\n")
     expect(await text("nothing", { columns: "id,note:=1" })).toBe("id,=1\n")
     const columns = ["id", { name: "E-mail", label: "E-mail, or not" }, { name: "note", label: "Note" }]
-    const body = JSON.stringify({ dataset: "texts", columns, total: 1 })
-    const { exportId } = (await (await fetch(`${service.url}/exports`, { method: "POST", body })).json()) as { exportId: string }
+    const body = { dataset: "texts", columns, total: 1 }
+    const { exportId } = (await (await fetch(`${service.url}/exports`, jsonPost(body))).json()) as { exportId: string }
     await reaches(service, exportId, "completed")
     expect(String(await download(service, exportId))).toBe(`${expected}1,a@b,"two\nlines"\n`)
   })
@@ -327,7 +327,7 @@ test.each([
   [{ profile: "xlsx" }, "profile", 'must be one of postgres, rfc4180, excel, excel-utf16, tsv, not "xlsx"'],
   [{ timezone: "+02:00" }, "timezone", 'must be an IANA time zone such as Europe/Berlin, not "+02:00"']
 ] as const)("%j is refused, in a query and in a body", async (choice, field, detail) => {
-  const post = { method: "POST", body: JSON.stringify({ dataset: "goods", ...choice }) }
+  const post = jsonPost({ dataset: "goods", ...choice })
   for (const response of [fetch(`${service.url}/exports/csv${asked("goods", choice)}`), fetch(`${service.url}/exports`, post)]) {
     const { status, errors } = (await (await response).json()) as ProblemDocument
     expect([status, errors]).toEqual([400, [{ field, detail }]])

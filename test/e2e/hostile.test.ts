@@ -96,6 +96,10 @@ describe("a Host that makes no URL", () => {
   test.each(["a b/c?d#e", "[::1", "user:pw@host:99999999", "a%b"])("%p is refused", (host) =>
     expectRefused({ target: "/exports/nope", headers: { Host: host } }, 400)
   )
+  test.each(["127.0.0.1\r\nHost: 127.0.0.1", "127.0.0.1\r\nhost: evil.example", "\r\nHost: localhost"])(
+    "%p, which are two, is refused",
+    (host) => expectRefused({ target: "/health", headers: { Host: host } }, 400)
+  )
   test("need not be there in HTTP/1.0", async () => {
     const probe = { target: "/health", version: "1.0", headers: { Host: undefined } } as const
     expect(await send(service.url, probe)).toMatchObject({ status: 200, body: '{"status":"ok"}' })

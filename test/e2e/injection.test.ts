@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import * as fc from "fast-check"
 import type postgres from "postgres"
-import { statusOf } from "../support/client.ts"
+import { jsonPost, statusOf } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
 import { temporaryDirectory } from "../support/shared.ts"
 import { until } from "../support/until.ts"
@@ -21,7 +21,7 @@ const get =
 const post =
   (body: object, path = "csv"): Attack =>
   (from) =>
-    fetch(`${from.url}/exports/${path}`, { method: "POST", body: JSON.stringify({ dataset: "shop.things", ...body }) })
+    fetch(`${from.url}/exports/${path}`, jsonPost({ dataset: "shop.things", ...body }))
 
 describe("what is no value", () => {
   const fragments = [

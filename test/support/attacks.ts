@@ -141,15 +141,21 @@ const body = fc.oneof(
   oneOf(words('[] "id" 1 {"id":{}} {"id":[[1]]} {"id":[]} {"":1} {"id":""}')).map((where) => `{"where":${where},"total":0}`),
   fc.uint8Array({ maxLength: 40 }).map((bytes) => Uint8Array.from([0xff, ...bytes]))
 )
-const mediaTypes = ["application/json", "text/plain", "application/x-www-form-urlencoded", ""]
-const bodyAttack: fc.Arbitrary<Attack> = fc.record({
-  method: fc.constant("POST"),
-  target: oneOf(bases).chain((base) => oneOf([base, `${base}/csv`, `${base}/estimate`])),
-  headers: oneOf(mediaTypes).map((type) => ({ "Content-Type": type })),
-  body,
-  chunked: fc.boolean(),
-  status: fc.constant(400)
-})
+const mediaTypes = ["application/json", "Application/JSON;charset=UTF-8"]
+const otherTypes = ["text/plain", "application/x-www-form-urlencoded", "", "application/json; charset=latin1", "text/json"]
+const bodyAttack: fc.Arbitrary<Attack> = fc
+  .record({
+    method: fc.constant("POST"),
+    target: oneOf(bases).chain((base) => oneOf([base, `${base}/csv`, `${base}/estimate`])),
+    type: fc.oneof({ weight: 4, arbitrary: oneOf(mediaTypes) }, oneOf(otherTypes)),
+    body,
+    chunked: fc.boolean()
+  })
+  .map(({ type, ...request }) => ({
+    ...request,
+    headers: { "Content-Type": type },
+    status: mediaTypes.includes(type) ? 400 : 415
+  }))
 
 const traversals = words("%2e%2e ..%2f..%2f..%2fetc%2fpasswd ..%5c..%5cetc .. . %2e")
 const almostIds = [ID.slice(1), `${ID}0`, ID.replace("6", "g"), ID.replaceAll("-", ""), `{${ID}}`, `${ID}%00`, `${ID};`]

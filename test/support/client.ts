@@ -22,6 +22,13 @@ export interface ProblemDocument {
   readonly error: string
 }
 
+/** A POST of JSON. */
+export const jsonPost = (body: object | string) => ({
+  method: "POST",
+  headers: { "Content-Type": "application/json" },
+  body: typeof body === "string" ? body : JSON.stringify(body)
+})
+
 /** Creates an export and returns its id. `query` begins with "?". */
 export const createExport = async ({ url }: Service, query = ""): Promise<string> => {
   const response = await fetch(`${url}/exports/csv${query}`, { method: "POST" })

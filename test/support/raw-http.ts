@@ -9,7 +9,7 @@ export interface RawRequest {
   /** What stands between the method and the version. */
   readonly target: string
   readonly version?: "1.0" | "1.1"
-  /** `Host` is added unless it is here. An undefined one is left out. */
+  /** `Host`, and to a body `Content-Type: application/json`, is added unless it is here. An undefined one is left out. */
   readonly headers?: Readonly<Record<string, string | undefined>>
   readonly body?: string | Uint8Array
   /** Sends the body in chunks, without its length. */
@@ -28,7 +28,8 @@ export const send = async (url: string, request: RawRequest): Promise<RawAnswer>
   const { method = "GET", target, version = "1.1", headers = {}, body = "", chunked = false } = request
   const bytes = Buffer.from(body)
   const framing = chunked ? { "Transfer-Encoding": "chunked" } : bytes.length > 0 && { "Content-Length": String(bytes.length) }
-  const lines = Object.entries({ Host: host, Connection: "close", ...framing, ...headers })
+  const json = bytes.length > 0 && { "Content-Type": "application/json" }
+  const lines = Object.entries({ Host: host, Connection: "close", ...framing, ...json, ...headers })
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => `${name}: ${value}\r\n`)
   const head = Buffer.from(`${method} ${target} HTTP/${version}\r\n${lines.join("")}\r\n`, "latin1")
