@@ -92,8 +92,8 @@ const downloadProblem = ({ id, status, error }: NotDownloadable): Problem => {
   }
 }
 
-/** Characters that a database has none of, or a time zone that it does not know: what was asked for is at fault. */
-const isAsked = (failure: SourceError | DatabaseError) => ["22P05", "22023"].includes(sqlState(failure))
+/** Characters that Sluice's own database has none of: what was asked for is at fault. */
+const isAsked = (failure: DatabaseError) => sqlState(failure) === "22P05"
 
 const problemOf = (failure: HttpFailure): Problem => {
   switch (failure._tag) {
@@ -153,7 +153,8 @@ const problemOf = (failure: HttpFailure): Problem => {
       return retryLater(503, failure.message)
     case "SourceError":
       if (failure.retryable) return retryLater(503, failure.message)
-      return { status: isAsked(failure) ? 400 : 500, detail: failure.message }
+      // RFC 9110 §15.5.21: the request is right in itself, but the data, or the rights to it, are not as it needs them.
+      return { status: failure.asked ? 400 : 422, detail: failure.message }
     case "DatabaseError":
       if (isAsked(failure)) return { status: 400, detail: failure.message }
       return failure.unavailable

@@ -15,7 +15,7 @@ import { tapCopyData, type CopySink } from "./copy-tap.ts"
 import { readDirectly, type Flow } from "./direct-reads.ts"
 import { tapDataRows, type OnRow } from "./frame-tap.ts"
 import { literal } from "./identifier.ts"
-import { SourceError, toSourceError } from "./source-error.ts"
+import { lostConnection, SourceError, sqlState, toSourceError } from "./source-error.ts"
 import { openSocket, socketTarget } from "./source-socket.ts"
 import type { Statement } from "./statement.ts"
 
@@ -99,7 +99,7 @@ export class SourceConnection {
   async #open(url: string): Promise<Socket> {
     const ended = (reason: string) => {
       // Until then the failure to open it says more: what is wrong with a certificate, for example.
-      if (this.#flow) this.#end(new Error(reason))
+      if (this.#flow) this.#end(lostConnection(reason))
     }
     this.#stream = await openSocket(socketTarget(url), (raw) => {
       this.#socket = raw
@@ -130,7 +130,10 @@ export class SourceConnection {
     if (snapshot !== undefined) await this.#wait(() => this.#sql.unsafe(`set transaction snapshot '${snapshot.name}'`))
     // Not by a query, which would take the snapshot.
     if (timezone !== undefined && timezone !== parameters.TimeZone)
-      await this.#wait(() => this.#sql.unsafe(`set local timezone to ${literal(timezone)}`))
+      await this.#wait(() => this.#sql.unsafe(`set local timezone to ${literal(timezone)}`)).catch((error: SourceError) => {
+        const { message, cause } = error
+        throw sqlState(error) === "22023" ? new SourceError({ message, retryable: false, asked: true, cause }) : error
+      })
     if (snapshot === undefined) return
     // Behind one address there may be several servers, and each of them may have a snapshot of this name.
     const [own] = await this.query<Pick<Snapshot, "session">>({ text: `select ${SESSION}`, values: [] })
@@ -255,7 +258,8 @@ export const connectSource = (url: string, session: Session = {}): Effect.Effect
           onTimeout: () =>
             new SourceError({
               message: `Cannot reach the source database within ${bounds.sourceConnectMs / 1000} s`,
-              retryable: true
+              retryable: true,
+              outage: true
             })
         })
       )

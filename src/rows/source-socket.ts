@@ -1,5 +1,6 @@
 import net from "node:net"
 import tls from "node:tls"
+import { lostConnection } from "./source-error.ts"
 
 /**
  * Where and how to reach the source database: the parts of its URL that concern the socket.
@@ -65,6 +66,6 @@ const settled = (socket: net.Socket, event: "connect" | "data" | "secureConnect"
       act()
     }
     const succeed = (value?: unknown) => finish(() => resolve(value))
-    const closed = () => finish(() => reject(new Error("Cannot connect: the server closed the connection")))
+    const closed = () => finish(() => reject(lostConnection("the server closed the connection")))
     socket.once(event, succeed).once("error", reject).once("close", closed)
   })

@@ -172,7 +172,7 @@ test("a job that cannot succeed fails with a sentence that helps", async () => {
   expect(response.status).toBe(409)
   expect(((await response.json()) as { detail: string }).detail).toContain("42P01")
   const streamed = await fetch(service.url + STREAM)
-  expect(streamed.status).toBe(500)
+  expect(streamed.status).toBe(422)
   expect(streamed.headers.get("Content-Type")).toBe("application/problem+json")
   await sql.unsafe("alter view public.users_away rename to users")
 })

@@ -234,7 +234,7 @@ describe("a row that is lost on the way", () => {
 describe("a statement that fails", () => {
   test.each([
     ["for good when the table is missing", "select * from missing", "42P01", false],
-    ["for now when the data does not suit", "select 1 / (5000 - n) from generate_series(1, 10000) n", "22012", true]
+    ["for good when the data does not suit", "select 1 / (5000 - n) from generate_series(1, 10000) n", "22012", false]
   ])("fails the file %s", async (_, query, code, retryable) => {
     await using session = await open()
     const source = copyOf(session.connection, copyStatement("select 1"), copyStatement(query), copyStatement("select 2"))
