@@ -156,10 +156,10 @@ const settings = Config.all({
 /** Every setting of the service, read and validated once. Fails with one line that names each wrong variable. */
 export class AppConfig extends Effect.Service<AppConfig>()("AppConfig", { effect: settings }) {}
 
-/** The databases in use, once it is known whether one is embedded. */
+/** The databases in use, once it is known whether one is embedded. `id` is the app database's, of its own making. */
 export class Databases extends Context.Tag("Databases")<
   Databases,
-  { readonly control: Redacted.Redacted; readonly source: Redacted.Redacted }
+  { readonly control: Redacted.Redacted; readonly source: Redacted.Redacted; readonly id: string }
 >() {}
 
 /** The wrong variables of a ConfigError, in one line for the operator. */

@@ -37,7 +37,7 @@ const databasesLive = Layer.scoped(
   Effect.gen(function* () {
     const { database, source, dataDir, seedRows } = yield* AppConfig
     const control = database ?? Redacted.make((yield* startEmbeddedPostgres(dataDir)).url)
-    yield* migrateDatabase(Redacted.value(control)).pipe(
+    const id = yield* migrateDatabase(Redacted.value(control)).pipe(
       Effect.tapError((error) =>
         Effect.logWarning(`${error.message}${error.unavailable ? `; trying again for up to ${bounds.startMs / 1000} s` : ""}`)
       ),
@@ -48,7 +48,7 @@ const databasesLive = Layer.scoped(
       })
     )
     if (seedRows > 0) yield* seedUsers(Redacted.value(control), seedRows)
-    return { control, source: source ?? control }
+    return { control, source: source ?? control, id }
   })
 )
 
@@ -70,7 +70,9 @@ export const live = Layer.mergeAll(HttpServer.Default, Worker.Default, Sweeper.D
     Layer.mergeAll(ExportStore.Default, ExportChanges.Default, ExportQueue.Default, RowSource.Default, memoryRateLimiter)
   ),
   Layer.provide(Datasets.Default),
-  Layer.provide(Layer.unwrapEffect(Effect.map(AppConfig, ({ storagePath }) => fileStorage(storagePath)))),
+  Layer.provide(
+    Layer.unwrapEffect(Effect.zipWith(AppConfig, Databases, ({ storagePath }, { id }) => fileStorage(storagePath, id)))
+  ),
   Layer.provide(Control.Default),
   Layer.provide(databasesLive),
   Layer.provideMerge(loggerLive),

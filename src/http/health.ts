@@ -27,9 +27,19 @@ export class HealthRoutes extends Effect.Service<HealthRoutes>()("HealthRoutes",
     const source = yield* RowSource
     const storage = yield* ExportStorage
 
-    const all = Effect.all([check("database", store.check), check("source", source.check), check("storage", storage.check)], {
-      concurrency: "unbounded"
-    }).pipe(Effect.map((errors) => errors.flat()))
+    // What is stored can be read while nothing new can be stored: then there is less to do, and it is done.
+    const writable = check("storage", storage.checkWritable).pipe(
+      Effect.map((errors) => errors.map(({ field, detail }) => ({ field, detail: `New exports cannot be stored. ${detail}` })))
+    )
+    const all = Effect.all(
+      {
+        errors: Effect.all([check("database", store.check), check("source", source.check), check("storage", storage.check)], {
+          concurrency: "unbounded"
+        }),
+        degraded: writable
+      },
+      { concurrency: "unbounded" }
+    ).pipe(Effect.map(({ errors, degraded }) => ({ errors: errors.flat(), degraded })))
     // Shared by all who ask, so that probes cannot use up the database's connections; in a fiber of its own, so that
     // one who leaves does not take the answer from the others.
     const shared = Effect.uninterruptible(Effect.flatMap(Effect.forkDaemon(Effect.interruptible(all)), Fiber.join))
@@ -38,9 +48,10 @@ export class HealthRoutes extends Effect.Service<HealthRoutes>()("HealthRoutes",
     const ready = (c: Context) =>
       Effect.gen(function* () {
         yield* queryValues(c, [])
-        const errors = yield* checked
+        const { errors, degraded } = yield* checked
         if (errors.length > 0) return yield* new NotReady({ errors })
-        return Response.json({ status: "ready" }, { headers: { "Cache-Control": "no-store" } })
+        const document = { status: "ready", ...(degraded.length > 0 && { degraded }) }
+        return Response.json(document, { headers: { "Cache-Control": "no-store" } })
       })
 
     return { health, ready } as const

@@ -6,7 +6,8 @@ import { ExportStore } from "./export-store.ts"
 
 /**
  * Removes what nobody can ask for any more: exports past their time, files of attempts that died, rows of long
- * ago. Files of exports that this database does not know go when they are older than any export may be.
+ * ago. Files of exports that this database does not know go when they are older than any export may be, if they stand
+ * where no other database's files stand.
  */
 export class Sweeper extends Effect.Service<Sweeper>()("Sweeper", {
   scoped: Effect.gen(function* () {
@@ -22,7 +23,7 @@ export class Sweeper extends Effect.Service<Sweeper>()("Sweeper", {
       // Listed before the rows are read: an attempt that begins in between is not in the list.
       const stored = yield* storage.list
       const { stale, unknown } = yield* store.staleAttempts(stored)
-      const removed = [...stale, ...unknown.filter(({ ageMs }) => ageMs > ttlMs)]
+      const removed = [...stale, ...unknown.filter(({ isOurs, ageMs }) => isOurs && ageMs > ttlMs)]
       // One that cannot be removed must not keep the others.
       yield* Effect.forEach(removed, (attempt) => discard(storage, attempt), { discard: true })
       const forgotten = yield* store.forget

@@ -19,7 +19,7 @@ const migrationsFolder = (): string => {
   }
 }
 
-/** Brings the schema `sluice` up to date. Safe to call from several instances at once. */
+/** Brings the schema `sluice` up to date, and returns the id of the database. Safe to call from several instances at once. */
 export const migrateDatabase = (url: string) =>
   Effect.tryPromise({
     try: async () => {
@@ -32,6 +32,9 @@ export const migrateDatabase = (url: string) =>
       try {
         await sql`select pg_advisory_lock(${MIGRATION_LOCK})`
         await migrate(drizzle(sql), { migrationsFolder: migrationsFolder(), migrationsSchema: "sluice" })
+        await sql`insert into sluice.identity select gen_random_uuid() where not exists (select from sluice.identity)`
+        const [row] = await sql<Array<{ id: string }>>`select id from sluice.identity`
+        return row!.id
       } finally {
         await sql.end({ timeout: 5 })
       }

@@ -56,3 +56,6 @@ export const exports = sluice.table(
     index("exports_completed_at").on(table.completedAt)
   ]
 )
+
+/** One row: which app database this is. Files in a storage that several databases share stand in a folder of that name. */
+export const identity = sluice.table("identity", { id: uuid("id").primaryKey().defaultRandom() })

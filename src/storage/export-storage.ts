@@ -14,6 +14,8 @@ export interface Attempt {
 
 export interface StoredAttempt extends Attempt {
   readonly ageMs: number
+  /** Only the exports of this app database are stored where the attempt was found. */
+  readonly isOurs: boolean
 }
 
 /** A finished file. `crc32` is 8 hex digits, over all bytes. */
@@ -47,10 +49,12 @@ export class ExportStorage extends Context.Tag("ExportStorage")<
     readonly open: (attempt: Attempt, bytes: number) => Effect.Effect<FileReader, StorageError, Scope.Scope>
     /** Removes what is stored of an attempt. It may be gone already. */
     readonly remove: (attempt: Attempt) => Effect.Effect<void, StorageError>
-    /** All attempts of which anything is stored. */
+    /** All attempts of which anything is stored, but for those that are known to belong to another app database. */
     readonly list: Effect.Effect<ReadonlyArray<StoredAttempt>, StorageError>
-    /** Succeeds when the storage can be written to. */
+    /** Succeeds when what is stored can be read. The messages of both checks name no path: clients see them. */
     readonly check: Effect.Effect<void, StorageError>
+    /** Succeeds when a new export can be stored. */
+    readonly checkWritable: Effect.Effect<void, StorageError | StorageFull>
   }
 >() {}
 

@@ -1,19 +1,33 @@
-import { access, constants, mkdir, open, readdir, rm, stat, writeFile, type FileHandle } from "node:fs/promises"
+import { access, constants, mkdir, open, opendir, readdir, rm, stat, statfs, writeFile, type FileHandle } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Layer } from "effect"
 import { bounds } from "../bounds.ts"
-import { ExportStorage, StorageError, type Attempt, type FileReader, type StoredAttempt } from "./export-storage.ts"
-import { LocalFile, reasonOf, TEMPORARY } from "./file-writer.ts"
+import { ExportStorage, StorageError, StorageFull, type Attempt, type FileReader, type StoredAttempt } from "./export-storage.ts"
+import { codeOf, LocalFile, reasonOf, TEMPORARY } from "./file-writer.ts"
 
 /**
- * Export files on a local disk: `<root>/<export id>.<epoch>.csv`. A file is written under a temporary name,
- * synced and renamed, so a name that ends in `.csv` is a whole file. It is one file, not one a part, because Bun
- * keeps Content-Length, and hands the copying to the kernel, for a file's slice alone.
+ * Export files on a local disk: `<root>/<database id>/<export id>.<epoch>.csv`. Several app databases may share the
+ * root; each has a folder of its own, so that no sweeper takes another's files for abandoned ones. Earlier versions
+ * wrote to the root itself: such files are still read, and removed by the database that knows their export.
+ *
+ * A file is written under a temporary name, synced and renamed, so a name that ends in `.csv` is a whole file. It is
+ * one file, not one a part, because Bun keeps Content-Length, and hands the copying to the kernel, for a file's slice
+ * alone.
  */
-export const fileStorage = (root: string, spaceReserveBytes: number = bounds.spaceReserveBytes) =>
+export const fileStorage = (root: string, databaseId: string, spaceReserveBytes: number = bounds.spaceReserveBytes) =>
   Layer.effect(
     ExportStorage,
     Effect.gen(function* () {
+      const folder = join(root, databaseId)
+      /** What `use` makes of the file, wherever it is. */
+      const withFile = async <A>(attempt: Attempt, use: (path: string) => Promise<A>): Promise<A> => {
+        try {
+          return await use(fileIn(folder, attempt))
+        } catch (cause) {
+          if (codeOf(cause) !== "ENOENT") throw cause
+          return await use(fileIn(root, attempt))
+        }
+      }
       yield* storing(`use EXPORT_STORAGE_PATH=${root}`, async () => {
         await mkdir(root, { recursive: true, mode: 0o700 })
         // Not by writing: a disk that is full is no reason not to serve what is there.
@@ -22,41 +36,69 @@ export const fileStorage = (root: string, spaceReserveBytes: number = bounds.spa
       return {
         create: (attempt) =>
           Effect.acquireRelease(
-            storing(`write export ${attempt.id}`, () => LocalFile.open(pathOf(root, attempt), spaceReserveBytes)),
+            storing(`write export ${attempt.id}`, async () => {
+              // Not with its parents: where the root is missing, its disk may not be mounted.
+              await mkdir(folder, { mode: 0o700 }).catch(unless("EEXIST"))
+              return await LocalFile.open(fileIn(folder, attempt), spaceReserveBytes)
+            }),
             (file) => Effect.promise(() => file.close())
           ),
         read: (attempt, bytes) =>
-          storing(`read export ${attempt.id}`, async () => {
-            checkSize(await stat(pathOf(root, attempt)), bytes)
-            return Bun.file(pathOf(root, attempt))
-          }),
+          storing(`read export ${attempt.id}`, () =>
+            withFile(attempt, async (path) => {
+              checkSize(await stat(path), bytes)
+              return Bun.file(path)
+            })
+          ),
         open: (attempt, bytes) =>
           Effect.acquireRelease(
-            storing(`read export ${attempt.id}`, () => OpenFile.open(pathOf(root, attempt), bytes)),
+            storing(`read export ${attempt.id}`, () => withFile(attempt, (path) => OpenFile.open(path, bytes))),
             (file) => Effect.promise(() => file.close())
           ),
         remove: (attempt) =>
           storing(`remove export ${attempt.id}`, async () => {
-            await rm(pathOf(root, attempt), { force: true })
-            await rm(`${pathOf(root, attempt)}${TEMPORARY}`, { force: true })
+            for (const path of [fileIn(folder, attempt), fileIn(root, attempt)]) {
+              await rm(path, { force: true })
+              await rm(`${path}${TEMPORARY}`, { force: true })
+            }
           }),
-        list: storing(`list ${root}`, () => listAttempts(root)),
-        check: storing(`write to ${root}`, async () => {
+        list: storing(`list ${root}`, async () => [
+          ...((await listAttempts(folder, true).catch(unless("ENOENT"))) ?? []),
+          ...(await listAttempts(root, false))
+        ]),
+        check: storing("read the storage", async () => {
+          await using directory = await opendir(root)
+          await directory.read()
+        }),
+        checkWritable: storing("write to the storage", async () => {
+          const { bavail, bsize } = await statfs(root)
+          if (bavail * bsize < spaceReserveBytes) return false
           // One name for all: whoever was killed in between leaves no more than this.
           const probe = join(root, ".probe")
           try {
             await writeFile(probe, "ok", { mode: 0o600 })
           } finally {
-            await rm(probe, { force: true })
+            await rm(probe, { force: true }).catch(() => {})
           }
-        })
+          return true
+        }).pipe(
+          Effect.filterOrFail(
+            (hasRoom) => hasRoom,
+            () => new StorageFull({ message: "Cannot write to the storage: the disk that holds the exports is full" })
+          ),
+          Effect.asVoid
+        )
       }
     })
   )
 
+const fileIn = (directory: string, { id, epoch }: Attempt) => join(directory, `${id}.${epoch}.csv`)
+
 const FILE_NAME = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,9})\.csv(?:\.tmp)?$/
 
-const pathOf = (root: string, { id, epoch }: Attempt) => join(root, `${id}.${epoch}.csv`)
+const unless = (code: string) => (cause: unknown) => {
+  if (codeOf(cause) !== code) throw cause
+}
 
 const toStorageError = (verb: string, cause: unknown) =>
   new StorageError({ message: `Cannot ${verb}: ${reasonOf(cause)}`, cause })
@@ -64,13 +106,13 @@ const toStorageError = (verb: string, cause: unknown) =>
 const storing = <A>(verb: string, work: () => Promise<A>): Effect.Effect<A, StorageError> =>
   Effect.tryPromise({ try: work, catch: (cause) => toStorageError(verb, cause) })
 
-const listAttempts = async (root: string): Promise<ReadonlyArray<StoredAttempt>> => {
+const listAttempts = async (directory: string, isOurs: boolean): Promise<ReadonlyArray<StoredAttempt>> => {
   const attempts: Array<StoredAttempt> = []
-  for (const name of await readdir(root)) {
+  for (const name of await readdir(directory)) {
     const [, id, epoch] = FILE_NAME.exec(name) ?? []
     // An export may be removed while we look.
-    const found = id === undefined ? undefined : await stat(join(root, name)).catch(() => undefined)
-    if (id !== undefined && found) attempts.push({ id, epoch: Number(epoch), ageMs: Date.now() - found.mtimeMs })
+    const found = id === undefined ? undefined : await stat(join(directory, name)).catch(() => undefined)
+    if (id !== undefined && found) attempts.push({ id, epoch: Number(epoch), ageMs: Date.now() - found.mtimeMs, isOurs })
   }
   return attempts
 }

@@ -15,7 +15,7 @@ const SECTOR_BYTES = 4096
 /** What the system says, without the path: an export's error is told to clients. */
 export const reasonOf = (cause: unknown): string => (cause as Error).message.replace(/, \w+( '.*)?$/s, "")
 
-const codeOf = (cause: unknown) => (cause as { readonly code?: string }).code ?? ""
+export const codeOf = (cause: unknown) => (cause as { readonly code?: string }).code ?? ""
 
 /**
  * A file on a local disk under a temporary name, synced and renamed at the end.

@@ -28,6 +28,7 @@ export type Printed = Pick<Measurement, "seconds" | "rows" | "bytes">
 /** An export that services on this storage offer, and its file. */
 export interface FinishedExport {
   readonly id: string
+  /** Below the storage. */
   readonly fileName: string
 }
 

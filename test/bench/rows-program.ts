@@ -9,7 +9,7 @@ import type { Printed } from "./case.ts"
 
 const databases = Layer.effect(
   Databases,
-  Effect.map(AppConfig, ({ database = Redacted.make("") }) => ({ control: database, source: database }))
+  Effect.map(AppConfig, ({ database = Redacted.make("") }) => ({ control: database, source: database, id: "" }))
 )
 
 const drain = async (source: ByteRows): Promise<number> => {

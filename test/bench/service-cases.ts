@@ -2,6 +2,7 @@
  * The service over HTTP, in a fresh process a measurement, so that peak memory is of this one thing. It answers a small
  * request of the same kind before: the first of a process loads and compiles what all use.
  */
+import { readdir } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Schedule } from "effect"
 import type { ExportDocument } from "../support/client.ts"
@@ -80,7 +81,8 @@ const post: Case = {
 export const makeFinishedExport = (place: Place): Effect.Effect<FinishedExport, BenchError> =>
   Effect.gen(function* () {
     const { id } = yield* createExport(yield* runService(place))
-    return { id, fileName: `${id}.1.csv` }
+    const names = yield* Effect.promise(() => readdir(place.storage, { recursive: true }))
+    return { id, fileName: names.find((name) => name.endsWith(`${id}.1.csv`))! }
   }).pipe(Effect.scoped)
 
 /** The rows of an answer: those of the table if it has the table's bytes, else unknown. */

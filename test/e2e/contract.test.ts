@@ -1,9 +1,8 @@
 /** What a client goes by before it has a byte of CSV: the answers about an export, and the headers of a stream. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
-import { readdir } from "node:fs/promises"
 import type postgres from "postgres"
 import { createExport, download, reaches, statusOf, type ExportDocument } from "../support/client.ts"
-import { startService, type Service } from "../support/service.ts"
+import { startService, storedFiles, type Service } from "../support/service.ts"
 import { connect, USERS } from "../support/shared.ts"
 import { sourceBackends, sourceIsBusy, sourceIsLeft } from "../support/source.ts"
 
@@ -167,7 +166,7 @@ describe.each(prefixes)("an export that is asked for under %p", (prefix) => {
 test("DELETE of a finished export takes its file from the storage, and of no other", async () => {
   const [id, other] = [await createExport(service, "?total=10"), await createExport(service, "?total=20")]
   for (const one of [id, other]) await reaches(service, one, "completed")
-  const filesOf = async (one: string) => (await readdir(service.storage)).filter((name) => name.startsWith(one))
+  const filesOf = async (one: string) => (await storedFiles(service.storage)).filter((name) => name.startsWith(one))
   expect(await filesOf(id)).toHaveLength(1)
   for (let time = 0; time < 2; time++) {
     expect(await remove(id)).toBe(204)

@@ -1,10 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
-import { readdir, utimes, writeFile } from "node:fs/promises"
-import { join } from "node:path"
-import { copyCsv, createExport, download, jsonPost, reaches, statusOf, type ExportDocument } from "../support/client.ts"
+import { copyCsv, createExport, download, jsonPost, reaches, type ExportDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
-import { freshDatabase, temporaryDirectory, USERS } from "../support/shared.ts"
-import { until } from "../support/until.ts"
+import { USERS } from "../support/shared.ts"
 
 setDefaultTimeout(90_000)
 
@@ -70,33 +67,4 @@ test("exports are listed newest first, page by page, each once", async () => {
     next = page.links?.next
   }
   expect(seen.slice(0, 5)).toEqual(created.toReversed())
-})
-
-test("what has expired, and what dead attempts left, is swept; what may belong to others is not", async () => {
-  const env = { DATABASE_URL: await freshDatabase(), EXPORT_STORAGE_PATH: await temporaryDirectory(), EXPORT_TTL: "1 second" }
-  const first = await startService(env)
-  const id = await createExport(first, "?total=10")
-  const { expiresAt } = await reaches(first, id, "completed")
-  await first.stop()
-  const plant = async (name: string, ageMs: number) => {
-    const path = join(env.EXPORT_STORAGE_PATH, name)
-    await writeFile(path, "x")
-    const time = new Date(Date.now() - ageMs)
-    await utimes(path, time, time)
-  }
-  const [old, young] = [crypto.randomUUID(), crypto.randomUUID()]
-  await plant(`${old}.1.csv.tmp`, 3_600_000)
-  await plant("notes.txt", 3_600_000)
-  await until("the export to expire", () => Date.now() > Date.parse(expiresAt!))
-
-  const second = await startService({ ...env, EXPORT_TTL: "1 hour" })
-  await plant(`${young}.1.csv`, 0)
-  await until("the sweep", async () => (await statusOf(second, id)).status === "expired")
-  await until("the files to be gone", async () => {
-    const names = await readdir(env.EXPORT_STORAGE_PATH)
-    return !names.some((name) => name.startsWith(id) || name.startsWith(old))
-  })
-  expect((await readdir(env.EXPORT_STORAGE_PATH)).toSorted()).toEqual([`${young}.1.csv`, "notes.txt"].toSorted())
-  expect((await fetch(`${second.url}/exports/${id}/download`)).status).toBe(410)
-  await second.stop()
 })

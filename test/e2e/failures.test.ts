@@ -1,10 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test"
-import { readdir } from "node:fs/promises"
 import type { Socket } from "node:net"
 import type postgres from "postgres"
 import { createExport, download, reaches, statusOf } from "../support/client.ts"
 import { exchange } from "../support/raw-http.ts"
-import { startService, type Service } from "../support/service.ts"
+import { startService, storedFiles, type Service } from "../support/service.ts"
 import { connect } from "../support/shared.ts"
 import { makeUsersLarge, sourceIsBusy, sourceIsLeft, sourceWaits, terminateSource } from "../support/source.ts"
 import { until } from "../support/until.ts"
@@ -152,11 +151,11 @@ test("a download whose client pauses longer than the runtime's idle timer would 
 test("cancelling a running job answers 204, ends its query and removes its file within a second", async () => {
   const id = await createExport(service)
   await sourceIsBusy(service.database)
-  await until("a file to appear", async () => (await readdir(service.storage)).some((name) => name.startsWith(id)))
+  await until("a file to appear", async () => (await storedFiles(service.storage)).some((name) => name.startsWith(id)))
   const response = await fetch(`${service.url}/exports/${id}`, { method: "DELETE" })
   expect(response.status).toBe(204)
   await sourceIsLeft(service.database)
-  await until("the file to be gone", async () => !(await readdir(service.storage)).some((name) => name.startsWith(id)), 1_000)
+  await until("the file to be gone", async () => !(await storedFiles(service.storage)).some((name) => name.startsWith(id)), 1_000)
   expect((await statusOf(service, id)).status).toBe("cancelled")
   expect((await fetch(`${service.url}/exports/${id}`, { method: "DELETE" })).status).toBe(204)
   expect((await fetch(`${service.url}/exports/${id}/download`)).status).toBe(410)

@@ -1,10 +1,10 @@
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test"
-import { readdir, readFile } from "node:fs/promises"
+import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Exit, Scope } from "effect"
 import { startEmbeddedPostgres } from "../../src/postgres/embedded.ts"
 import { copyCsv, createExport, download, reaches, statusOf } from "../support/client.ts"
-import { startService, type Service } from "../support/service.ts"
+import { startService, storedFiles, type Service } from "../support/service.ts"
 import { freshDatabase, temporaryDirectory } from "../support/shared.ts"
 import { makeUsersLarge, sourceIsBusy } from "../support/source.ts"
 import { until } from "../support/until.ts"
@@ -45,7 +45,11 @@ test("a PostgreSQL that restarts under a running job and an idle service: both g
   await hasProgress(service, third)
   const begun = performance.now()
   expect((await fetch(`${service.url}/exports/${third}`, { method: "DELETE" })).status).toBe(204)
-  await until("its file to be gone", async () => !(await readdir(service.storage)).some((name) => name.startsWith(third)), 1_000)
+  await until(
+    "its file to be gone",
+    async () => !(await storedFiles(service.storage)).some((name) => name.startsWith(third)),
+    1_000
+  )
   expect(performance.now() - begun).toBeLessThan(1_000)
   expect(await service.stop()).toBe(0)
 })
@@ -68,7 +72,7 @@ test("SIGKILL during a job, then a new start: the job completes, whole, and noth
   expect(progress).toEqual({ totalRows: ROWS, totalRowsExact: true, processedRows: ROWS, percentage: 100 })
   const file = await download(second, id)
   expect(file.equals(await copyCsv(second, "select * from public.users"))).toBe(true)
-  expect(await readdir(storage)).toEqual([`${id}.2.csv`])
+  expect(await storedFiles(storage)).toEqual([`${id}.2.csv`])
   expect(await second.stop()).toBe(0)
 })
 
@@ -91,7 +95,7 @@ test("SIGTERM during a job gives it back at once to the next service, and a stre
   await makeUsersLarge(database, 1_000)
   const third = await startService(env)
   await reaches(third, id, "completed")
-  expect(await readdir(storage)).toEqual([`${id}.2.csv`])
+  expect(await storedFiles(storage)).toEqual([`${id}.2.csv`])
   expect(await third.stop()).toBe(0)
 })
 

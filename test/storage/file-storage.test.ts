@@ -1,16 +1,19 @@
 /** Export files on a local disk: the contract of every storage, and what only a disk can do. */
-import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { mkdir, mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect } from "effect"
 import { StorageError, StorageFull, type FileWriter } from "../../src/storage/export-storage.ts"
 import { fileStorage } from "../../src/storage/file-storage.ts"
+import { mountFileSystem } from "../support/file-systems.ts"
+import { storedFiles } from "../support/service.ts"
 import { temporaryDirectory } from "../support/shared.ts"
 import { failure, listed, newAttempt, openStorage, randomBytes, storageContract, store, writing } from "./storage-contract.ts"
 
 setDefaultTimeout(30_000)
 
 const MEGABYTE = 1 << 20
+const DATABASE = "6f1c2a34-0000-4000-8000-00000000da7a"
 
 /** The failure of the write that does not fit, and how many did. */
 const fillUp = async (file: FileWriter): Promise<{ error: unknown; written: number }> => {
@@ -24,53 +27,80 @@ const fillUp = async (file: FileWriter): Promise<{ error: unknown; written: numb
   }
 }
 
-/** Where a new file system of that type is mounted, or undefined where none can be. */
-const mountFileSystem = async (type: string, options: string): Promise<string | undefined> => {
-  if (process.getuid?.() !== 0 || !Bun.which("mount")) return undefined
-  const path = join(await temporaryDirectory(), type)
-  await mkdir(path)
-  const { success } = Bun.spawnSync(["mount", "-t", type, "-o", options, type, path], { stderr: "ignore" })
-  if (success) afterAll(() => void Bun.spawnSync(["umount", path]))
-  return success ? path : undefined
-}
 /** A disk of 4 MB, and one that cannot be written to directly. */
 const disk = await mountFileSystem("tmpfs", "size=4m")
 const indirect = await mountFileSystem("ramfs", "mode=0700")
 
-storageContract("a directory", async () => fileStorage(join(await temporaryDirectory(), "exports"), 0))
+storageContract("a directory", async () => fileStorage(join(await temporaryDirectory(), "exports"), DATABASE, 0))
 if (indirect !== undefined) {
-  storageContract("a file system without direct I/O", async () => fileStorage(await mkdtemp(join(indirect, "exports-")), 0))
+  storageContract("a file system without direct I/O", async () =>
+    fileStorage(await mkdtemp(join(indirect, "exports-")), DATABASE, 0)
+  )
 }
 
 describe("files", () => {
   test("bear their final name only when they are finished, and belong to their user alone", async () => {
     const root = join(await temporaryDirectory(), "exports")
-    const [storage, attempt] = [await openStorage(fileStorage(root, 0)), newAttempt()]
+    const [storage, attempt] = [await openStorage(fileStorage(root, DATABASE, 0)), newAttempt()]
     await writing(storage, attempt, async (file) => {
       await file.write(randomBytes(10))
-      expect(await readdir(root)).toEqual([`${attempt.id}.1.csv.tmp`])
+      expect((await readdir(root, { recursive: true })).toSorted()).toEqual([DATABASE, `${DATABASE}/${attempt.id}.1.csv.tmp`])
       await file.finish()
-      expect(await readdir(root)).toEqual([`${attempt.id}.1.csv`])
+      expect((await readdir(root, { recursive: true })).toSorted()).toEqual([DATABASE, `${DATABASE}/${attempt.id}.1.csv`])
     })
-    const modes = [root, join(root, `${attempt.id}.1.csv`)].map(async (path) => ((await stat(path)).mode & 0o777).toString(8))
-    expect(await Promise.all(modes)).toEqual(["700", "600"])
+    const modes = [root, join(root, DATABASE), join(root, DATABASE, `${attempt.id}.1.csv`)].map(async (path) =>
+      ((await stat(path)).mode & 0o777).toString(8)
+    )
+    expect(await Promise.all(modes)).toEqual(["700", "700", "600"])
   })
 
   test("that a killed service left are listed, and can be removed; other files are not touched", async () => {
     const root = await temporaryDirectory()
-    const [storage, attempt] = [await openStorage(fileStorage(root, 0)), newAttempt()]
+    const folder = join(root, DATABASE)
+    await mkdir(folder)
+    const [storage, attempt] = [await openStorage(fileStorage(root, DATABASE, 0)), newAttempt()]
     const others = ["notes.csv", ".probe-1", `${attempt.id}.csv`, `x${attempt.id}.1.csv`]
-    for (const name of [...others, `${attempt.id}.7.csv.tmp`]) await writeFile(join(root, name), "left")
+    for (const name of [...others, `${attempt.id}.7.csv.tmp`]) await writeFile(join(folder, name), "left")
     expect(await listed(storage)).toEqual([{ ...attempt, epoch: 7 }])
     await Effect.runPromise(storage.remove({ ...attempt, epoch: 7 }))
-    expect((await readdir(root)).toSorted()).toEqual(others.toSorted())
+    expect((await readdir(folder)).toSorted()).toEqual(others.toSorted())
+  })
+
+  test("of another database in the same directory are neither listed, read nor removed", async () => {
+    const root = await temporaryDirectory()
+    const [storage, other, attempt] = [
+      await openStorage(fileStorage(root, DATABASE, 0)),
+      await openStorage(fileStorage(root, crypto.randomUUID(), 0)),
+      newAttempt()
+    ]
+    await store(other, attempt, [randomBytes(10)])
+    expect(await listed(storage)).toEqual([])
+    expect(await failure(storage.read(attempt, 10))).toBeInstanceOf(StorageError)
+    await Effect.runPromise(storage.remove(attempt))
+    expect(await listed(other)).toEqual([attempt])
+  })
+
+  test("that an earlier version wrote beside the databases' folders are read and removed, and listed as perhaps another's", async () => {
+    const root = await temporaryDirectory()
+    const [storage, earlier, later] = [await openStorage(fileStorage(root, DATABASE, 0)), newAttempt(), newAttempt()]
+    await writeFile(join(root, `${earlier.id}.1.csv`), "earlier")
+    await store(storage, later, [Buffer.from("later")])
+    const found = (await Effect.runPromise(storage.list)).map(({ id, isOurs }) => [id, isOurs])
+    expect(found).toEqual([
+      [later.id, true],
+      [earlier.id, false]
+    ])
+    expect(await (await Effect.runPromise(storage.read(earlier, 7))).text()).toBe("earlier")
+    await Effect.runPromise(Effect.scoped(storage.open(earlier, 7)))
+    await Effect.runPromise(storage.remove(earlier))
+    expect(await listed(storage)).toEqual([later])
   })
 
   test("that were cut short on the disk are refused, with both lengths", async () => {
     const root = await temporaryDirectory()
-    const [storage, attempt] = [await openStorage(fileStorage(root, 0)), newAttempt()]
+    const [storage, attempt] = [await openStorage(fileStorage(root, DATABASE, 0)), newAttempt()]
     await store(storage, attempt, [randomBytes(100)])
-    await truncate(join(root, `${attempt.id}.1.csv`), 99)
+    await truncate(join(root, DATABASE, `${attempt.id}.1.csv`), 99)
     for (const reading of [storage.read(attempt, 100), Effect.scoped(storage.open(attempt, 100))]) {
       const { message } = await failure<StorageError>(reading)
       expect(message).toBe(`Cannot read export ${attempt.id}: its file has 99 bytes instead of 100`)
@@ -79,12 +109,13 @@ describe("files", () => {
 })
 
 describe("a directory that is not usable", () => {
-  test("fails the check and every new file", async () => {
+  test("fails the checks and every new file", async () => {
     const root = join(await temporaryDirectory(), "exports")
-    const storage = await openStorage(fileStorage(root, 0))
+    const storage = await openStorage(fileStorage(root, DATABASE, 0))
     await rm(root, { recursive: true })
     await writeFile(root, "in its place")
-    expect((await failure(storage.check)).message).toStartWith(`Cannot write to ${root}: `)
+    expect((await failure(storage.check)).message).toBe("Cannot read the storage: ENOTDIR: not a directory")
+    expect((await failure(storage.checkWritable)).message).toBe("Cannot write to the storage: ENOTDIR: not a directory")
     expect(await failure(Effect.scoped(storage.create(newAttempt())))).toBeInstanceOf(StorageError)
     expect(await failure(storage.list)).toBeInstanceOf(StorageError)
   })
@@ -92,7 +123,7 @@ describe("a directory that is not usable", () => {
   test("fails the start when it cannot be made", async () => {
     const file = join(await temporaryDirectory(), "file")
     await writeFile(file, "")
-    const error = await openStorage(fileStorage(join(file, "exports"), 0)).catch(String)
+    const error = await openStorage(fileStorage(join(file, "exports"), DATABASE, 0)).catch(String)
     expect(error).toContain(`Cannot use EXPORT_STORAGE_PATH=${file}/exports: ENOTDIR`)
   })
 })
@@ -100,24 +131,26 @@ describe("a directory that is not usable", () => {
 describe("a disk that is full", () => {
   test("as far as the reserve goes refuses the first write, and leaves nothing", async () => {
     const root = await temporaryDirectory()
-    const storage = await openStorage(fileStorage(root, Number.MAX_SAFE_INTEGER))
+    const storage = await openStorage(fileStorage(root, DATABASE, Number.MAX_SAFE_INTEGER))
     const { error, written } = await writing(storage, newAttempt(), fillUp)
     expect(error).toBeInstanceOf(StorageFull)
     expect((error as StorageFull).message).toMatch(/^Cannot write the export: the disk .*is full$/)
     expect(written).toBe(0)
-    expect(await readdir(root)).toEqual([])
+    expect(await failure(storage.checkWritable)).toBeInstanceOf(StorageFull)
+    await Effect.runPromise(storage.check)
+    expect(await storedFiles(root)).toEqual([])
   })
 
   describe.skipIf(disk === undefined)("for real (skipped where no tmpfs can be mounted, which needs root)", () => {
     const root = disk!
-    const open = () => openStorage(fileStorage(root, 0))
+    const open = () => openStorage(fileStorage(root, DATABASE, 0))
 
     test("fails the write that does not fit, leaves nothing, and has room again", async () => {
       const storage = await open()
       const { error, written } = await writing(storage, newAttempt(), fillUp)
       expect(error).toBeInstanceOf(StorageFull)
       expect(written).toBeGreaterThan(10)
-      expect(await readdir(root)).toEqual([])
+      expect(await storedFiles(root)).toEqual([])
       const attempt = newAttempt()
       expect(await store(storage, attempt, [randomBytes(3 * MEGABYTE)])).toMatchObject({ bytes: 3 * MEGABYTE })
       await Effect.runPromise(storage.remove(attempt))
@@ -138,11 +171,12 @@ describe("a disk that is full", () => {
       await Effect.runPromise(storage.remove(attempt))
     })
 
-    test("fails the check, which leaves no trace", async () => {
+    test("can be read and not be written to, and the check leaves no trace", async () => {
       const storage = await open()
       await writeFile(join(root, "filler"), randomBytes(4 * MEGABYTE))
-      expect(await failure(storage.check)).toBeInstanceOf(StorageError)
-      expect(await readdir(root)).toEqual(["filler"])
+      await Effect.runPromise(storage.check)
+      expect(await failure(storage.checkWritable)).toBeInstanceOf(StorageError)
+      expect(await storedFiles(root)).toEqual(["filler"])
     })
   })
 })

@@ -220,9 +220,10 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
       }
     })
 
-    test("checks that it can be written to, and leaves no trace of that", async () => {
+    test("checks that it can be read and written to, and leaves no trace of that", async () => {
       const storage = await open()
       await Effect.runPromise(storage.check)
+      await Effect.runPromise(storage.checkWritable)
       expect(await listed(storage)).toEqual([])
     })
   })

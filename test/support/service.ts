@@ -1,10 +1,15 @@
 /** A Sluice in a process of its own, as `bun run server` starts it. */
 import { readFileSync } from "node:fs"
+import { readdir } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect } from "effect"
 import { bunFlags, heapSettings } from "./runtime.ts"
 import { freshDatabase, inScope, serverBundle, temporaryDirectory } from "./shared.ts"
 import { until } from "./until.ts"
+
+/** The names of the files in a storage, whichever folder they stand in. */
+export const storedFiles = async (storage: string): Promise<Array<string>> =>
+  (await readdir(storage, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map(({ name }) => name)
 
 export interface Service {
   readonly url: string

@@ -46,6 +46,10 @@ const template = once(async () => {
   )
   await admin.unsafe(`create database ${TEMPLATE}`)
   await Effect.runPromise(migrateDatabase(withDatabase(url, TEMPLATE)))
+  // Each copy of the template is another database, and gives itself an id when its service starts.
+  const made = postgres(withDatabase(url, TEMPLATE), { max: 1 })
+  await made`delete from sluice.identity`
+  await made.end()
   await Effect.runPromise(seedUsers(withDatabase(url, TEMPLATE), USERS).pipe(Effect.provide(quiet)))
   return { url, admin }
 })

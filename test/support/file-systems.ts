@@ -1,0 +1,14 @@
+import { afterAll } from "bun:test"
+import { mkdir } from "node:fs/promises"
+import { join } from "node:path"
+import { temporaryDirectory } from "./shared.ts"
+
+/** Where a new file system of that type is mounted, or undefined where none can be. */
+export const mountFileSystem = async (type: string, options: string): Promise<string | undefined> => {
+  if (process.getuid?.() !== 0 || !Bun.which("mount")) return undefined
+  const path = join(await temporaryDirectory(), type)
+  await mkdir(path)
+  const { success } = Bun.spawnSync(["mount", "-t", type, "-o", options, type, path], { stderr: "ignore" })
+  if (success) afterAll(() => void Bun.spawnSync(["umount", path]))
+  return success ? path : undefined
+}
