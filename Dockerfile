@@ -7,6 +7,7 @@ WORKDIR /app
 # names its optional pg-cloudflare in a `require` that the bundler must resolve. The embedded PostgreSQL comes along
 # to this stage and goes no further.
 COPY package.json bun.lock ./
+COPY .patches .patches
 RUN bun install --frozen-lockfile --production --ignore-scripts
 COPY tsconfig.json ./
 COPY seeds seeds

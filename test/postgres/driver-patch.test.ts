@@ -1,0 +1,80 @@
+/**
+ * What `.patches` changes in postgres.js: a connection that is lost at a bad moment ends neither the process nor the
+ * usefulness of its client. Each test fails without the patch, so an update of the library cannot drop it unnoticed.
+ */
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test"
+import net from "node:net"
+import postgres from "postgres"
+import { freshDatabase } from "../support/shared.ts"
+
+setDefaultTimeout(30_000)
+
+const ENDED = "select pg_terminate_backend(pg_backend_pid())"
+
+let url: string
+beforeAll(async () => {
+  url = await freshDatabase()
+})
+
+/** A client of one connection; `socket` is the one that it has at the moment. */
+const open = (options: postgres.Options<{}> = {}) => {
+  let socket: net.Socket
+  const { hostname, port } = new URL(url)
+  const connectSocket = async () => {
+    socket = net.connect(Number(port), hostname)
+    await new Promise((resolve) => socket.once("connect", resolve))
+    return socket
+  }
+  const settings = { max: 1, backoff: () => 0, connect_timeout: 2, fetch_types: false, socket: connectSocket, ...options }
+  const sql = postgres(url, settings as postgres.Options<{}>)
+  return { sql, socket: () => socket, [Symbol.asyncDispose]: () => sql.end({ timeout: 1 }) }
+}
+
+const one = async (sql: postgres.Sql) => [...(await sql`select 1 as one`)]
+
+const failure = (query: Promise<unknown>) =>
+  query.then(
+    () => "nothing failed",
+    (error: { readonly code?: string }) => error.code
+  )
+
+test("a transaction whose connection is lost fails, and nothing is written to the lost connection", async () => {
+  await using client = open()
+  expect(await failure(client.sql.begin((tx) => tx.unsafe(ENDED)))).toBeOneOf(["57P01", "CONNECTION_CLOSED"])
+  expect(await one(client.sql)).toEqual([{ one: 1 }])
+})
+
+test("a connection that is lost before a query was sent is opened again", async () => {
+  await using client = open()
+  await one(client.sql)
+  const query = client.sql`select 2`.execute()
+  // The query is in the client's buffer after a microtask, and goes out with the next turn of the event loop.
+  await Promise.resolve()
+  client.socket().destroy().emit("close", false)
+  expect(await failure(query)).toBe("CONNECTION_CLOSED")
+  expect(await one(client.sql)).toEqual([{ one: 1 }])
+})
+
+test("what the lost connection answered last is not taken for the answer to the next query", async () => {
+  await using client = open()
+  const rows = "select i from generate_series(1, 3) i where i < 3 or pg_terminate_backend(pg_backend_pid())"
+  expect(await failure(client.sql.unsafe(rows))).toBeOneOf(["57P01", "CONNECTION_CLOSED"])
+  expect(await one(client.sql)).toEqual([{ one: 1 }])
+})
+
+test("a connection that is lost while types are asked for fails its query alone", async () => {
+  await using client = open({ fetch_types: true })
+  const query = client.sql`select 1`
+  const failed = failure(query)
+  // The types are asked for when the server has said that it is ready, with the byte Z.
+  const socket = await new Promise<net.Socket>((resolve) => {
+    const look = () => (client.socket() ? resolve(client.socket()) : setImmediate(look))
+    look()
+  })
+  await new Promise<void>((resolve) => {
+    socket.on("data", (bytes: Buffer) => bytes.includes("Z\0\0\0\x05I") && resolve())
+  })
+  socket.destroy(new Error("reset"))
+  expect(await failed).not.toBe("nothing failed")
+  expect(await one(client.sql)).toEqual([{ one: 1 }])
+})
