@@ -72,6 +72,8 @@ export const bounds = {
   controlConnections: 4,
   queueConnections: 3,
   controlConnectSeconds: 5,
+  /** Pause before a connection that was lost is opened again. */
+  controlReconnectSeconds: 0.25,
   controlStatementMs: 15_000,
   /** Retries of a job whose source failed, and the longest wait before one. */
   jobRetries: 3,

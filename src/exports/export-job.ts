@@ -1,4 +1,4 @@
-import type { ExportSpec } from "./export-spec.ts"
+import type { Format } from "../csv/format.ts"
 
 /**
  * The lifecycle of an export job. The table is the one source of what may follow what: the store's
@@ -31,8 +31,9 @@ export const isFinished = (status: ExportStatus): boolean => status !== "pending
 /** An export as people see it. Times are UTC. */
 export interface ExportJob {
   readonly id: string
+  /** The order of creation. */
+  readonly sequence: number
   readonly dataset: string
-  readonly spec: ExportSpec
   readonly status: ExportStatus
   readonly epoch: number
   readonly totalRows: number | null
@@ -48,4 +49,10 @@ export interface ExportJob {
   readonly startedAt: Date | null
   readonly completedAt: Date | null
   readonly expiresAt: Date | null
+}
+
+/** An export with what its file's headers say beside. */
+export interface ExportFile extends ExportJob {
+  /** Jobs of earlier versions have none. */
+  readonly format: Format | null
 }

@@ -3,13 +3,12 @@ import type { Context } from "hono"
 import { bounds } from "../bounds.ts"
 import { AppConfig } from "../config.ts"
 import { contentTypeOf, defaultFormat } from "../csv/format.ts"
-import type { ExportJob } from "../exports/export-job.ts"
-import type { ExportSpec } from "../exports/export-spec.ts"
+import type { ExportFile, ExportJob } from "../exports/export-job.ts"
 import { ExportStore } from "../jobs/export-store.ts"
 import { ExportStorage, StorageError, type FileReader } from "../storage/export-storage.ts"
 import { compress, headResponse, negotiateCoding, streamBody, type ContentCoding } from "./body.ts"
 import { evaluatePreconditions, rangeStillValid } from "./conditionals.ts"
-import { ExportRoutes } from "./exports.ts"
+import { ExportRoutes, named } from "./exports.ts"
 import { queryValues } from "./parameters.ts"
 import { NotDownloadable, PreconditionFailed, RangeNotSatisfiable } from "./problem.ts"
 import { parseRange } from "./ranges.ts"
@@ -34,14 +33,16 @@ const unreadable = (cause: unknown) =>
     ? cause
     : new StorageError({ message: `Cannot read the export: ${(cause as Error).message}`, cause })
 
-/** Jobs of earlier versions have none. */
-const formatOf = ({ format = defaultFormat }: Partial<ExportSpec>) => format
+const formatOf = ({ format }: ExportFile) => format ?? defaultFormat
 
 const notDownloadable = ({ id, status, error }: ExportJob) => new NotDownloadable({ id, status, error })
 
 /** A dataset's name may hold anything; a file's should not. */
-const fileName = ({ id, dataset, spec, completedAt }: ExportJob) =>
-  `${dataset.replaceAll(/[^\w.-]/g, "_")}-${(completedAt ?? new Date()).toISOString().slice(0, 10).replaceAll("-", "")}-${id.slice(0, 8)}.${formatOf(spec).type}`
+const fileName = (file: ExportFile) => {
+  const { id, dataset, completedAt } = file
+  const date = (completedAt ?? new Date()).toISOString().slice(0, 10).replaceAll("-", "")
+  return `${dataset.replaceAll(/[^\w.-]/g, "_")}-${date}-${id.slice(0, 8)}.${formatOf(file).type}`
+}
 
 /** Strong: the bytes of one export never change, and each coding has its own. */
 const entityTag = ({ id, crc32 }: ExportJob, coding: ContentCoding) =>
@@ -84,7 +85,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
     const download = (c: Context) =>
       Effect.gen(function* () {
         yield* queryValues(c, [])
-        const job = yield* routes.find(c)
+        const job = yield* named(c, store.findFile)
         if (job.status !== "completed") return yield* notDownloadable(job)
         const request = c.req.raw.headers
         const size = job.bytes ?? 0
@@ -111,7 +112,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
             Effect.flatMap(routes.find(c), (now) => Effect.fail(now.status === "completed" ? error : notDownloadable(now)))
           )
         )
-        headers["Content-Type"] = contentTypeOf(formatOf(job.spec))
+        headers["Content-Type"] = contentTypeOf(formatOf(job))
         headers["Content-Disposition"] = `attachment; filename="${fileName(job)}"`
         if (coding !== "identity") {
           headers["Content-Encoding"] = coding

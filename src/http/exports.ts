@@ -6,6 +6,7 @@ import { optional } from "../datasets/definitions.ts"
 import { isFinished, type ExportJob } from "../exports/export-job.ts"
 import { ExportQueue } from "../jobs/queue.ts"
 import { ExportStore } from "../jobs/export-store.ts"
+import type { DatabaseError } from "../postgres/control.ts"
 import { Datasets } from "../rows/datasets.ts"
 import { discard, ExportStorage } from "../storage/export-storage.ts"
 import { exportRequest } from "./export-request.ts"
@@ -69,6 +70,19 @@ const cursorSequence = (cursor: string): number | undefined => {
   return digits === undefined ? undefined : Number(digits)
 }
 
+/** What `look` finds of the export that the path names. */
+export const named = <A>(c: Context, look: (id: string) => Effect.Effect<A | undefined, DatabaseError>) => {
+  const id = c.req.param("id") ?? ""
+  const missing = new NotFound({ detail: `There is no export ${JSON.stringify(id.slice(0, 60))}` })
+  return UUID.test(id)
+    ? Effect.filterOrFail(
+        look(id.toLowerCase()),
+        (job) => job !== undefined,
+        () => missing
+      )
+    : Effect.fail(missing)
+}
+
 /** The routes of export jobs, but for the bytes. */
 export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes", {
   effect: Effect.gen(function* () {
@@ -77,25 +91,14 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
     const storage = yield* ExportStorage
     const datasets = yield* Datasets
 
-    /** The export that the path names. */
-    const find = (c: Context) => {
-      const id = c.req.param("id") ?? ""
-      const missing = new NotFound({ detail: `There is no export ${JSON.stringify(id.slice(0, 60))}` })
-      return UUID.test(id)
-        ? Effect.filterOrFail(
-            store.find(id.toLowerCase()),
-            (job) => job !== undefined,
-            () => missing
-          )
-        : Effect.fail(missing)
-    }
+    const find = (c: Context) => named(c, store.find)
 
     const create = (c: Context) =>
       Effect.gen(function* () {
         const spec = yield* exportRequest(c, datasets)
-        const job = yield* store.create(spec, queue.enqueue)
-        const headers = { Location: `${basePath(c)}/${job.id}/status`, "Retry-After": "1", "Cache-Control": "no-store" }
-        return Response.json({ exportId: job.id, status: job.status }, { status: 202, headers })
+        const exportId = yield* store.create(spec, queue.enqueue)
+        const headers = { Location: `${basePath(c)}/${exportId}/status`, "Retry-After": "1", "Cache-Control": "no-store" }
+        return Response.json({ exportId, status: "pending" }, { status: 202, headers })
       })
 
     const status = (c: Context) =>

@@ -1,13 +1,13 @@
-import { desc, eq, lt } from "drizzle-orm"
 import { Data, Duration, Effect, Schedule } from "effect"
 import { bounds } from "../bounds.ts"
 import { AppConfig } from "../config.ts"
-import { transitions, type ExportJob, type Transition } from "../exports/export-job.ts"
-import { fingerprint, type ExportSpec } from "../exports/export-spec.ts"
-import { Control, querying, DatabaseError, type Transaction } from "../postgres/control.ts"
-import { exports } from "../postgres/schema.ts"
-import { mayStillRun } from "./queue.ts"
-import type { Attempt, StoredAttempt, StoredFile } from "../storage/export-storage.ts"
+import { transitions, type Transition } from "../exports/export-job.ts"
+import type { ExportSpec } from "../exports/export-spec.ts"
+import { Control, querying, DatabaseError } from "../postgres/control.ts"
+import { insertExport, withDelivery } from "./create-export.ts"
+import { exportReads } from "./export-reads.ts"
+import { mayStillRun, type RunStatement } from "./queue.ts"
+import type { Attempt, StoredFile } from "../storage/export-storage.ts"
 
 /** Another attempt owns the job, or it was cancelled: this one must stop and leave the row alone. */
 export class LeaseLost extends Data.TaggedError("LeaseLost")<{ readonly id: string; readonly epoch: number }> {}
@@ -52,21 +52,13 @@ export const persist = <A, E>(write: Effect.Effect<A, E | DatabaseError>) =>
     })
   )
 
-/** Sums over finished exports. */
-export interface Measured {
-  readonly exports: number
-  readonly bytes: number
-  readonly rows: number
-  readonly seconds: number
-}
-
 /** Channels: an export changed; an export was cancelled. The payload is its id. */
 export const channels = { changed: "sluice_changed", cancelled: "sluice_cancelled" } as const
 
 /** The row `sluice.exports` of each job, a verb a function. A transition that the table forbids changes no row. */
 export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
   effect: Effect.gen(function* () {
-    const { sql, db } = yield* Control
+    const { sql } = yield* Control
     const { exportTtl } = yield* AppConfig
     const ttlSeconds = Math.ceil(Duration.toSeconds(exportTtl))
 
@@ -82,39 +74,17 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
     const held = (job: ClaimedJob, verb: string, update: () => ReturnType<typeof sql>) =>
       leased(job, verb, () => announced(update()))
 
-    /** Inserts a pending export; `enqueue` runs in the same transaction. */
+    /** Stores a pending export and its delivery, which `enqueue` makes. Returns its id. */
     const create = Effect.fn("ExportStore.create")(
-      (spec: ExportSpec, enqueue: (tx: Transaction, id: string) => Promise<unknown>) =>
-        querying("create an export", () =>
-          db.transaction(async (tx): Promise<ExportJob> => {
-            const id = crypto.randomUUID()
-            const [row] = await tx
-              .insert(exports)
-              .values({ id, dataset: spec.dataset, spec, fingerprint: fingerprint(spec) })
-              .returning()
-            await enqueue(tx, id)
-            return row!
-          })
-        )
-    )
-
-    const find = Effect.fn("ExportStore.find")((id: string) =>
-      querying(
-        `read export ${id}`,
-        async (): Promise<ExportJob | undefined> => (await db.select().from(exports).where(eq(exports.id, id)))[0]
-      )
-    )
-
-    /** Newest first, `before` being the sequence of the last one seen. One more than `limit` when there are more. */
-    const list = Effect.fn("ExportStore.list")((limit: number, before: number | undefined) =>
-      querying("list the exports", () =>
-        db
-          .select()
-          .from(exports)
-          .where(before === undefined ? undefined : lt(exports.sequence, before))
-          .orderBy(desc(exports.sequence))
-          .limit(limit + 1)
-      )
+      (spec: ExportSpec, enqueue: (id: string, run: RunStatement) => Promise<boolean>) =>
+        querying("create an export", async () => {
+          const id = crypto.randomUUID()
+          const insert = insertExport(id, spec)
+          await enqueue(id, (text, values) =>
+            sql.unsafe(withDelivery(text, insert), [...(values as Array<string>), ...insert.values], { prepare: true })
+          )
+          return id
+        })
     )
 
     /** Takes the job for a new attempt. Undefined: it is finished, or gone. */
@@ -230,52 +200,13 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       return old.count
     })
 
-    /** Which of the stored attempts belong to no running or completed export. */
-    const staleAttempts = (stored: ReadonlyArray<StoredAttempt>) =>
-      querying("look up stored exports", async () => {
-        const rows = await sql<Array<{ id: string; epoch: number; live: boolean }>>`
-          select id, epoch, status in ('processing', 'completed') as live from sluice.exports where id = any(${stored.map(({ id }) => id)}::uuid[])`
-        const known = new Map(rows.map((row) => [row.id, row]))
-        return {
-          /** Of an export that is over, or of an attempt before its last. */
-          stale: stored.filter(({ id, epoch }) => {
-            const row = known.get(id)
-            return row !== undefined && (!row.live || epoch < row.epoch)
-          }),
-          /** Of no export that this database knows. */
-          unknown: stored.filter(({ id }) => !known.has(id))
-        }
-      })
-
-    /** The last exports of the spec's dataset, and those of them with its columns and format. */
-    const measured = Effect.fn("ExportStore.measured")(({ dataset, columns, format }: ExportSpec) =>
-      querying("look up earlier exports", async () => {
-        const rows = await sql<Array<Measured & { likeness: "same" | "any" }>>`
-          with earlier as (
-            select bytes, processed_rows as rows, extract(epoch from completed_at - started_at)::float8 as seconds,
-              spec -> 'columns' = ${JSON.stringify(columns)}::text::jsonb
-                and spec -> 'format' = ${JSON.stringify(format)}::text::jsonb as same
-            from sluice.exports
-            where dataset = ${dataset} and status in ('completed', 'expired') and processed_rows > 0
-            order by completed_at desc limit ${bounds.measuredExports}
-          )
-          select likeness, count(*)::int as exports, sum(bytes)::float8 as bytes, sum(rows)::float8 as rows, sum(seconds) as seconds
-          from earlier, unnest(case when same then array['same', 'any'] else array['any'] end) likeness group by likeness`
-        return new Map(rows.map(({ likeness, ...sums }) => [likeness, sums]))
-      })
-    )
-
     const keepSha256 = Effect.fn("ExportStore.keepSha256")((id: string, sha256: string) =>
       querying(`keep the digest of export ${id}`, () => sql`update sluice.exports set sha256 = ${sha256} where id = ${id}`)
     )
 
-    const check = querying("reach Sluice's database", () => sql`select 1`)
-
     return {
-      check,
+      ...exportReads(sql),
       create,
-      find,
-      list,
       claim,
       confirm,
       progress,
@@ -287,8 +218,6 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       expireDue,
       failAbandoned,
       forget,
-      staleAttempts,
-      measured,
       keepSha256
     } as const
   })

@@ -1,13 +1,15 @@
-import { sql } from "drizzle-orm"
 import { Effect, Redacted, Runtime } from "effect"
-import { fromDrizzle, PgBoss } from "pg-boss"
+import { PgBoss } from "pg-boss"
 import type postgres from "postgres"
 import { bounds } from "../bounds.ts"
 import { AppConfig, Databases } from "../config.ts"
-import { closing, type Transaction } from "../postgres/control.ts"
+import { closing } from "../postgres/control.ts"
 
 const SCHEMA = "sluice_queue"
 const QUEUE = "exports"
+
+/** Runs a statement of the queue's, or one around it, and returns its rows. */
+export type RunStatement = (text: string, values: ReadonlyArray<unknown>) => Promise<ReadonlyArray<unknown>>
 
 /** A condition: the queue holds a delivery of this export that has not ended. */
 export const mayStillRun = (control: postgres.Sql, id: postgres.Fragment) => control`exists (
@@ -65,8 +67,11 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
       await boss.updateQueue(QUEUE, options)
     })
 
-    /** Hands an export to the queue, in the transaction that creates it. */
-    const enqueue = (tx: Transaction, id: string) => boss.send(QUEUE, {}, { id, db: fromDrizzle(tx, sql) })
+    /** Hands an export to the queue: `run` gets the statement that stores the delivery. False: it stored none. */
+    const enqueue = async (id: string, run: RunStatement): Promise<boolean> => {
+      const executeSql = async (text: string, values: unknown[] = []) => ({ rows: [...(await run(text, values))] })
+      return (await boss.send(QUEUE, {}, { id, db: { executeSql } })) !== null
+    }
 
     /**
      * Runs `handle` for each delivered id. A rejection brings the id back later. `signal` aborts when the

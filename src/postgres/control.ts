@@ -1,9 +1,7 @@
-import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js"
 import { Data, Effect, Redacted } from "effect"
 import postgres from "postgres"
 import { bounds } from "../bounds.ts"
 import { Databases } from "../config.ts"
-import * as schema from "./schema.ts"
 
 /**
  * Sluice's own database failed. `unavailable`: it cannot be reached just now, and the same call may work later;
@@ -33,11 +31,11 @@ const options = (application: string, max: number): postgres.Options<{}> => ({
   max,
   idle_timeout: 60,
   connect_timeout: bounds.controlConnectSeconds,
+  // Else up to 20 s, during which a database that is back looks as if it were away.
+  backoff: () => bounds.controlReconnectSeconds,
   onnotice: () => {},
   connection: { application_name: application, statement_timeout: bounds.controlStatementMs }
 })
-
-export type Transaction = Parameters<Parameters<PostgresJsDatabase<typeof schema>["transaction"]>[0]>[0]
 
 /** Closes a client of a database that may have fallen silent: waits `closeMs` at most, and takes any outcome. */
 export const closing = (close: () => Promise<void>): Effect.Effect<void> =>
@@ -59,19 +57,14 @@ export const querying = <A>(verb: string, work: () => Promise<A>): Effect.Effect
     })
   )
 
-/** The clients of Sluice's own database. */
+/** The client of Sluice's own database. Each query is one statement: a transaction would be lost with its connection. */
 export class Control extends Effect.Service<Control>()("Control", {
   scoped: Effect.gen(function* () {
     const url = Redacted.value((yield* Databases).control)
-    const open = (application: string, max: number) =>
-      Effect.acquireRelease(
-        Effect.sync(() => postgres(url, options(application, max))),
-        (sql) => closing(() => sql.end({ timeout: 2 }))
-      )
-    const sql = yield* open("sluice", bounds.controlConnections)
-    // Drizzle changes the parsers of the client it is given, so it gets one of its own.
-    const db: PostgresJsDatabase<typeof schema> = drizzle(yield* open("sluice", bounds.controlConnections), { schema })
-
-    return { sql, db } as const
+    const sql = yield* Effect.acquireRelease(
+      Effect.sync(() => postgres(url, options("sluice", bounds.controlConnections))),
+      (client) => closing(() => client.end({ timeout: 2 }))
+    )
+    return { sql } as const
   })
 }) {}

@@ -4,7 +4,7 @@ import tls from "node:tls"
 import { Effect } from "effect"
 import { bounds } from "../../src/bounds.ts"
 import { connectSource } from "../../src/rows/source-connection.ts"
-import { until } from "../support/until.ts"
+import { certificate, offerTls } from "../support/tls.ts"
 import { copyOf, failureOf, isBlocked, rowsOf, statement, useSource } from "./source-fixture.ts"
 import { numberedParts } from "./parts.ts"
 import { rest } from "./tables.ts"
@@ -13,43 +13,15 @@ setDefaultTimeout(30_000)
 
 const { sql, changed, open, noBackend, backendThat, terminate } = useSource()
 
-/** Of `localhost`, signed by itself, until 2120. */
-const certificate = `-----BEGIN CERTIFICATE-----
-MIIBZjCCAQugAwIBAgIBATAKBggqhkjOPQQDAjAWMRQwEgYDVQQDDAtzbHVpY2Ug
-dGVzdDAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMDAwMFowFjEUMBIGA1UE
-AwwLc2x1aWNlIHRlc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQyRqTqxaIl
-t2FRbjImMWu+9EiHbPvzs3gunJCPvsJQHSTggUIrZ3wCgbbRs/Ig8bEnXF3hv6cW
-lasxDSjKddHZo0gwRjAUBgNVHREEDTALgglsb2NhbGhvc3QwDwYDVR0TAQH/BAUw
-AwEB/zAdBgNVHQ4EFgQUoBo6gEQwtFBs+5HmVbA6RKrj5EMwCgYIKoZIzj0EAwID
-SQAwRgIhAO+t9CV9etecpY90sG5LbgvDRzZO1C1BNxLTVap8zAYuAiEAh48/cN0v
-hxPhkxS0EL55YrfmEWgeGA9NoF3VWRA2DOg=
------END CERTIFICATE-----`
-/** Its key, which guards nothing. */
-const key = `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgd4JWsi6WoarxlLDE
-wxS/CfHaFYI966sktBmmeVU2QxKhRANCAAQyRqTqxaIlt2FRbjImMWu+9EiHbPvz
-s3gunJCPvsJQHSTggUIrZ3wCgbbRs/Ig8bEnXF3hv6cWlasxDSjKddHZ
------END PRIVATE KEY-----`
-
-/** Lets the server offer TLS, or not. */
-const offerTls = async (on: boolean) => {
-  for (const [file, content] of Object.entries({ "server.crt": certificate, "server.key": key })) {
-    await sql().unsafe(`copy (select unnest(string_to_array('${content}', E'\\n'))) to program 'umask 077 && cat > ${file}'`)
-  }
-  await sql().unsafe(`alter system set ssl = ${on ? "on" : "off"}`)
-  await sql()`select pg_reload_conf()`
-  await until("the server to have read it", async () => (await sql()`show ssl`)[0]!["ssl"] === (on ? "on" : "off"))
-}
-
 describe("a server that offers TLS", () => {
   const trusted = tls.getCACertificates("default")
   beforeAll(async () => {
-    await offerTls(true)
+    await offerTls(sql(), true)
     tls.setDefaultCACertificates([...trusted, certificate])
   })
   afterAll(async () => {
     tls.setDefaultCACertificates(trusted)
-    await offerTls(false)
+    await offerTls(sql(), false)
   })
 
   describe.each([

@@ -1,0 +1,88 @@
+import { Effect } from "effect"
+import type postgres from "postgres"
+import { bounds } from "../bounds.ts"
+import type { ExportFile, ExportJob } from "../exports/export-job.ts"
+import type { ExportSpec } from "../exports/export-spec.ts"
+import { querying } from "../postgres/control.ts"
+import type { StoredAttempt } from "../storage/export-storage.ts"
+
+/** Sums over finished exports. */
+export interface Measured {
+  readonly exports: number
+  readonly bytes: number
+  readonly rows: number
+  readonly seconds: number
+}
+
+/** The reads of `sluice.exports`, which take the columns that are answered alone: a spec may have 64 KB. */
+export const exportReads = (sql: postgres.Sql) => {
+  const answered = sql`
+    id, sequence::float8 as sequence, dataset, status, epoch, total_rows::float8 as "totalRows",
+    total_rows_exact as "totalRowsExact", processed_rows::float8 as "processedRows", percentage, error,
+    bytes::float8 as bytes, crc32, sha256, created_at as "createdAt", started_at as "startedAt",
+    completed_at as "completedAt", expires_at as "expiresAt"`
+
+  const find = Effect.fn("ExportStore.find")((id: string) =>
+    querying(
+      `read export ${id}`,
+      async (): Promise<ExportJob | undefined> =>
+        (await sql<Array<ExportJob>>`select ${answered} from sluice.exports where id = ${id}`)[0]
+    )
+  )
+
+  const findFile = Effect.fn("ExportStore.findFile")((id: string) =>
+    querying(
+      `read export ${id}`,
+      async (): Promise<ExportFile | undefined> =>
+        (await sql<Array<ExportFile>>`select ${answered}, spec -> 'format' as format from sluice.exports where id = ${id}`)[0]
+    )
+  )
+
+  /** Newest first, `before` being the sequence of the last one seen. One more than `limit` when there are more. */
+  const list = Effect.fn("ExportStore.list")((limit: number, before: number = Number.MAX_SAFE_INTEGER) =>
+    querying(
+      "list the exports",
+      () => sql<Array<ExportJob>>`
+        select ${answered} from sluice.exports where sequence < ${before} order by sequence desc limit ${limit + 1}`
+    )
+  )
+
+  /** Which of the stored attempts belong to no running or completed export. */
+  const staleAttempts = (stored: ReadonlyArray<StoredAttempt>) =>
+    querying("look up stored exports", async () => {
+      const rows = await sql<Array<{ id: string; epoch: number; live: boolean }>>`
+        select id, epoch, status in ('processing', 'completed') as live from sluice.exports where id = any(${stored.map(({ id }) => id)}::uuid[])`
+      const known = new Map(rows.map((row) => [row.id, row]))
+      return {
+        /** Of an export that is over, or of an attempt before its last. */
+        stale: stored.filter(({ id, epoch }) => {
+          const row = known.get(id)
+          return row !== undefined && (!row.live || epoch < row.epoch)
+        }),
+        /** Of no export that this database knows. */
+        unknown: stored.filter(({ id }) => !known.has(id))
+      }
+    })
+
+  /** The last exports of the spec's dataset, and those of them with its columns and format. */
+  const measured = Effect.fn("ExportStore.measured")(({ dataset, columns, format }: ExportSpec) =>
+    querying("look up earlier exports", async () => {
+      const rows = await sql<Array<Measured & { likeness: "same" | "any" }>>`
+        with earlier as (
+          select bytes, processed_rows as rows, extract(epoch from completed_at - started_at)::float8 as seconds,
+            spec -> 'columns' = ${JSON.stringify(columns)}::text::jsonb
+              and spec -> 'format' = ${JSON.stringify(format)}::text::jsonb as same
+          from sluice.exports
+          where dataset = ${dataset} and status in ('completed', 'expired') and processed_rows > 0
+          order by completed_at desc limit ${bounds.measuredExports}
+        )
+        select likeness, count(*)::int as exports, sum(bytes)::float8 as bytes, sum(rows)::float8 as rows, sum(seconds) as seconds
+        from earlier, unnest(case when same then array['same', 'any'] else array['any'] end) likeness group by likeness`
+      return new Map(rows.map(({ likeness, ...sums }) => [likeness, sums]))
+    })
+  )
+
+  const check = querying("reach Sluice's database", () => sql`select 1`)
+
+  return { check, find, findFile, list, staleAttempts, measured } as const
+}
