@@ -1,90 +1,60 @@
 import { Schema } from "effect"
-import { isString, type Column } from "./dataset.ts"
+import { Path } from "./json-path.ts"
+import { operators } from "./operators.ts"
 
-/** As PostgREST calls them. */
-const operators = ["eq", "neq", "gt", "gte", "lt", "lte", "like", "ilike", "in", "is", "isdistinct"] as const
-export type Operator = (typeof operators)[number]
-
-/** `column operator values`, or its negation. All but `in` have one value. */
+/**
+ * `column operator values`, or its negation. All but `in`, and those with a quantifier, have one value. A language is
+ * that of a text search. Stored as it is: members that have come later may be missing.
+ */
 export const Condition = Schema.Struct({
   column: Schema.String,
+  path: Schema.optional(Path),
   not: Schema.Boolean,
   operator: Schema.Literal(...operators),
+  quantifier: Schema.optional(Schema.Literal("any", "all")),
+  language: Schema.optional(Schema.String),
   values: Schema.Array(Schema.String)
 })
 export type Condition = typeof Condition.Type
 
-export const Order = Schema.Struct({ column: Schema.String, descending: Schema.Boolean })
+/** Conditions of which all must hold, or one; or its negation. */
+export interface Group {
+  readonly not: boolean
+  readonly operator: "and" | "or"
+  readonly conditions: ReadonlyArray<ConditionTree>
+}
+export type ConditionTree = Condition | Group
+
+const Group = Schema.Struct({
+  not: Schema.Boolean,
+  operator: Schema.Literal("and", "or"),
+  conditions: Schema.Array(Schema.suspend((): Schema.Schema<ConditionTree> => ConditionTree))
+})
+export const ConditionTree: Schema.Schema<ConditionTree> = Schema.Union(Condition, Group)
+
+export const Order = Schema.Struct({
+  column: Schema.String,
+  path: Schema.optional(Path),
+  descending: Schema.Boolean,
+  /** Only where it is not as PostgreSQL has it by itself: NULL is larger than any value. */
+  nulls: Schema.optional(Schema.Literal("first", "last"))
+})
 export type Order = typeof Order.Type
 
-const COMPARISONS: ReadonlyArray<Operator> = ["eq", "neq", "gt", "gte", "lt", "lte", "in", "isdistinct"]
-const PATTERNS: ReadonlyArray<Operator> = ["like", "ilike"]
-const isPattern = (operator: Operator) => PATTERNS.includes(operator)
+export const isGroup = (tree: ConditionTree): tree is Group => "conditions" in tree
 
-/** Those that work on a column. */
-export const operatorsOf = (column: Column): ReadonlyArray<Operator> => [
-  ...(column.ordered ? COMPARISONS : []),
-  ...(isString(column) ? PATTERNS : []),
-  "is"
-]
+/** The conditions of trees, in their order. */
+export const leavesOf = (trees: ReadonlyArray<ConditionTree>): ReadonlyArray<Condition> =>
+  trees.flatMap((tree) => (isGroup(tree) ? leavesOf(tree.conditions) : [tree]))
 
-const STATES = ["null", "not_null", "true", "false", "unknown"]
-const FILTER = new RegExp(`^(not\\.)?(${operators.join("|")})\\.(.*)$`, "s")
-
-/** Whether a filter says its operator; else it is a value to be equal to. */
-export const hasOperator = (filter: string): boolean => FILTER.test(filter)
-
-/** Reads a filter as PostgREST has them, `gte.100`, `not.in.(US,UK)`, or a bare value; a text says what is wrong with it. */
-export const parseFilter = (filter: string, column: Column): Condition | string => {
-  const [, not, operator = "eq", text = filter] = (FILTER.exec(filter) ?? []) as ReadonlyArray<string | undefined> as [
-    string?,
-    string?,
-    Operator?,
-    string?
-  ]
-  const allowed = operatorsOf(column)
-  if (!allowed.includes(operator))
-    return `cannot be compared by ${operator}: it is of type ${column.type}, which knows ${allowed.join(", ")}`
-  const values = operator === "in" ? parseList(text) : [text]
-  if (values === undefined) return `must be a list such as in.(a,b) or in.("a,b",c), not ${show(text)}`
-  if (operator === "is" && !isState(text, column))
-    return `must be is.null or is.not_null${column.category === "B" ? ", is.true, is.false or is.unknown" : ""}, not ${show(filter)}`
-  if (isPattern(operator) && /^(?:[^\\]|\\.)*\\$/s.test(text))
-    return `must not end in a backslash that nothing follows, as in ${show(text)}`
-  const canonical = values.map((value) =>
-    isPattern(operator) ? value.replaceAll("*", "%") : column.base === "numeric" ? canonicalDecimal(value) : value
+/** The trees with other conditions as their leaves, given in the order of `leavesOf`. */
+export const withLeaves = (
+  trees: ReadonlyArray<ConditionTree>,
+  leaves: IterableIterator<Condition>
+): ReadonlyArray<ConditionTree> =>
+  trees.map((tree) =>
+    isGroup(tree) ? { ...tree, conditions: withLeaves(tree.conditions, leaves) } : (leaves.next().value as Condition)
   )
-  return {
-    column: column.name,
-    not: not !== undefined,
-    operator,
-    values: operator === "in" ? [...new Set(canonical)].toSorted() : canonical
-  }
-}
-
-const isState = (text: string, { category }: Column) => STATES.slice(0, category === "B" ? 5 : 2).includes(text)
-
-/** `(a,"b,c","d\"e")`; undefined when it is no such list. */
-const parseList = (text: string): ReadonlyArray<string> | undefined => {
-  const values: Array<string> = []
-  const item = /(?:"((?:[^"\\]|\\.)*)"|([^",()]*))([,)])/suy
-  if (!text.startsWith("(")) return undefined
-  item.lastIndex = 1
-  for (let found; (found = item.exec(text));) {
-    const [, quoted, bare = "", end] = found
-    values.push(quoted?.replaceAll(/\\(.)/gsu, "$1") ?? bare)
-    if (end === ")") return item.lastIndex === text.length ? values : undefined
-  }
-  return undefined
-}
-
-/** One form for equal decimals, which stay text: a float would round them. What is none stays as it is. */
-const canonicalDecimal = (value: string): string => {
-  if (!/^-?\d+(\.\d+)?$/.test(value)) return value
-  const [whole = "", fraction = ""] = value.replace("-", "").split(".")
-  const digits = [whole.replace(/^0+(?=\d)/, ""), fraction.replace(/0+$/, "")].filter((part) => part !== "").join(".")
-  return value.startsWith("-") && digits !== "0" ? `-${digits}` : digits
-}
 
 /** A wrong value as an error may show it: quoted, escaped, short. */
 export const show = (value: unknown): string => {
@@ -92,8 +62,23 @@ export const show = (value: unknown): string => {
   return text.length > 60 ? `${text.slice(0, 60)}…` : text
 }
 
+/** What all of one group and in a group of the same kind is, without the inner group; a group of one is that. */
+const simplified = (tree: ConditionTree): ConditionTree => {
+  if (!isGroup(tree)) return tree
+  const conditions = canonicalConditions(tree.conditions, tree.operator)
+  const [one, ...more] = conditions
+  return one && more.length === 0 ? { ...one, not: one.not !== tree.not } : { ...tree, conditions }
+}
+
 /** Equal sets of conditions become equal lists. */
-export const sortConditions = (conditions: ReadonlyArray<Condition>): ReadonlyArray<Condition> => {
-  const byText = new Map(conditions.map((condition) => [JSON.stringify(condition), condition]))
+export const canonicalConditions = (
+  conditions: ReadonlyArray<ConditionTree>,
+  operator: "and" | "or" = "and"
+): ReadonlyArray<ConditionTree> => {
+  const flat = conditions.map(simplified).flatMap((tree) => {
+    const isSame = isGroup(tree) && tree.operator === operator && !tree.not
+    return isSame ? tree.conditions : [tree]
+  })
+  const byText = new Map(flat.map((tree) => [JSON.stringify(tree), tree]))
   return [...byText.keys()].toSorted().map((key) => byText.get(key)!)
 }

@@ -1,4 +1,5 @@
 import type { Condition, Order } from "./conditions.ts"
+import type { Path } from "./json-path.ts"
 
 export interface Column {
   readonly name: string
@@ -17,6 +18,10 @@ export interface Column {
   /** What a header with labels calls it. */
   readonly label: string
   readonly filterable: boolean
+  /** Where in its values, when it stands for what is there; its types are those of that. */
+  readonly path?: Path
+  /** The values are made JSON before the path is followed. */
+  readonly madeJson?: boolean
 }
 
 /** A condition with its column. */

@@ -1,8 +1,10 @@
 import { ParseResult, Schema } from "effect"
 import { parseAllowList, type AllowedRelation } from "./allow-list.ts"
-import { operatorsOf, parseFilter, show } from "./conditions.ts"
+import { show } from "./conditions.ts"
 import type { Column, ConditionOn, Dataset } from "./dataset.ts"
+import { parseFilter } from "./filter.ts"
 import { parseOrder } from "./names.ts"
+import { operatorsOf } from "./operators.ts"
 
 const text = (description: string) => Schema.NonEmptyString.annotations({ description })
 const columns = (description: string) => Schema.Array(Schema.NonEmptyString).annotations({ description })

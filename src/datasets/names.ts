@@ -1,35 +1,72 @@
 import { show, type Order } from "./conditions.ts"
 import type { Column } from "./dataset.ts"
+import { findColumn, type FieldName } from "./field-name.ts"
+import { takePath } from "./json-path.ts"
+import { Scanner } from "./scanner.ts"
 
-const QUOTED = '"(?:[^"]|"")*"'
-const ITEM = new RegExp(`(-?)(${QUOTED}|[^,:"][^,:]*|)(?::(${QUOTED}|[^,]*))?(,|$)`, "suy")
+const QUOTED = /"((?:[^"]|"")*)"/suy
+const BARE = /(?!")[^,:]*/suy
+const LABEL = /:(?:"((?:[^"]|"")*)"|([^,]*))/suy
+const SUFFIX = /(?:\.(asc|desc))?(?:\.nulls(first|last))?/y
+/** The same at the end of a name. */
+const SUFFIXED = /^(.*?)(?:\.(asc|desc))?(?:\.nulls(first|last))?$/s
 
-const unquote = (text: string) => (text.startsWith('"') ? text.slice(1, -1).replaceAll('""', '"') : text)
+const unquote = (text: string) => text.replaceAll('""', '"')
 const quote = (text: string) => `"${text.replaceAll('"', '""')}"`
 
-interface Item {
+interface Item extends FieldName {
   /** A minus before it. */
   readonly minus: boolean
-  readonly name: string
   /** What follows it after a colon. */
   readonly label: string | undefined
+  /** What follows it after dots, as PostgREST has the directions of an order. */
+  readonly direction: string | undefined
+  readonly nulls: string | undefined
 }
 
-/** Reads `id,-email:E-mail,"a,b":"c, ""d"""`: what holds a comma or a colon stands in double quotes, as in SQL. */
+/**
+ * Reads `id,-email:E-mail,"a,b":"c, ""d""",doc->>key`: what holds a comma or a colon stands in double quotes, as in SQL. A
+ * name without quotes is read as PostgREST reads it, and as it stands when there is no such column.
+ */
 const parseItems = (text: string): ReadonlyArray<Item> | undefined => {
+  const scanner = new Scanner(text)
   const items: Array<Item> = []
-  ITEM.lastIndex = 0
   for (;;) {
-    const [, minus, name, label, end] = ITEM.exec(text) ?? []
-    if (name === undefined) return undefined
-    items.push({ minus: minus === "-", name: unquote(name), label: label === undefined ? undefined : unquote(label) })
-    if (end === "") return items
+    const minus = scanner.take(/-(?!>)/y) !== undefined
+    const item = takeItem(scanner)
+    const [, quoted, bare] = scanner.take(LABEL) ?? []
+    if (!item) return undefined
+    items.push({ ...item, minus, label: quoted === undefined ? bare : unquote(quoted) })
+    if (scanner.isAtEnd) return items
+    if (!scanner.take(/,/y)) return undefined
   }
 }
 
-/** An item of such a list. */
-export const writeName = (name: string, label?: string): string =>
-  label === undefined ? quote(name) : `${quote(name)}:${quote(label)}`
+const takeItem = (scanner: Scanner): Omit<Item, "minus" | "label"> | undefined => {
+  const start = scanner.at
+  const quoted = scanner.take(QUOTED)?.[1]
+  const name = quoted === undefined ? scanner.take(/(?!")(?:(?!->)[^,:])*/suy)?.[0] : unquote(quoted)
+  const path = takePath(scanner)
+  if (name === undefined) return undefined
+  if (quoted !== undefined || path) {
+    const written = path ? scanner.text.slice(start, scanner.at) : name
+    const [, direction, nulls] = scanner.take(SUFFIX) ?? []
+    const isEnded = scanner.isAtEnd || /[,:]/.test(scanner.text[scanner.at]!)
+    if (isEnded) return { name, path, written, direction, nulls }
+    if (quoted !== undefined) return undefined
+  }
+  scanner.at = start
+  const written = scanner.take(BARE)![0]
+  const [, plain = written, direction, nulls] = SUFFIXED.exec(written) ?? []
+  return { name: plain, path: undefined, written, direction, nulls }
+}
+
+/** An item of such a list. A name with a path in it stays as it is. */
+export const writeName = (name: string, label?: string): string => {
+  const [item, ...more] = name.includes("->") ? (parseItems(name) ?? []) : []
+  const written = item?.path && more.length === 0 && item.label === undefined ? name : quote(name)
+  return label === undefined ? written : `${written}:${quote(label)}`
+}
 
 /** The first of `columns` are named, so that an error about a table of 1,600 can be read. */
 const known = (columns: ReadonlyArray<Column>) => `known are ${someOf(columns.map(({ name }) => name))}`
@@ -40,39 +77,81 @@ export const someOf = (names: ReadonlyArray<string>, most = MOST_NAMED): string 
 
 const NO_LIST = 'must be a list such as id,email or "a,b", with what holds a comma, a colon or a quote in double quotes'
 
-const check = (names: ReadonlyArray<string>, columns: ReadonlyArray<Column>): string | undefined => {
-  const unknown = names.find((name) => columns.every((column) => column.name !== name))
-  if (unknown !== undefined) return `has the unknown column ${show(unknown)}; ${known(columns)}`
-  const repeated = names.find((name, index) => names.indexOf(name) !== index)
-  return repeated === undefined ? undefined : `has the column ${show(repeated)} twice; ${known(columns)}`
+interface Found {
+  readonly item: Item
+  readonly column: Column
 }
 
-/** Reads `id,email:E-mail`; a text says what is wrong with it. */
-export const parseColumns = (
-  text: string,
-  columns: ReadonlyArray<Column>
-): ReadonlyArray<{ readonly name: string; readonly label: string | undefined }> | string => {
-  const items = parseItems(text)?.map(({ minus, name, label }) => ({ name: minus ? `-${name}` : name, label }))
+/** The columns of a list, each once; a text says what is wrong with it. */
+const findAll = (items: ReadonlyArray<Item>, columns: ReadonlyArray<Column>): ReadonlyArray<Found> | string => {
+  const found: Array<Found> = []
+  const fields = new Set<string>()
+  for (const item of items) {
+    const column = findColumn(item, columns)
+    if (typeof column === "string") return `cannot have ${show(item.written)}: ${column}`
+    if (!column) return `has the unknown column ${show(item.written)}; ${known(columns)}`
+    const field = JSON.stringify([column.name, column.path])
+    if (fields.has(field)) return `has the column ${show(item.written)} twice; ${known(columns)}`
+    fields.add(field)
+    found.push({ item, column })
+  }
+  return found
+}
+
+/** A column that is exported, with what is at a path in its values, and what its header is to be. */
+export interface ColumnItem {
+  readonly column: Column
+  readonly label: string | undefined
+}
+
+/** No minus, and no direction, is set apart from a column's name. */
+const asColumn = (item: Item): Item => {
+  const isPlain = !item.path && item.name !== item.written
+  const written = item.minus ? `-${item.written}` : item.written
+  if (!isPlain && !item.minus) return item
+  return { ...item, name: written, written, path: undefined, ...(isPlain && { direction: undefined, nulls: undefined }) }
+}
+
+/** Reads `id,email:E-mail,doc->>key`; a text says what is wrong with it. */
+export const parseColumns = (text: string, columns: ReadonlyArray<Column>): ReadonlyArray<ColumnItem> | string => {
+  const items = parseItems(text)?.map(asColumn)
   if (!items) return NO_LIST
+  const sorted = items.find(({ direction, nulls }) => direction !== undefined || nulls !== undefined)
+  if (sorted) return `says how to sort by ${show(sorted.written)}, which order_by does`
   if (items.some(({ label }) => label === "")) return "has an empty label"
-  return (
-    check(
-      items.map(({ name }) => name),
-      columns
-    ) ?? items
+  const found = findAll(items, columns)
+  if (typeof found === "string") return found
+  const titles = found.map(({ item, column }) => item.label ?? (column.path ? column.label : column.name))
+  const repeated = found.findIndex(
+    ({ column }, at) => column.path && titles.some((title, other) => other !== at && title === titles[at])
   )
+  if (repeated !== -1)
+    return `has two columns that are called ${show(titles[repeated])}; give one of them a label, as in a->b:label`
+  return found.map(({ item, column }) => ({ column, label: item.label }))
 }
 
-/** Reads `-signup_date,id`; a text says what is wrong with it. */
+/** Reads `-signup_date,id` and `signup_date.desc.nullslast,id.asc`; a text says what is wrong with it. */
 export const parseOrder = (text: string, columns: ReadonlyArray<Column>): ReadonlyArray<Order> | string => {
   const items = parseItems(text)
   if (!items || items.some(({ label }) => label !== undefined)) return NO_LIST
-  const wrong = check(
-    items.map(({ name }) => name),
-    columns
-  )
-  if (wrong !== undefined) return wrong
-  const unordered = columns.find(({ name, ordered }) => !ordered && items.some((item) => item.name === name))
-  if (unordered) return `cannot sort by ${show(unordered.name)}: its type ${unordered.type} has no order`
-  return items.map(({ minus, name }) => ({ column: name, descending: minus }))
+  const found = findAll(items, columns)
+  if (typeof found === "string") return found
+  const orders: Array<Order> = []
+  for (const { item, column } of found) {
+    // The whole name is a column's.
+    const isSuffixed = item.path !== undefined || column.name === item.name
+    const direction = isSuffixed ? item.direction : undefined
+    const nulls = isSuffixed ? item.nulls : undefined
+    if (!column.ordered) return `cannot sort by ${show(item.written)}: its type ${column.type} has no order`
+    if (item.minus && direction !== undefined)
+      return `says twice how to sort by ${show(item.written)}: by a minus and by ${direction}`
+    const descending = item.minus || direction === "desc"
+    orders.push({
+      column: column.name,
+      ...(column.path && { path: column.path }),
+      descending,
+      ...((nulls === "first" || nulls === "last") && nulls !== (descending ? "first" : "last") && { nulls })
+    })
+  }
+  return orders
 }

@@ -1,11 +1,12 @@
 import { ParseResult, Schema } from "effect"
-import { bounds } from "../bounds.ts"
 import { isDialectCharacter, dialectConflict } from "../csv/dialect.ts"
 import { defaultFormat, Format, formatConflict, profiles, type ProfileName } from "../csv/format.ts"
-import { Condition, Order, parseFilter, show, sortConditions } from "../datasets/conditions.ts"
-import { columnsByName, filterableOf, type ConditionOn, type Dataset, type Parameter } from "../datasets/dataset.ts"
+import { canonicalConditions, ConditionTree, Order, show } from "../datasets/conditions.ts"
+import { columnsByName, type Dataset, type Parameter } from "../datasets/dataset.ts"
 import { optional } from "../datasets/definitions.ts"
-import { parseColumns, parseOrder, someOf } from "../datasets/names.ts"
+import { parseFilter } from "../datasets/filter.ts"
+import { Path } from "../datasets/json-path.ts"
+import { parseColumns, parseOrder } from "../datasets/names.ts"
 
 /**
  * What to export: validated and canonical, so that equal requests have equal specs and equal fingerprints.
@@ -15,21 +16,21 @@ export const ExportSpec = Schema.Struct({
   /** Its name. */
   dataset: Schema.String,
   /** With the types when it was asked for: an export of other ones would not be what was asked for. */
-  columns: Schema.Array(Schema.Struct({ name: Schema.String, type: Schema.String, label: Schema.optional(Schema.String) })),
+  columns: Schema.Array(
+    Schema.Struct({
+      name: Schema.String,
+      type: Schema.String,
+      path: Schema.optional(Path),
+      label: Schema.optional(Schema.String)
+    })
+  ),
   /** All of them hold, beside the dataset's own. */
-  conditions: Schema.Array(Condition),
+  conditions: Schema.Array(ConditionTree),
   order: Schema.Array(Order),
   total: Schema.optional(Schema.Int),
   format: Format
 })
 export type ExportSpec = typeof ExportSpec.Type
-
-/** A filter on a column, and the field of the request that it comes from. */
-export interface Filter {
-  readonly field: string
-  readonly column: string
-  readonly text: string
-}
 
 const refuse = (message: (value: unknown) => string) => ({
   // A union would list the complaint of each of its members otherwise.
@@ -172,27 +173,6 @@ const formatOf = (parameters: Parameters): Format => {
   }
 }
 
-/** The conditions of filters, and all that is wrong with them. */
-export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) => {
-  const conditions: Array<ConditionOn & { readonly field: string }> = []
-  const errors: Array<{ readonly field: string; readonly detail: string }> = []
-  let values = 0
-  for (const { field, column: name, text } of filters) {
-    const column = dataset.columns.find((one) => one.name === name && one.filterable)
-    const condition = column
-      ? parseFilter(text, column)
-      : `is no column that may be filtered; those are ${someOf(filterableOf(dataset)) || "none"}`
-    values += typeof condition === "string" ? 1 : condition.values.length
-    if (values > bounds.filterValues) {
-      errors.push({ field, detail: `is one too many: filters have at most ${bounds.filterValues} values together` })
-      break
-    }
-    if (typeof condition === "string") errors.push({ field, detail: condition })
-    else if (column) conditions.push({ condition, field, on: column })
-  }
-  return { conditions, errors }
-}
-
 /** The conditions of a dataset's own parameters. */
 export const declaredConditions = (parameters: Parameters, dataset: Dataset) =>
   Object.entries(dataset.parameters).flatMap(([field, { column, operator }]) => {
@@ -204,21 +184,26 @@ export const declaredConditions = (parameters: Parameters, dataset: Dataset) =>
     return [{ condition, field, on }]
   })
 
-export const toExportSpec = (parameters: Parameters, dataset: Dataset, conditions: ReadonlyArray<Condition> = []): ExportSpec => {
+export const toExportSpec = (
+  parameters: Parameters,
+  dataset: Dataset,
+  conditions: ReadonlyArray<ConditionTree> = []
+): ExportSpec => {
   const { total, limit, order_by } = parameters
   const byName = columnsByName(dataset)
   const format = formatOf(parameters)
   const declared = declaredConditions(parameters, dataset).map(({ condition }) => condition)
-  const columns = parameters.columns ?? dataset.columns.map(({ name }) => ({ name, label: undefined }))
+  const columns = parameters.columns ?? dataset.columns.map((column) => ({ column, label: undefined }))
   const rows = total ?? limit ?? dataset.maxRows
   return {
     dataset: dataset.name,
-    columns: columns.map(({ name, label }) => ({
-      name,
-      type: byName.get(name)!.type,
-      ...(format.header === "labels" && { label: label ?? byName.get(name)!.label })
+    columns: columns.map(({ column, label }) => ({
+      name: column.name,
+      type: byName.get(column.name)!.type,
+      ...(column.path && { path: column.path }),
+      ...(format.header === "labels" && { label: label ?? column.label })
     })),
-    conditions: sortConditions([...declared, ...conditions]),
+    conditions: canonicalConditions([...declared, ...conditions]),
     order: [...(order_by ?? dataset.order)],
     ...(rows !== undefined && { total: rows }),
     format

@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
-import { operatorsOf } from "../datasets/conditions.ts"
 import type { Column, Dataset } from "../datasets/dataset.ts"
+import { operatorsOf } from "../datasets/operators.ts"
 import { Datasets } from "../rows/datasets.ts"
 import { basePath, prefixOf } from "./exports.ts"
 import { queryValues } from "./parameters.ts"

@@ -5,12 +5,10 @@ import { columnsByName, type Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { Measured } from "../jobs/export-reads.ts"
 import { ExportStore } from "../jobs/export-store.ts"
-import { RateLimiter } from "../limits/rate-limiter.ts"
 import { Datasets } from "../rows/datasets.ts"
 import type { RowPlan } from "../rows/plan.ts"
 import { RowSource } from "../rows/row-source.ts"
 import { exportRequest } from "./export-request.ts"
-import { admitted, rateKey, setRateLimit } from "./requester.ts"
 
 /** A number, and what it rests on. */
 interface Estimated {
@@ -41,7 +39,7 @@ const bytesOf = (rows: number, spec: ExportSpec, dataset: Dataset, plan: RowPlan
     return { value, basis: `bytes a row of the last ${same.exports} exports of these columns in this format` }
   }
   const columns = columnsByName(dataset)
-  const texts = spec.columns.map(({ name }) => TEXT_BYTES.get(columns.get(name)?.base ?? "") ?? [0, 0])
+  const texts = spec.columns.map(({ name, path }) => (path ? undefined : TEXT_BYTES.get(columns.get(name)?.base ?? "")) ?? [0, 0])
   const width = texts.reduce((sum, [memory, text]) => sum + text - memory, plan.rowWidth) + spec.columns.length
   const encoded = spec.format.encoding === "utf-16le" ? 2 : 1
   return { value: Math.round(rows * Math.max(width, 1) * encoded), basis: "the planner's width of a row" }
@@ -55,9 +53,6 @@ const secondsOf = (bytes: number, any?: Measured): Estimated =>
       }
     : { value: Math.ceil(bytes / ASSUMED_BYTES_PER_SECOND), basis: "nothing was measured yet; 50 MB/s are assumed" }
 
-/** An estimate costs the source a session: estimates have a window of their own, of the same size as that of the streams. */
-const windowOf = (c: Context) => `estimate ${rateKey(c)}`
-
 /** What an export would be, before anybody waits for it. */
 export class EstimateRoute extends Effect.Service<EstimateRoute>()("EstimateRoute", {
   effect: Effect.gen(function* () {
@@ -65,11 +60,10 @@ export class EstimateRoute extends Effect.Service<EstimateRoute>()("EstimateRout
     const datasets = yield* Datasets
     const source = yield* RowSource
     const store = yield* ExportStore
-    const limiter = yield* RateLimiter
 
     const estimate = (c: Context) =>
       Effect.gen(function* () {
-        const spec = yield* exportRequest(c, datasets, admitted(limiter.take(windowOf(c))))
+        const spec = yield* exportRequest(c, datasets)
         const dataset = yield* datasets.find(spec.dataset)
         const plan = yield* source.plan(spec)
         const measured = yield* store.measured(spec)
@@ -97,9 +91,6 @@ export class EstimateRoute extends Effect.Service<EstimateRoute>()("EstimateRout
         )
       })
 
-    const rateLimitHeaders = (c: Context, response: Response) =>
-      Effect.map(limiter.peek(windowOf(c)), (state) => setRateLimit(response, "estimate", limiter, state))
-
-    return { estimate, rateLimitHeaders } as const
+    return { estimate } as const
   })
 }) {}

@@ -1,18 +1,13 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
-import { hasOperator } from "../datasets/conditions.ts"
 import { filterableOf, type Dataset } from "../datasets/dataset.ts"
+import { findColumn, parseFieldName } from "../datasets/field-name.ts"
+import { hasOperator, hasOperatorForm } from "../datasets/filter.ts"
+import { groupNamed, parseFilterList } from "../datasets/filter-tree.ts"
 import { someOf } from "../datasets/names.ts"
 import { DEFAULT_DATASET } from "../datasets/users.ts"
-import {
-  declaredConditions,
-  exportParameters,
-  parameterNames,
-  readFilters,
-  toExportSpec,
-  type ExportSpec,
-  type Filter
-} from "../exports/export-spec.ts"
+import { declaredConditions, exportParameters, parameterNames, toExportSpec, type ExportSpec } from "../exports/export-spec.ts"
+import { joinMistakes, mistakeIn, readFilters, type Filter } from "../exports/filters.ts"
 import type { Datasets } from "../rows/datasets.ts"
 import type { SourceBusy } from "../rows/connections.ts"
 import type { SourceError } from "../rows/source-error.ts"
@@ -48,46 +43,64 @@ const toSpec = <E>(
   mayAsk: Effect.Effect<void, E>
 ): Effect.Effect<ExportSpec, Failure | E> =>
   Effect.gen(function* () {
-    const { conditions, errors } = readFilters(filters, dataset)
+    const { conditions, leaves, errors } = readFilters(filters, dataset)
     const parameters = yield* decode(exportParameters(dataset))(values).pipe(
       Effect.mapError(({ errors: more = [] }) => invalid([...more, ...errors]))
     )
     if (errors.length > 0) return yield* invalid(errors)
     yield* mayAsk
-    const failures = yield* datasets.castFailures([...declaredConditions(parameters, dataset), ...conditions])
-    if (failures.length > 0) return yield* invalid(failures.map(({ of, detail }) => ({ field: of.field, detail })))
-    return toExportSpec(
-      parameters,
-      dataset,
-      conditions.map(({ condition }) => condition)
-    )
+    const declared = declaredConditions(parameters, dataset).map((one) => ({ ...one, inGroup: undefined }))
+    const failures = yield* datasets.castFailures([...declared, ...leaves])
+    if (failures.length > 0) return yield* invalid(joinMistakes(failures.map(({ of, detail }) => mistakeIn(of, detail))))
+    return toExportSpec(parameters, dataset, conditions)
   })
+
+/** What PostgREST calls otherwise, or has and we do not. */
+const OTHERS: Readonly<Record<string, string>> = {
+  select: "is not a parameter; columns says which columns an export has",
+  order: "is not a parameter; order_by says how an export is sorted",
+  offset:
+    "is not a parameter; an export is all of one snapshot and has no pages: a filter by a key, such as id=gt.1000, leaves rows out"
+}
+const describeUnknown = (names: ReadonlyArray<string>, columns?: ReadonlyArray<string>) => (field: string) =>
+  (Object.hasOwn(OTHERS, field) ? OTHERS[field] : undefined) ?? unknownParameter(names, columns)
 
 /**
  * A query's parameters and filters. A column of the dataset is a filter, repeated where each says its operator, as
- * PostgREST has it; one that is a declared parameter, too, is that where it is a bare value.
+ * PostgREST has it; one that is a declared parameter, too, is that where it is a bare value. So is a path in a column,
+ * and `or` and `and` with a list.
  */
 const splitQuery = (pairs: ReadonlyArray<Given>, dataset: Dataset, more: ReadonlyArray<string>) => {
   const names = [...parameterNames(dataset), ...more]
-  const columns = filterableOf(dataset)
-  const isFilter = ({ field, text }: Given) =>
-    columns.includes(field) && (names.includes(field) ? field in dataset.parameters && hasOperator(text) : true)
-  const filters = pairs.filter(isFilter)
+  const columns = dataset.columns.filter(({ filterable }) => filterable)
+  const isColumn = (field: string) => findColumn(parseFieldName(field), columns) !== undefined
+  const isGroup = ({ field, text }: Given) =>
+    groupNamed(field) !== undefined && (/^\s*\(/.test(text) || !(names.includes(field) || isColumn(field)))
+  const isFilter = (given: Given) => {
+    const { field, text } = given
+    if (isGroup(given)) return true
+    return isColumn(field) && (names.includes(field) ? field in dataset.parameters && hasOperator(text) : true)
+  }
   const counts = new Map<string, number>()
   for (const { field } of pairs) counts.set(field, (counts.get(field) ?? 0) + 1)
-  // One that says its operator may be one of several.
-  const isRepeated = ({ field, text }: Given) => !hasOperator(text) && counts.get(field) !== 1
   const { values, errors } = valuesOf(
     pairs.filter((pair) => !isFilter(pair)),
     names,
-    () => unknownParameter(names, columns)
+    describeUnknown(names, filterableOf(dataset))
   )
-  const repeated = filters.filter(isRepeated).map(({ field }) => ({ field, detail: "is given more than once" }))
-  return {
-    values,
-    filters: filters.map(({ field, text }) => ({ field, column: field, text })),
-    errors: [...errors, ...repeated]
+  const filters: Array<Filter> = []
+  const mistakes = [...errors]
+  for (const pair of pairs.filter(isFilter)) {
+    const { field, text } = pair
+    const group = isGroup(pair) ? groupNamed(field) : undefined
+    const list = group && parseFilterList(text)
+    if (typeof list === "string") mistakes.push({ field, detail: list })
+    else if (group && list) filters.push({ field, tree: { ...group, filters: list } })
+    // One that says its operator may be one of several.
+    else if (!hasOperatorForm(text) && counts.get(field) !== 1) mistakes.push({ field, detail: "is given more than once" })
+    else filters.push({ field, tree: { on: parseFieldName(field), text } })
   }
+  return { values, filters, errors: mistakes }
 }
 
 /** The export that a query asks for, with the values of `more` parameters beside it. */
@@ -109,15 +122,11 @@ export const exportQuery = <E = never>(
   })
 
 /** The export that a POST asks for: in its query, or in a JSON body. */
-export const exportRequest = <E = never>(
-  c: Context,
-  datasets: DatasetsService,
-  mayAsk: Effect.Effect<void, E> = Effect.void
-): Effect.Effect<ExportSpec, Failure | E> =>
+export const exportRequest = (c: Context, datasets: DatasetsService): Effect.Effect<ExportSpec, Failure> =>
   Effect.gen(function* () {
     const inQuery = new URL(c.req.url).search.length > 1
     const body = yield* readJsonBody(c)
-    if (body === undefined) return (yield* exportQuery(c, datasets, [], mayAsk)).spec
+    if (body === undefined) return (yield* exportQuery(c, datasets)).spec
     if (inQuery) return yield* new InvalidRequest({ detail: "Parameters are in the query and in the body; use one of them" })
     const { given, where, errors } = body
     const named = given.find(({ field }) => field === "dataset")?.text
@@ -125,9 +134,10 @@ export const exportRequest = <E = never>(
     const dataset = yield* datasetNamed(named, yield* datasets.all)
     const names = [...parameterNames(dataset), "where"]
     const columns = filterableOf(dataset)
-    const { values, errors: more } = valuesOf(given, names, (field) =>
-      columns.includes(field) ? `is a column: filter by it in where` : unknownParameter(names)
-    )
+    const { values, errors: more } = valuesOf(given, names, (field) => {
+      if (columns.includes(field)) return "is a column: filter by it in where"
+      return groupNamed(field) ? "belongs into where" : describeUnknown(names)(field)
+    })
     if (errors.length + more.length > 0) return yield* invalid([...more, ...errors])
-    return yield* toSpec({ values, filters: where }, dataset, datasets, mayAsk)
+    return yield* toSpec({ values, filters: where }, dataset, datasets, Effect.void)
   })

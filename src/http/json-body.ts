@@ -2,8 +2,10 @@ import { Effect } from "effect"
 import type { Context } from "hono"
 import { bounds } from "../bounds.ts"
 import { writeName } from "../datasets/names.ts"
-import type { Filter } from "../exports/export-spec.ts"
+import type { Filter } from "../exports/filters.ts"
 import { checkText, MAX_ERRORS, MAX_NAME, type Given } from "./parameters.ts"
+import { filtersOf } from "./json-where.ts"
+import { isObject, parseJson, textOf } from "./json-value.ts"
 import { expectJson } from "./media-type.ts"
 import { InvalidRequest, type FieldProblem, type UnsupportedMediaType } from "./problem.ts"
 
@@ -45,7 +47,7 @@ export const readJsonBody = (c: Context): Effect.Effect<JsonRequest | undefined,
     const body = yield* readText(c)
     if (body.trim() === "") return undefined
     const parsed: unknown = yield* Effect.try({
-      try: () => JSON.parse(body, numberAsText as (key: string, value: unknown) => unknown),
+      try: () => parseJson(body),
       catch: () => new InvalidRequest({ detail: 'The body is not valid JSON; expected an object such as {"country_code": "US"}' })
     })
     if (!isObject(parsed)) {
@@ -70,20 +72,10 @@ export const readJsonBody = (c: Context): Effect.Effect<JsonRequest | undefined,
       given.push({ field, text: text ?? "" })
     }
     if (!isObject(where)) errors.push({ field: "where", detail: 'must be an object such as {"id": "gte.100"}' })
-    const filters = Object.entries(isObject(where) ? where : {}).flatMap(([column, value]) =>
-      [value].flat().flatMap((one): ReadonlyArray<Filter> => {
-        const field = `where.${column}`
-        const text = take(field, one === null ? "is.null" : textOf(one), "must be a filter such as gte.100, or a list of such")
-        return text === undefined ? [] : [{ field, column, text }]
-      })
-    )
-    return { given, where: filters, errors }
+    return { given, where: filtersOf(isObject(where) ? where : {}, take), errors }
   })
 
 const LIST = 'must be a string, or a list of names and of objects such as {"name": "id", "label": "Number"}'
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof WrittenNumber)
 
 /** The members that a JSON object has twice, which JSON.parse would hide. */
 const repeatedMembers = (json: string): ReadonlyArray<string> => {
@@ -98,18 +90,6 @@ const repeatedMembers = (json: string): ReadonlyArray<string> => {
     else if (token === "}") objects.pop()
   }
   return [...repeated]
-}
-
-class WrittenNumber {
-  constructor(readonly text: string) {}
-}
-const numberAsText = (_key: string, value: unknown, context: { source: string }) =>
-  typeof value === "number" ? new WrittenNumber(context.source) : value
-
-const textOf = (value: unknown): string | undefined => {
-  if (typeof value === "string") return value
-  if (typeof value === "boolean") return String(value)
-  return value instanceof WrittenNumber ? value.text : undefined
 }
 
 /** A list of columns, as a query writes it; in a JSON list, a comma is part of a name. A minus before one of an order is none. */

@@ -1,21 +1,28 @@
-import { operatorsOf } from "../datasets/conditions.ts"
-import { isString, type ConditionOn } from "../datasets/dataset.ts"
+import { leavesOf, withLeaves, type Condition } from "../datasets/conditions.ts"
+import { isString, type ConditionOn, type Dataset } from "../datasets/dataset.ts"
+import { isExpression, isOfType, isPattern, isSearch } from "../datasets/operators.ts"
+import type { ExportSpec } from "../exports/export-spec.ts"
+import { checkStatement, readStatement } from "./condition-sql.ts"
 import type { SourceConnection } from "./source-connection.ts"
 import { sqlState, type SourceError } from "./source-error.ts"
-import { castStatement, readStatement } from "./statement.ts"
+import { columnsOf } from "./statement.ts"
 
 export interface CastFailure<A> {
   readonly of: A
-  /** With what the server tells: `must be of type integer: invalid input syntax for type integer: "abc"`. */
+  /** With what the server says: `must be of type integer: invalid input syntax for type integer: "abc"`. */
   readonly detail: string
 }
 
 /** Every server can take it: others may have no such character. */
 const isAscii = (value: string) => !/[^ -~\s]/.test(value)
 
-/** Whether the server has to be asked: nearly any text is a string or a pattern, and a state is no value. */
-export const needsCast = ({ condition: { operator, values }, on }: ConditionOn): boolean =>
-  operator !== "is" && !(isString(on) && on.base !== '"char"' && values.every(isAscii))
+/** Whether the server has to be asked: nearly any text is a string or a pattern of LIKE, and a state is no value. */
+export const needsCast = ({ condition: { operator, values }, on }: ConditionOn): boolean => {
+  if (operator === "is" || values.length === 0) return false
+  if (isExpression(operator) || isSearch(operator)) return true
+  const isPlain = isPattern(operator) || (isString(on) && on.base !== '"char"')
+  return !isPlain || !values.every(isAscii)
+}
 
 /**
  * SQLSTATE classes 22, data exceptions, 23, a check of the type, 54, limits of an array for example, 0A, and 42: a type
@@ -23,40 +30,75 @@ export const needsCast = ({ condition: { operator, values }, on }: ConditionOn):
  */
 const isAboutValue = (error: SourceError) => /^(22|23|54|0A|42)/.test(sqlState(error))
 
-/** A bare value that begins as an operator would: `ge.100`. */
-const operatorHint = ({ condition: { operator, values }, on }: ConditionOn): string =>
-  operator === "eq" && /^[a-z]+\./.test(values[0]!) ? `; operators are ${operatorsOf(on).join(", ")}` : ""
+const expected = ({ condition: { operator }, on }: ConditionOn): string => {
+  if (isExpression(operator)) return "must be a regular expression"
+  return isSearch(operator) ? "must be a text search" : `must be of type ${on.type}`
+}
 
-/** The conditions with values that the server does not take for their columns. */
+/** Asks about conditions at once. */
+const ask = async <A extends ConditionOn>(
+  connection: SourceConnection,
+  conditions: ReadonlyArray<A>
+): Promise<ReadonlyArray<CastFailure<A>> | SourceError> => {
+  await connection.query({ text: "savepoint value", values: [] })
+  try {
+    const [row = {}] = await connection.query<Readonly<Record<string, boolean | null>>>(checkStatement(conditions))
+    const detail = "is many times longer as the database writes it than it was given"
+    return conditions.filter((_, nth) => row[nth] === true).map((of) => ({ of, detail }))
+  } catch (cause) {
+    const error = cause as SourceError
+    if (!isAboutValue(error)) throw cause
+    await connection.query({ text: "rollback to savepoint value", values: [] })
+    return error
+  }
+}
+
+/** The conditions with values that the server does not take for their columns: all are asked about at once, and one by one when one is wrong. */
 export const findCastFailures = async <A extends ConditionOn>(
   connection: SourceConnection,
   conditions: ReadonlyArray<A>
 ): Promise<ReadonlyArray<CastFailure<A>>> => {
+  const asked = conditions.filter(needsCast)
+  if (asked.length === 0) return []
+  const all = await ask(connection, asked)
+  if (!(all instanceof Error)) return all
   const failures: Array<CastFailure<A>> = []
-  for (const condition of conditions.filter(needsCast)) {
-    await connection.query({ text: "savepoint value", values: [] })
-    try {
-      await connection.query(castStatement(condition))
-    } catch (cause) {
-      const error = cause as SourceError
-      if (!isAboutValue(error)) throw cause
-      const detail = `must be of type ${condition.on.type}: ${(error.cause as Error).message}${operatorHint(condition)}`
-      failures.push({ of: condition, detail })
-      await connection.query({ text: "rollback to savepoint value", values: [] })
-    }
+  for (const of of asked) {
+    const answer = asked.length === 1 ? all : await ask(connection, [of])
+    if (answer instanceof Error) failures.push({ of, detail: `${expected(of)}: ${(answer.cause as Error).message}` })
+    else failures.push(...answer)
   }
   return failures
 }
 
+/** Whether its values are cast to a type, whose text may be another in another session. */
+const isCast = (one: ConditionOn) => isOfType(one.condition.operator) && needsCast(one)
+
 /** The conditions with their values as the session reads them: a time has its offset then, whatever the time zone of an export. */
-export const readConditions = (
+export const readConditions = async (
   connection: SourceConnection,
-  conditions: ReadonlyArray<ConditionOn>
-): Promise<ReadonlyArray<ConditionOn>> =>
-  Promise.all(
-    conditions.map(async (one) => {
-      if (!needsCast(one)) return one
-      const rows = await connection.query<{ readonly value: string }>(readStatement(one))
-      return { ...one, condition: { ...one.condition, values: rows.map(({ value }) => value) } }
-    })
-  )
+  conditions: ReadonlyArray<ConditionOn>,
+  isRead: (one: ConditionOn) => boolean = isCast
+): Promise<ReadonlyArray<ConditionOn>> => {
+  const read = conditions.filter(isRead)
+  if (read.length === 0) return conditions
+  const [row = {}] = await connection.query<Readonly<Record<string, ReadonlyArray<string>>>>(readStatement(read))
+  const values = new Map(read.map((one, nth) => [one, row[nth]!]))
+  return conditions.map((one) => ({ ...one, condition: { ...one.condition, values: values.get(one) ?? one.condition.values } }))
+}
+
+/** Whether a value is another at another time: quotes and backslashes may stand in it where it is one of a list. */
+const isRelative = (one: ConditionOn): boolean =>
+  isCast(one) && one.condition.values.some((value) => /now|today|tomorrow|yesterday/i.test(value.replaceAll(/["\\]/g, "")))
+
+/**
+ * The spec with the moments that its values name, such as `now`, as times: each session would read them as another, and
+ * so would each part of an export.
+ */
+export const readMoments = async (connection: SourceConnection, spec: ExportSpec, dataset: Dataset): Promise<ExportSpec> => {
+  const columnOf = columnsOf(dataset)
+  const leaves = leavesOf(spec.conditions).map((condition): ConditionOn => ({ condition, on: columnOf(condition) }))
+  if (!leaves.some(isRelative)) return spec
+  const read = await readConditions(connection, leaves, isRelative)
+  return { ...spec, conditions: withLeaves(spec.conditions, read.map(({ condition }): Condition => condition).values()) }
+}

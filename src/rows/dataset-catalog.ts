@@ -1,6 +1,6 @@
 import type { AllowedRelation } from "../datasets/allow-list.ts"
-import { operatorsOf } from "../datasets/conditions.ts"
 import type { Column, Dataset, RelationKind } from "../datasets/dataset.ts"
+import { operatorsOf } from "../datasets/operators.ts"
 import { userParameters, users } from "../datasets/users.ts"
 import type { Statement } from "./statement.ts"
 

@@ -15,7 +15,7 @@ const WHOLE_NUMBERS = new Set(["smallint", "integer", "bigint"])
 /** The column of an export's order where that is the dataset's key, and a whole number: then ranges of it can be read by themselves. */
 export const orderedKey = ({ order: [first, ...more] }: ExportSpec, { key, columns }: Dataset): string | undefined => {
   const [column, ...others] = key
-  const isKey = first !== undefined && first.column === column && more.length + others.length === 0
+  const isKey = first !== undefined && first.column === column && !first.path && more.length + others.length === 0
   const base = isKey ? columns.find(({ name }) => name === column)?.base : undefined
   return base !== undefined && WHOLE_NUMBERS.has(base) ? column : undefined
 }

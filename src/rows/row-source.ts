@@ -5,6 +5,7 @@ import type { Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { ByteRows } from "./byte-rows.ts"
 import { histogramStatement, orderedKey } from "./key-ranges.ts"
+import { readMoments } from "./casts.ts"
 import { relationsStatement } from "./relations.ts"
 import { makeConnections, type SourceBusy } from "./connections.ts"
 import { CopySource } from "./copy-source.ts"
@@ -52,7 +53,6 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
     })
 
     const planOn = async (connection: SourceConnection, spec: ExportSpec, dataset: Dataset): Promise<RowPlan> => {
-      checkColumns(spec, dataset)
       const { text, values } = selectStatement(spec, dataset)
       const [explained] = await connection.query<Explained>({ text: `explain (format json) ${text}`, values }).catch((cause) => {
         throw withoutHidden(cause as SourceError, dataset)
@@ -81,10 +81,13 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
     const begin = (asked: ExportSpec) =>
       Effect.gen(function* () {
         const dataset = yield* datasets.find(asked.dataset)
-        const spec = atMost(asked, dataset.maxRows)
-        const { timezone } = spec.format
-        const connection = yield* connectSource(url, { timezone })
+        const limited = atMost(asked, dataset.maxRows)
+        const connection = yield* connectSource(url, { timezone: limited.format.timezone })
         yield* attempt(() => lockDataset(connection, dataset))
+        const spec = yield* attempt(async () => {
+          checkColumns(limited, dataset)
+          return readMoments(connection, limited, dataset)
+        })
         return { spec, dataset, connection, plan: yield* attempt(() => planOn(connection, spec, dataset)) }
       })
 

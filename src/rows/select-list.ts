@@ -79,10 +79,10 @@ const valueOf = (value: string, column: Column, format: Format): string => {
   return format.formulas === "escape" && !isHarmless(column) ? withoutFormula(value, column, format.longNumbers) : value
 }
 
-/** What the select list has for a column. */
-export const selectItem = (column: Column, format: Format): string => {
-  const name = identifier(column.name)
-  const value = valueOf(name, column, format)
+/** What the select list has for a column, by the SQL of its values. */
+export const selectItem = (column: Column, sql: string, alias: string, format: Format): string => {
+  const name = identifier(alias)
+  const value = valueOf(sql, column, format)
   return value === name ? name : `${value} as ${name}`
 }
 

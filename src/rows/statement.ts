@@ -1,7 +1,8 @@
-import type { Condition, Operator } from "../datasets/conditions.ts"
-import { columnsByName, isText, type Column, type ConditionOn, type Dataset } from "../datasets/dataset.ts"
+import { columnsByName, isText, type Column, type Dataset } from "../datasets/dataset.ts"
+import { columnAt, type Path } from "../datasets/json-path.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { CsvShape } from "./byte-rows.ts"
+import { columnSql, treeSql, type Bind } from "./condition-sql.ts"
 import { identifier, literal, relationName } from "./identifier.ts"
 import { headerCell, selectItem } from "./select-list.ts"
 
@@ -52,42 +53,41 @@ const rangeConditions = (part: Part): ReadonlyArray<string> => {
   return [ifPlanned(part, "true", "boolean")]
 }
 
-const SQL_OPERATORS: Readonly<Record<Exclude<Operator, "in" | "is">, string>> = {
-  eq: "=",
-  neq: "<>",
-  gt: ">",
-  gte: ">=",
-  lt: "<",
-  lte: "<=",
-  like: "like",
-  ilike: "ilike",
-  isdistinct: "is distinct from"
+/** What a spec names: a column, or what is at a path in its values. */
+interface Named {
+  readonly column: string
+  readonly path?: Path | undefined
 }
 
-/** Of a request's text: `bind` tells how a value is written, and the server casts it. */
-const conditionSql = ({ operator, not, values }: Condition, on: Column, bind: (value: string) => string): string => {
-  // The operators of enums are for any enum, and a domain over one is none.
-  const column = on.category === "E" && on.type !== on.base ? `${identifier(on.name)}::${on.base}` : identifier(on.name)
-  const written = () => values.map((value) => `${bind(value)}::text::${on.base}`)
-  const sql =
-    operator === "is"
-      ? `${column} is ${values[0]!.replace("_", " ")}`
-      : operator === "in"
-        ? `${column} in (${written().join(", ")})`
-        : operator === "like" || operator === "ilike"
-          ? `${column} ${operator} ${bind(values[0]!)}::text`
-          : `${column} ${SQL_OPERATORS[operator]} ${written()[0]}`
-  return not ? `not (${sql})` : sql
-}
-
-/** The dataset's columns by name. Specs are checked against the dataset before they come here. */
-const columnsOf = (dataset: Dataset): ((name: string) => Column) => {
+/** The dataset's columns by what a spec names. Specs are checked against the dataset before they come here. */
+export const columnsOf = (dataset: Dataset): ((named: Named) => Column) => {
   const columns = columnsByName(dataset)
-  return (name) => {
-    const column = columns.get(name)
-    if (!column) throw new Error(`${dataset.name} has no column ${name}`)
+  return ({ column: name, path }) => {
+    const named = columns.get(name)
+    const column = named && path ? columnAt(named, path) : named
+    if (typeof column !== "object") throw new Error(`${dataset.name} has no column ${name}${column ? `: ${column}` : ""}`)
     return column
   }
+}
+
+interface Selected {
+  readonly column: Column
+  /** What the query calls it, each another. */
+  readonly alias: string
+  /** What the header calls it. */
+  readonly title: string
+}
+
+/** The columns of a file. What is at a path has a name of ours, since a key may be the name of a column, or too long for one. */
+const selectedOf = ({ columns }: ExportSpec, dataset: Dataset): ReadonlyArray<Selected> => {
+  const columnOf = columnsOf(dataset)
+  const names = new Set(dataset.columns.map(({ name }) => name))
+  let prefix = "path "
+  while (columns.some((_, nth) => names.has(`${prefix}${nth}`))) prefix += " "
+  return columns.map(({ name, path, label }, nth) => {
+    const column = columnOf({ column: name, path })
+    return { column, alias: path ? `${prefix}${nth}` : name, title: label ?? (path ? column.label : name) }
+  })
 }
 
 /** By its own name, ORDER BY would take a column as the select list writes it: a number as text, where it is written as such. */
@@ -97,16 +97,19 @@ const ORDERED = '"exported"'
  * The query of an export, or of its parts: they have all in common but what they read. Identifiers come from the dataset
  * and the catalog; `bind` tells how the nth value is written.
  */
-const queryOf = (spec: ExportSpec, dataset: Dataset, bind: (value: string) => string): ((part?: Part) => string) => {
+const queryOf = (spec: ExportSpec, dataset: Dataset, bind: Bind): ((part?: Part) => string) => {
   const columnOf = columnsOf(dataset)
-  const select = spec.columns.map(({ name }) => selectItem(columnOf(name), spec.format)).join(", ")
+  const select = selectedOf(spec, dataset)
+    .map(({ column, alias }) => selectItem(column, columnSql(column, bind), alias, spec.format))
+    .join(", ")
   const conditions = [
-    ...dataset.conditions.map(({ condition, on }) => conditionSql(condition, on, bind)),
-    ...spec.conditions.map((condition) => conditionSql(condition, columnOf(condition.column), bind))
+    ...dataset.conditions.map(({ condition, on }) => treeSql(condition, () => on, bind)),
+    ...spec.conditions.map((tree) => treeSql(tree, columnOf, bind))
   ]
-  const order = spec.order.map(
-    ({ column, descending }) => `${ORDERED}.${identifier(columnOf(column).name)}${descending ? " desc" : ""}`
-  )
+  const order = spec.order.map(({ column, path, descending, nulls }) => {
+    const by = columnSql(columnOf({ column, path }), bind, `${ORDERED}.`)
+    return `${by}${descending ? " desc" : ""}${nulls === undefined ? "" : ` nulls ${nulls}`}`
+  })
   const alias = order.length > 0 ? [`as ${ORDERED}`] : []
   const end = [
     ...(order.length > 0 ? [`order by ${order.join(", ")}`] : []),
@@ -128,32 +131,17 @@ export const selectStatement = (spec: ExportSpec, dataset: Dataset): Statement =
 
 /** Asks the server to write the values of a statement as literals, since COPY takes none bound: a row each, in their order. */
 export const quoteStatement = ({ values }: Statement): Statement => ({
-  text: `select quote_literal(value) as literal from ${LISTED} order by ordinality`,
-  values: [JSON.stringify(values)]
-})
-
-/** A list of any length, as one value. */
-const LISTED = "json_array_elements_text($1::text::json) with ordinality"
-
-/** Asks whether the server can cast the values of a condition: it answers, or fails. */
-export const castStatement = ({ condition: { values }, on }: ConditionOn): Statement => ({
-  text: `select count(value::text::${on.base}) from ${LISTED}`,
-  values: [JSON.stringify(values)]
-})
-
-/** The values of a condition as the session reads them. */
-export const readStatement = ({ condition: { values }, on }: ConditionOn): Statement => ({
-  text: `select value::text::${on.base}::text as value from ${LISTED} order by ordinality`,
+  text: "select quote_literal(value) as literal from json_array_elements_text($1::text::json) with ordinality order by ordinality",
   values: [JSON.stringify(values)]
 })
 
 /** COPY's options for a format; its columns are named as the query's are. */
-const copyOptions = ({ columns, format }: ExportSpec, dataset: Dataset): string => {
-  const columnOf = columnsOf(dataset)
+const copyOptions = (spec: ExportSpec, dataset: Dataset): string => {
+  const { format } = spec
   const quote = literal(format.quote)
-  const texts = columns.filter(({ name }) => isText(columnOf(name)))
+  const texts = selectedOf(spec, dataset).filter(({ column }) => isText(column))
   const forced =
-    format.quoting === "all" ? "*" : format.quoting === "text" ? texts.map(({ name }) => identifier(name)).join(", ") : ""
+    format.quoting === "all" ? "*" : format.quoting === "text" ? texts.map(({ alias }) => identifier(alias)).join(", ") : ""
   return [
     `format csv, delimiter ${literal(format.delimiter)}, quote ${quote}, escape ${quote}`,
     ...(format.null === "" ? [] : [`null ${literal(format.null)}`]),
@@ -174,12 +162,13 @@ export const copyStatements = (
 }
 
 /** How the bytes of an export are written. */
-export const shapeOf = ({ columns, format }: ExportSpec, dataset: Dataset): CsvShape => {
-  const columnOf = columnsOf(dataset)
+export const shapeOf = (spec: ExportSpec, dataset: Dataset): CsvShape => {
+  const { format } = spec
+  const selected = selectedOf(spec, dataset)
   return {
     dialect: format,
     bom: format.bom,
-    texts: columns.map(({ name }) => isText(columnOf(name))),
-    header: format.header === "none" ? undefined : columns.map(({ name, label = name }) => headerCell(label, format))
+    texts: selected.map(({ column }) => isText(column)),
+    header: format.header === "none" ? undefined : selected.map(({ title }) => headerCell(title, format))
   }
 }

@@ -1,4 +1,6 @@
+import { leavesOf } from "../datasets/conditions.ts"
 import { columnsByName, type Column, type Dataset } from "../datasets/dataset.ts"
+import { jsonTypeOf } from "../datasets/json-path.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { SourceConnection } from "./source-connection.ts"
 import { SourceError, sqlState } from "./source-error.ts"
@@ -85,10 +87,12 @@ export const checkUnchanged = async (connection: SourceConnection, spec: ExportS
 }
 
 /** The columns that an export has to do with. */
-const namesOf = ({ columns, conditions, order }: ExportSpec) => [
-  ...columns.map(({ name }) => name),
-  ...[...conditions, ...order].map(({ column }) => column)
+const namedIn = ({ columns, conditions, order }: ExportSpec) => [
+  ...columns.map(({ name, path }) => ({ column: name, path })),
+  ...leavesOf(conditions),
+  ...order
 ]
+const namesOf = (spec: ExportSpec) => namedIn(spec).map(({ column }) => column)
 
 const GONE = "is gone"
 const changedType = (now: string, then: string) => `is ${now} now, and was ${then} when the export was asked for`
@@ -108,6 +112,9 @@ const doesNotFit = ({ name }: Dataset) =>
 /** Fails when the dataset does not have a column any more, or hides it now, that the export names. */
 export const checkColumns = (spec: ExportSpec, dataset: Dataset): void => {
   const known = columnsByName(dataset)
-  const gone = namesOf(spec).find((name) => !known.has(name))
-  if (gone !== undefined) throw isOther(dataset, gone, GONE)
+  for (const { column, path } of namedIn(spec)) {
+    const now = known.get(column)
+    if (!now) throw isOther(dataset, column, GONE)
+    if (path && !jsonTypeOf(now)) throw isOther(dataset, column, `is ${now.type} now, which has no paths`)
+  }
 }

@@ -115,7 +115,7 @@ describe("what is named", () => {
           nullable: true,
           comment: null,
           label: "note, or not",
-          operators: [...compared.slice(0, -1), "like", "ilike", "is"]
+          operators: [...compared.slice(0, -1), "like", "ilike", "match", "imatch", "fts", "plfts", "phfts", "wfts", "is"]
         }
       ],
       key: ["id"],

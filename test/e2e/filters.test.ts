@@ -132,6 +132,7 @@ const refused = async (response: Response) => {
   return [status, ...errors]
 }
 
+const asked = (filter: string) => `a value that begins so is asked for as "eq.${filter}"`
 describe("is refused, with the field named,", () => {
   const compared = "eq, neq, gt, gte, lt, lte, in, isdistinct, is"
   test.each([
@@ -148,10 +149,18 @@ describe("is refused, with the field named,", () => {
     ["doc", "eq.{", "must be of type jsonb: invalid input syntax for type json"],
     ["flag", "is.maybe", 'must be is.null or is.not_null, is.true, is.false or is.unknown, not "is.maybe"'],
     ["count", "is.true", 'must be is.null or is.not_null, not "is.true"'],
-    ["name", "in.a,b", 'must be a list such as in.(a,b) or in.("a,b",c), not "a,b"'],
+    [
+      "name",
+      "in.a,b",
+      'must be a list such as in.(a,b) or in.("a,b",c), not "a,b"; a value that begins so is asked for as "eq.in.a,b"'
+    ],
     ["name", "like.a\\", 'must not end in a backslash that nothing follows, as in "a\\\\"'],
-    ["count", "like.1*", `cannot be compared by like: it is of type integer, which knows ${compared}`],
-    ["feeling", "ilike.s*", `cannot be compared by ilike: it is of type shop.feeling, which knows ${compared}`]
+    ["count", "like.1*", `cannot be compared by like: it is of type integer, which knows ${compared}; ${asked("like.1*")}`],
+    [
+      "feeling",
+      "ilike.s*",
+      `cannot be compared by ilike: it is of type shop.feeling, which knows ${compared}; ${asked("ilike.s*")}`
+    ]
   ])("%s=%s", async (name, text, detail) => {
     const expected = { detail: typeof detail === "string" ? detail : expect.stringMatching(detail) }
     expect(await refused(await stream(`${THINGS}&${field(name, text)}`))).toEqual([400, { field: name, ...expected }])
@@ -165,7 +174,8 @@ describe("is refused, with the field named,", () => {
   test.each(["at", "doc", "kin"])("a comparison or an order of what has none: %s", async (name) => {
     const type = { at: "point", doc: "json", kin: "regclass" }[name]
     const shapeless = "dataset=shop.shapeless"
-    const filter = { field: name, detail: `cannot be compared by eq: it is of type ${type}, which knows is` }
+    const operators = name === "doc" ? "fts, plfts, phfts, wfts, is" : "is"
+    const filter = { field: name, detail: `cannot be compared by eq: it is of type ${type}, which knows ${operators}` }
     expect(await refused(await stream(`${shapeless}&${name}=eq.1`))).toEqual([400, filter])
     const order = { field: "order_by", detail: `cannot sort by "${name}": its type ${type} has no order` }
     expect(await refused(await stream(`${shapeless}&order_by=${name}`))).toEqual([400, order])

@@ -49,9 +49,11 @@ export const shapesOf = (statement: string): ReadonlyArray<string> => {
   const tokens = (statement.match(TOKENS) ?? []).map(shapeOfToken)
   const text = tokens.join(" ")
   const { before, items, from, conditions, order, limit, after = "" } = QUERY.exec(text)?.groups ?? {}
-  if (before === undefined) return [written(tokens)]
   const list = (kind: string, part: string | undefined, separator: string) =>
     part === undefined ? [] : splitAt(part.split(" "), separator).map((one) => `${kind} ${written(one)}`)
+  // A question about each of several values.
+  if (before === undefined && text.startsWith("select ( select ")) return list("question", text.slice("select ".length), ",")
+  if (before === undefined) return [written(tokens)]
   return [
     `${before} … ${from} …${after}`,
     ...list("item", items, ","),

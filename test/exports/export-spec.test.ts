@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test"
 import { Either, ParseResult, Schema } from "effect"
 import * as fc from "fast-check"
+import { leavesOf } from "../../src/datasets/conditions.ts"
 import { exportParameters, ExportSpec, fingerprint, toExportSpec } from "../../src/exports/export-spec.ts"
 import { profiles } from "../../src/csv/format.ts"
 import { usersDataset } from "../support/datasets.ts"
@@ -118,7 +119,7 @@ const scaled = (text: string): bigint => {
   const [whole = "", fraction = ""] = text.replace("-", "").split(".")
   return BigInt(whole + fraction.padEnd(40, "0")) * (text.startsWith("-") ? -1n : 1n)
 }
-const canonical = (text: string) => specOf({ min_ltv: text }).conditions[0]?.values[0] ?? ""
+const canonical = (text: string) => leavesOf(specOf({ min_ltv: text }).conditions)[0]?.values[0] ?? ""
 
 describe("a decimal is exact", () => {
   test("keeps its value, has one form, and that form is its own", () => {

@@ -2,6 +2,7 @@
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Effect } from "effect"
 import { bounds } from "../../src/bounds.ts"
+import { leavesOf } from "../../src/datasets/conditions.ts"
 import type { ExportSpec } from "../../src/exports/export-spec.ts"
 import { relationsStatement } from "../../src/rows/relations.ts"
 import { partsOf, planRows, type Explained, type Relation } from "../../src/rows/plan.ts"
@@ -44,7 +45,7 @@ const copied = async (connection: SourceConnection, text: string): Promise<Buffe
 const quoted = (value: string) => `$sql$${value}$sql$`
 /** One COPY of an export, in the words of somebody else. */
 const oracle = ({ columns, conditions, total, format }: ExportSpec) => {
-  const compared = conditions.map(
+  const compared = leavesOf(conditions).map(
     ({ column, operator, values: [value] }) => `${column} ${operator === "eq" ? "=" : ">="} ${quoted(value!)}`
   )
   const where = compared.length > 0 ? `where ${compared.join(" and ")}` : ""

@@ -2,7 +2,9 @@
 import { Schema } from "effect"
 import type { Column, Dataset } from "../../src/datasets/dataset.ts"
 import { userParameters, users } from "../../src/datasets/users.ts"
-import { exportParameters, readFilters, toExportSpec, type ExportSpec } from "../../src/exports/export-spec.ts"
+import { parseFieldName } from "../../src/datasets/field-name.ts"
+import { exportParameters, toExportSpec, type ExportSpec } from "../../src/exports/export-spec.ts"
+import { readFilters } from "../../src/exports/filters.ts"
 
 /** Each column's type, that type without its modifier, and its category. */
 const types = {
@@ -51,14 +53,10 @@ export const specOf = (
   filters: ReadonlyArray<readonly [column: string, filter: string]> = []
 ): ExportSpec => {
   const { conditions, errors } = readFilters(
-    filters.map(([column, text]) => ({ field: column, column, text })),
+    filters.map(([column, text]) => ({ field: column, tree: { on: parseFieldName(column), text } })),
     dataset
   )
   if (errors.length > 0) throw new Error(JSON.stringify(errors))
   const decoded = Schema.decodeUnknownSync(exportParameters(dataset))(parameters)
-  return toExportSpec(
-    decoded,
-    dataset,
-    conditions.map(({ condition }) => condition)
-  )
+  return toExportSpec(decoded, dataset, conditions)
 }

@@ -1,0 +1,154 @@
+import { bounds } from "../bounds.ts"
+import { show, type Condition } from "./conditions.ts"
+import type { Column } from "./dataset.ts"
+import { hasTooManyDigits } from "./digits.ts"
+import {
+  isExpression,
+  isOfType,
+  isPattern,
+  isQuantifiable,
+  isSearch,
+  operators,
+  operatorsOf,
+  type Operator
+} from "./operators.ts"
+import { QUOTED_VALUE, Scanner, unescape } from "./scanner.ts"
+
+const NAMES = operators.join("|")
+/** A filter that says its operator: `not.like(any).{a*,b*}`. */
+const FILTER = new RegExp(String.raw`^(not\.)?(${NAMES})(?:\(([^()]*)\))?\.(.*)$`, "s")
+/** What has the form of one, whatever its words are: letters before a dot, or the name of an operator before a parenthesis. */
+const FORM = new RegExp(String.raw`^(?:not\.)?(?:[a-z_]+(?:\([^()]*\))?\.|(?:${NAMES})\()`, "is")
+const LANGUAGE = /^[\p{L}\p{Nd}_ $]+$/u
+const STATES = ["null", "not_null", "true", "false", "unknown"]
+
+/** Whether a filter has the form of one that says its operator; else it is a value to be equal to. */
+export const hasOperatorForm = (filter: string): boolean => FORM.test(filter)
+/** Whether it does say an operator. */
+export const hasOperator = (filter: string): boolean => FILTER.test(filter)
+
+/** Reads a filter as PostgREST has them, `gte.100`, `not.in.(US,UK)`, or a bare value; a text says what is wrong with it. */
+export const parseFilter = (filter: string, column: Column): Condition | string => {
+  const [, not, operator = "eq", modifier, text = filter] = (FILTER.exec(filter) ?? []) as ReadonlyArray<string | undefined> as [
+    string?,
+    string?,
+    Operator?,
+    string?,
+    string?
+  ]
+  const wrong = FILTER.test(filter)
+    ? checkOperator(operator, modifier, column)
+    : hasOperatorForm(filter)
+      ? `has no operator as in ${show(filter)}; those of type ${column.type} are ${operatorsOf(column).join(", ")}`
+      : checkOperator("eq", undefined, column)
+  if (wrong !== undefined) return wrong + hint(filter, column)
+  const values = operator === "in" ? parseList(text) : modifier === undefined || isSearch(operator) ? [text] : parseArray(text)
+  if (typeof values === "string") return values + (operator === "in" ? hint(filter, column) : "")
+  const mistake = checkValues(operator, values, column, filter)
+  if (mistake !== undefined) return mistake
+  const canonical = values.map((value) => canonicalValue(operator, value, column))
+  return {
+    column: column.name,
+    ...(column.path && { path: column.path }),
+    not: not !== undefined,
+    operator,
+    ...(modifier !== undefined && (isSearch(operator) ? { language: modifier } : { quantifier: modifier as "any" | "all" })),
+    values: operator === "in" || (modifier !== undefined && !isSearch(operator)) ? [...new Set(canonical)].toSorted() : canonical
+  }
+}
+
+/** For a value that looks like an operator. */
+const hint = (filter: string, { ordered }: Column): string =>
+  ordered && !filter.startsWith("eq.") ? `; a value that begins so is asked for as ${show(`eq.${filter}`)}` : ""
+
+const checkOperator = (operator: Operator, modifier: string | undefined, column: Column): string | undefined => {
+  const known = operatorsOf(column)
+  if (!known.includes(operator))
+    return `cannot be compared by ${operator}: it is of type ${column.type}, which knows ${known.join(", ")}`
+  if (modifier === undefined) return undefined
+  if (isSearch(operator))
+    return LANGUAGE.test(modifier) ? undefined : `must name a language such as ${operator}(english), not ${show(modifier)}`
+  if (!isQuantifiable(operator, column)) {
+    const able = known.filter((one) => isQuantifiable(one, column))
+    return `cannot have ${show(`${operator}(${modifier})`)}; on type ${column.type} ${able.join(", ") || "no operator"} may have (any) or (all)`
+  }
+  return modifier === "any" || modifier === "all"
+    ? undefined
+    : `must have ${operator}(any) or ${operator}(all), not ${show(modifier)}`
+}
+
+const checkValues = (operator: Operator, values: ReadonlyArray<string>, column: Column, filter: string): string | undefined => {
+  if (operator === "is" && !STATES.slice(0, column.category === "B" ? 5 : 2).includes(values[0]!.toLowerCase()))
+    return `must be is.null or is.not_null${column.category === "B" ? ", is.true, is.false or is.unknown" : ""}, not ${show(filter)}`
+  const unfinished = isPattern(operator) ? values.find((value) => /^(?:[^\\]|\\.)*\\$/s.test(value)) : undefined
+  if (unfinished !== undefined) return `must not end in a backslash that nothing follows, as in ${show(unfinished)}`
+  const long = isOfType(operator) ? values.find((value) => hasTooManyDigits(value, column)) : undefined
+  return long === undefined ? undefined : `has a number of more than ${bounds.numberDigits} digits, in ${show(long)}`
+}
+
+const canonicalValue = (operator: Operator, value: string, { base }: Column): string => {
+  if (operator === "is") return value.toLowerCase()
+  if (isPattern(operator)) return value.replaceAll("*", "%")
+  return base === "numeric" && !isExpression(operator) ? canonicalDecimal(value) : value
+}
+
+const ITEM_END = /[,)]/y
+const ITEM = /[^,)]*/suy
+
+/**
+ * Takes a list such as `(a,"b,c",d "e")`; undefined when it is none. Quotes that do not stand around a whole item are
+ * part of it, and a list of nothing has no items.
+ */
+export const takeList = (scanner: Scanner): ReadonlyArray<string> | undefined => {
+  const values: Array<string> = []
+  if (!scanner.take(/[ \t]*\([ \t]*/y)) return undefined
+  if (scanner.take(/\)[ \t]*/y)) return []
+  for (;;) {
+    const start = scanner.at
+    let value = scanner.take(QUOTED_VALUE)?.[1]
+    value = value === undefined ? undefined : unescape(value)
+    if (value === undefined || !/[,)]/.test(scanner.text[scanner.at] ?? "")) {
+      scanner.at = start
+      value = scanner.take(ITEM)![0]
+    }
+    values.push(value)
+    const end = scanner.take(ITEM_END)?.[0]
+    if (end === undefined) return undefined
+    if (end === ")") {
+      scanner.take(/[ \t]*/y)
+      return values
+    }
+  }
+}
+
+const parseList = (text: string): ReadonlyArray<string> | string => {
+  const scanner = new Scanner(text)
+  const values = takeList(scanner)
+  return values && scanner.isAtEnd ? values : `must be a list such as in.(a,b) or in.("a,b",c), not ${show(text)}`
+}
+
+const ARRAY_ITEM = /\s*(?:"((?:[^"\\]|\\.)*)"|((?:[^",{}\\\s]|\\.)(?:(?:[^",{}\\]|\\.)*(?:[^",{}\\\s]|\\.))?))\s*([,}])/suy
+
+/** Reads a list such as `{a,"b,c"}`, as PostgreSQL reads an array of one dimension; a text says what is wrong with it. */
+const parseArray = (text: string): ReadonlyArray<string> | string => {
+  const wrong = `must be a list such as {a,"b,c"}, not ${show(text)}`
+  const scanner = new Scanner(text)
+  const values: Array<string> = []
+  if (/^\s*\{\s*\}\s*$/.test(text)) return values
+  if (!scanner.take(/\s*\{/y)) return wrong
+  for (;;) {
+    const [, quoted, bare = "", end] = scanner.take(ARRAY_ITEM) ?? []
+    if (end === undefined) return wrong
+    if (quoted === undefined && /^null$/i.test(bare)) return `cannot have NULL in ${show(text)}; is.null asks for it`
+    values.push((quoted ?? bare).replaceAll(/\\(.)/gsu, "$1"))
+    if (end === "}") return /^\s*$/.test(scanner.rest) ? values : wrong
+  }
+}
+
+/** One form for equal decimals, which stay text: a float would round them. What is none stays as it is. */
+const canonicalDecimal = (value: string): string => {
+  if (!/^-?\d+(\.\d+)?$/.test(value)) return value
+  const [whole = "", fraction = ""] = value.replace("-", "").split(".")
+  const digits = [whole.replace(/^0+(?=\d)/, ""), fraction.replace(/0+$/, "")].filter((part) => part !== "").join(".")
+  return value.startsWith("-") && digits !== "0" ? `-${digits}` : digits
+}

@@ -1,0 +1,71 @@
+import { Schema } from "effect"
+import type { Column } from "./dataset.ts"
+import { QUOTED_NAME, unescape, type Scanner } from "./scanner.ts"
+
+/** A step into a JSON value, by a key or by the position in an array: `->` gives JSON, `->>` gives text. */
+const Step = Schema.Struct({ arrow: Schema.Literal("->", "->>"), key: Schema.Union(Schema.String, Schema.Int) })
+type Step = typeof Step.Type
+export const Path = Schema.NonEmptyArray(Step)
+export type Path = typeof Path.Type
+
+const ARROW = /->>?/y
+const INDEX = /-?\d+(?=->|[.,:)]|$)/y
+/** As PostgREST has it: any other character stands in double quotes. */
+const KEY = /(?!")(?:[^(\-:.,>)]|-(?!>))+/uy
+
+/** Takes a path such as `->a->>0`; undefined when there is none here, or a malformed one, which stays. */
+export const takePath = (scanner: Scanner): Path | undefined => {
+  const start = scanner.at
+  const steps: Array<Step> = []
+  for (let arrow; (arrow = scanner.take(ARROW)?.[0]);) {
+    const key = takeKey(scanner)
+    if (key === undefined) {
+      scanner.at = start
+      return undefined
+    }
+    steps.push({ arrow: arrow === "->>" ? "->>" : "->", key })
+  }
+  const [first, ...more] = steps
+  return first && [first, ...more]
+}
+
+const takeKey = (scanner: Scanner): string | number | undefined => {
+  const index = scanner.take(INDEX)?.[0]
+  if (index !== undefined) return Number(index)
+  const quoted = scanner.take(QUOTED_NAME)?.[1]
+  const key = quoted === undefined ? scanner.take(KEY)?.[0].trim() : unescape(quoted)
+  return key === undefined || key.includes("\0") || !key.isWellFormed() ? undefined : key
+}
+
+/** The largest position that PostgreSQL knows. */
+const MOST = 2_147_483_647
+
+/** The type of what the paths of a column begin with. Arrays and composite values are read as the JSON that they make. */
+export const jsonTypeOf = ({ base, category }: Pick<Column, "base" | "category">): "json" | "jsonb" | undefined =>
+  base === "json" ? "json" : base === "jsonb" || category === "A" || category === "C" ? "jsonb" : undefined
+
+/** What is at a path in a column's values, as a column; a text says why nothing can be. */
+export const columnAt = (column: Column, path: Path): Column | string => {
+  const json = jsonTypeOf(column)
+  if (!json) return `${column.name} is of type ${column.type}, and only JSON, arrays and composite values have paths`
+  if (path.slice(0, -1).some(({ arrow }) => arrow === "->>")) return "only the last arrow of a path can be ->>"
+  if (path.some(({ key }) => typeof key === "number" && Math.abs(key) > MOST)) return `a position is at most ${MOST}`
+  const type = path.at(-1)!.arrow === "->>" ? "text" : json
+  return {
+    ...column,
+    path,
+    madeJson: column.base !== json,
+    type,
+    base: type,
+    category: type === "text" ? "S" : "U",
+    ordered: type !== "json",
+    nullable: true,
+    label: pathName(column.name, path)
+  }
+}
+
+/** What a header calls the values at a path: the last key of it, as PostgREST does. */
+const pathName = (column: string, path: Path): string => {
+  const key = path.findLast((step) => typeof step.key === "string")?.key
+  return typeof key === "string" ? key : column
+}

@@ -1,0 +1,91 @@
+import { bounds } from "../bounds.ts"
+import type { ConditionTree } from "../datasets/conditions.ts"
+import { filterableOf, type ConditionOn, type Dataset } from "../datasets/dataset.ts"
+import { findColumn } from "../datasets/field-name.ts"
+import { parseFilter } from "../datasets/filter.ts"
+import { TOO_DEEP, type WrittenFilter, type WrittenTree } from "../datasets/filter-tree.ts"
+import { someOf } from "../datasets/names.ts"
+
+/** A filter of a request, or a group of them, and the field of the request that it comes from. */
+export interface Filter {
+  readonly field: string
+  readonly tree: WrittenTree
+}
+
+/** A condition with its column, and where a request says it. */
+export interface RequestCondition extends ConditionOn {
+  readonly field: string
+  /** What the filter is on, as written, where its field is the name of a group. */
+  readonly inGroup: string | undefined
+}
+
+interface Mistake {
+  readonly field: string
+  readonly detail: string
+}
+
+/** What is wrong with a filter, said of its field. */
+export const mistakeIn = ({ field, inGroup }: Pick<RequestCondition, "field" | "inGroup">, detail: string): Mistake => ({
+  field,
+  detail: inGroup === undefined ? detail : `holds a filter on ${inGroup} that ${detail}`
+})
+
+/** The mistakes with those of one group in one. */
+export const joinMistakes = (mistakes: ReadonlyArray<Mistake>): ReadonlyArray<Mistake> =>
+  [...Map.groupBy(mistakes, ({ field }) => field)].map(([field, own]) => ({
+    field,
+    detail: [...new Set(own.map(({ detail }) => detail))].join("; ")
+  }))
+
+/** The conditions of filters, those of groups one by one, too, and all that is wrong with them. */
+export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) => {
+  const columns = dataset.columns.filter(({ filterable }) => filterable)
+  const leaves: Array<RequestCondition> = []
+  const mistakes: Array<Mistake> = []
+  let nodes = 0
+  let values = 0
+  /** More than a request may have: what follows is not looked at. */
+  let isFull = false
+
+  const full = (field: string, most: string) => {
+    isFull = true
+    mistakes.push({ field, detail: `is one too many: ${most}` })
+  }
+
+  const readOne = ({ on: name, text }: WrittenFilter, field: string, depth: number): ConditionTree | undefined => {
+    const on = findColumn(name, columns)
+    const inGroup = depth > 0 ? name.written.slice(0, 60) : undefined
+    const unknown = `is no column that may be filtered; those are ${someOf(filterableOf(dataset)) || "none"}`
+    const condition = typeof on === "object" ? parseFilter(text, on) : on === undefined ? unknown : `cannot be followed: ${on}`
+    values += typeof condition === "string" ? 1 : condition.values.length
+    if (values > bounds.filterValues) {
+      full(field, `filters have at most ${bounds.filterValues} values together`)
+      return undefined
+    }
+    if (typeof condition === "string") {
+      mistakes.push(mistakeIn({ field, inGroup }, condition))
+      return undefined
+    }
+    leaves.push({ condition, on: on as RequestCondition["on"], field, inGroup })
+    return condition
+  }
+
+  const read = (tree: WrittenTree, field: string, depth: number): ReadonlyArray<ConditionTree> => {
+    if (isFull) return []
+    nodes += 1
+    if (nodes > bounds.filterNodes) {
+      full(field, `a request has at most ${bounds.filterNodes} filters, groups of them included`)
+      return []
+    }
+    if (!("filters" in tree)) return [readOne(tree, field, depth)].filter((one) => one !== undefined)
+    if (depth >= bounds.filterDepth) {
+      mistakes.push({ field, detail: TOO_DEEP })
+      return []
+    }
+    const { not, operator } = tree
+    return [{ not, operator, conditions: tree.filters.flatMap((one) => read(one, field, depth + 1)) }]
+  }
+
+  const conditions = filters.flatMap(({ field, tree }) => read(tree, field, 0))
+  return { conditions, leaves, errors: joinMistakes(mistakes) }
+}

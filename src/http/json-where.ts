@@ -1,0 +1,48 @@
+import { bounds } from "../bounds.ts"
+import { parseFieldName } from "../datasets/field-name.ts"
+import { groupNamed, TOO_DEEP, type WrittenTree } from "../datasets/filter-tree.ts"
+import type { Filter } from "../exports/filters.ts"
+import { isObject, textOf } from "./json-value.ts"
+
+const FILTER = "must be a filter such as gte.100, or a list of such"
+const GROUP = 'must be a list of objects such as {"id": "gte.100"}'
+
+/** Takes a text if nothing is wrong with it; `what` says what should be there instead of none. */
+type Take = (field: string, text: string | undefined, what: string) => string | undefined
+
+/**
+ * The filters of a JSON object such as `{"or": [{"id": "lt.10"}, {"id": "gt.99"}], "name": ["like.A*", "neq.Ada"]}`. The
+ * members of an object must all hold. A member that is called as a group is one when it is a list with objects.
+ */
+export const filtersOf = (where: Readonly<Record<string, unknown>>, take: Take): ReadonlyArray<Filter> =>
+  Object.entries(where).flatMap(([key, value]) => {
+    const field = `where.${key}`
+    return membersOf(key, value, field, take, 1).map((tree) => ({ field, tree }))
+  })
+
+const membersOf = (key: string, value: unknown, field: string, take: Take, depth: number): ReadonlyArray<WrittenTree> => {
+  const group = groupNamed(key)
+  if (group && Array.isArray(value) && value.some(isObject)) {
+    const isWrong = depth > bounds.filterDepth || !value.every(isObject)
+    if (isWrong) {
+      take(field, undefined, depth > bounds.filterDepth ? TOO_DEEP : GROUP)
+      return []
+    }
+    return [{ ...group, filters: value.map((one) => allOf(one, field, take, depth)) }]
+  }
+  const filters: ReadonlyArray<unknown> = [value].flat()
+  if (filters.length === 0) take(field, undefined, group ? GROUP : "is an empty list; leave it out or give a filter")
+  return filters.flatMap((one): ReadonlyArray<WrittenTree> => {
+    const text = take(field, one === null ? "is.null" : textOf(one), FILTER)
+    const name = take(field, key, FILTER)
+    return text === undefined || name === undefined ? [] : [{ on: parseFieldName(name), text }]
+  })
+}
+
+/** All that an object says, as one tree. */
+const allOf = (object: Readonly<Record<string, unknown>>, field: string, take: Take, depth: number): WrittenTree => {
+  const filters = Object.entries(object).flatMap(([key, value]) => membersOf(key, value, field, take, depth + 1))
+  const [one, ...more] = filters
+  if (Object.keys(object).length === 0) take(field, undefined, GROUP)
+  return one && more.length === 0 ? one : { not: false, operator: "and", filters }
+}

@@ -1,0 +1,109 @@
+import { isGroup, type Condition, type ConditionTree } from "../datasets/conditions.ts"
+import { isString, type Column, type ConditionOn } from "../datasets/dataset.ts"
+import { isExpression, isOfType, isPattern, isSearch, type Operator } from "../datasets/operators.ts"
+import { identifier } from "./identifier.ts"
+import type { Statement } from "./statement.ts"
+
+/** Writes a value into a statement: as a parameter, or as the literal that the server made of it. */
+export type Bind = (value: string) => string
+
+const SQL_OPERATORS: Readonly<Record<Exclude<Operator, "in" | "is">, string>> = {
+  eq: "=",
+  neq: "<>",
+  gt: ">",
+  gte: ">=",
+  lt: "<",
+  lte: "<=",
+  like: "like",
+  ilike: "ilike",
+  match: "~",
+  imatch: "~*",
+  isdistinct: "is distinct from",
+  cs: "@>",
+  cd: "<@",
+  ov: "&&",
+  sl: "<<",
+  sr: ">>",
+  nxr: "&<",
+  nxl: "&>",
+  adj: "-|-",
+  fts: "to_tsquery",
+  plfts: "plainto_tsquery",
+  phfts: "phraseto_tsquery",
+  wfts: "websearch_to_tsquery"
+}
+
+/** The values of a column, or what is at a path in them. `prefix` is that of the relation. */
+export const columnSql = ({ name, path, madeJson }: Column, bind: Bind, prefix = ""): string => {
+  const column = prefix + identifier(name)
+  if (!path) return column
+  const steps = path.map(({ arrow, key }) =>
+    typeof key === "number" ? `${arrow} ${bind(String(key))}::text::int` : `${arrow} ${bind(key)}::text`
+  )
+  return `(${madeJson ? `to_jsonb(${column})` : column} ${steps.join(" ")})`
+}
+
+const searchSql = ({ operator, language, values }: Condition, on: Column, column: string, bind: Bind): string => {
+  // A literal of the type itself, so that an index on the same expression is found.
+  const configuration = () => (language === undefined ? "" : `${bind(language)}::regconfig, `)
+  const text = isString(on) ? `${column}::text` : column
+  const vector = on.base === "tsvector" ? column : `to_tsvector(${configuration()}${text})`
+  return `${vector} @@ ${SQL_OPERATORS[operator as "fts"]}(${configuration()}${bind(values[0]!)}::text)`
+}
+
+/** A condition of a request's text: the server casts what `bind` writes. */
+const conditionSql = (condition: Condition, on: Column, bind: Bind): string => {
+  const { operator, quantifier, values } = condition
+  const plain = columnSql(on, bind)
+  // The operators of enums are for any enum, and a domain over one is none.
+  const column = on.category === "E" && on.type !== on.base ? `${plain}::${on.base}` : plain
+  const type = isOfType(operator) ? `::${on.base}` : ""
+  const written = () => values.map((value) => `${bind(value)}::text${type}`)
+  if (operator === "is") return `${column} is ${values[0]!.replace("_", " ")}`
+  if (isSearch(operator)) return searchSql(condition, on, column, bind)
+  if (operator === "in") return values.length === 0 ? "false" : `${column} in (${written().join(", ")})`
+  if (quantifier === undefined) return `${column} ${SQL_OPERATORS[operator]} ${written()[0]}`
+  // An empty list has no type of its own.
+  if (values.length === 0) return String(quantifier === "all")
+  return `${column} ${SQL_OPERATORS[operator]} ${quantifier} (array[${written().join(", ")}])`
+}
+
+/** A condition or a group of them; what negates it, and what joins it, stands around parentheses. */
+export const treeSql = (tree: ConditionTree, columnOf: (condition: Condition) => Column, bind: Bind): string => {
+  const sql = isGroup(tree)
+    ? `(${tree.conditions.map((one) => treeSql(one, columnOf, bind)).join(` ${tree.operator} `)})`
+    : conditionSql(tree, columnOf(tree), bind)
+  if (!tree.not) return sql
+  return isGroup(tree) ? `not ${sql}` : `not (${sql})`
+}
+
+/** The text that the server makes of a value may be so many times as long, and so many characters longer: bytes are as hex. */
+const LONGER = "4 * length(value) + 400"
+
+/** True where a value is written much longer than it was given; fails where it is none for its column and operator. */
+const checkSql = ({ condition: { operator, language }, on }: ConditionOn, asked: string): string => {
+  if (isOfType(operator)) return `length((value::text::${on.base})::text) > ${LONGER}`
+  if (isPattern(operator)) return "value::text is null"
+  if (isExpression(operator)) return "('' ~ value) is null"
+  const configuration = language === undefined ? "" : `(${asked} ->> 'language')::regconfig, `
+  return `${SQL_OPERATORS[operator as "fts"]}(${configuration}value) is null`
+}
+
+/** What was asked for by the nth of some conditions, in the one parameter that they are sent in. */
+const askedOf = (nth: number) => `($1::text::json -> ${nth})`
+const valuesOf = (nth: number) => `json_array_elements_text(${askedOf(nth)} -> 'values') with ordinality as list (value, place)`
+const parameter = (conditions: ReadonlyArray<ConditionOn>) => [
+  JSON.stringify(conditions.map(({ condition: { values, language } }) => ({ values, language })))
+]
+
+/** Asks whether the server can cast the values of conditions, and whether they become too long: a column for each. */
+export const checkStatement = (conditions: ReadonlyArray<ConditionOn>): Statement => ({
+  text: `select ${conditions.map((one, nth) => `(select bool_or(${checkSql(one, askedOf(nth))}) from ${valuesOf(nth)}) as "${nth}"`).join(", ")}`,
+  values: parameter(conditions)
+})
+
+/** Asks for the values of conditions as the session reads them: a column for each, with a list of texts. */
+export const readStatement = (conditions: ReadonlyArray<ConditionOn>): Statement => ({
+  text: `select ${conditions.map(({ on }, nth) => `(select json_agg(value::text::${on.base}::text order by place) from ${valuesOf(nth)}) as "${nth}"`).join(", ")}`,
+  values: parameter(conditions)
+})
