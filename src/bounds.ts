@@ -15,6 +15,13 @@ export const bounds = {
   apiKeyChars: 256,
   /** Requests remembered by the rate limiter, over all keys. Past it the key that was quiet longest is forgotten. */
   rateLimitEntries: 65_536,
+  /** Requests of one key whose filters the source does not take, in a window, for each that RATE_LIMIT_MAX lets in. */
+  filterChecksPerRequest: 10,
+  /** How long a stream waits for its turn while its key or address has as many as it may, and how many may wait. */
+  streamTurnMs: 5_000,
+  streamQueue: 256,
+  /** Anyone can make up keys: all of one address together have as many streams at once as this many keys. */
+  keysPerAddress: 2,
   /** Server-Sent Event streams at once. */
   eventStreams: 256,
   eventKeepAliveMs: 5_000,

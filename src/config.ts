@@ -50,7 +50,7 @@ const originOf = (item: string): string | undefined =>
 const oneOf = <A extends string>(name: string, fallback: A, choices: ReadonlyArray<A>) =>
   setting(name, fallback, `one of ${choices.join(", ")}`, (value) => choices.find((choice) => choice === value.toLowerCase()))
 
-const duration = (name: string, fallback: string, min: "1 second", max: "1 day" | "365 days") => {
+const duration = (name: string, fallback: string, min: "1 second", max: "1 day" | "7 days" | "365 days") => {
   const parse = (value: string) => {
     const parsed = Duration.decodeUnknown(/^\d+$/.test(value) ? `${value} seconds` : value)
     return parsed._tag === "Some" && Duration.between(parsed.value, { minimum: min, maximum: max }) ? parsed.value : undefined
@@ -134,6 +134,8 @@ const settings = Config.all({
   exportTtl: duration("EXPORT_TTL", "24 hours", "1 second", "365 days"),
   rateLimitMax: integer("RATE_LIMIT_MAX", 60, 1, 10_000),
   rateLimitWindow: duration("RATE_LIMIT_WINDOW", "1 minute", "1 second", "1 day"),
+  streamsPerKey: integer("STREAMS_PER_KEY", 16, 1, 1_000),
+  streamMaxTime: duration("STREAM_MAX_TIME", "6 hours", "1 second", "7 days"),
   gzipLevel: integer("GZIP_LEVEL", 2, 1, 9),
   logLevel: oneOf("LOG_LEVEL", "info", ["debug", "info", "warning", "error", "none"]),
   logFormat: oneOf("LOG_FORMAT", process.stdout.isTTY ? "pretty" : "json", ["json", "pretty"])

@@ -17,6 +17,7 @@ import { ExportQueue } from "./jobs/queue.ts"
 import { Sweeper } from "./jobs/sweeper.ts"
 import { Worker } from "./jobs/worker.ts"
 import { memoryRateLimiter } from "./limits/memory-rate-limiter.ts"
+import { StreamTurns } from "./limits/stream-turns.ts"
 import { Control } from "./postgres/control.ts"
 import { startEmbeddedPostgres } from "./postgres/embedded.ts"
 import { migrateDatabase } from "./postgres/migrate.ts"
@@ -67,7 +68,14 @@ export const live = Layer.mergeAll(HttpServer.Default, Worker.Default, Sweeper.D
   Layer.provide(ExportRoutes.Default),
   Layer.provide(Exporter.Default),
   Layer.provide(
-    Layer.mergeAll(ExportStore.Default, ExportChanges.Default, ExportQueue.Default, RowSource.Default, memoryRateLimiter)
+    Layer.mergeAll(
+      ExportStore.Default,
+      ExportChanges.Default,
+      ExportQueue.Default,
+      RowSource.Default,
+      memoryRateLimiter,
+      StreamTurns.Default
+    )
   ),
   Layer.provide(Datasets.Default),
   Layer.provide(

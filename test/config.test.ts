@@ -149,6 +149,8 @@ const table: Readonly<Record<string, Row>> = {
   EXPORT_TTL: duration("exportTtl", "24 hours", "365 days", 24 * 3_600_000),
   RATE_LIMIT_MAX: integer("rateLimitMax", 60, 1, 10_000),
   RATE_LIMIT_WINDOW: duration("rateLimitWindow", "1 minute", "1 day", 60_000),
+  STREAMS_PER_KEY: integer("streamsPerKey", 16, 1, 1_000),
+  STREAM_MAX_TIME: duration("streamMaxTime", "6 hours", "7 days", 6 * 3_600_000),
   GZIP_LEVEL: integer("gzipLevel", 2, 1, 9),
   LOG_LEVEL: {
     setting: "logLevel",

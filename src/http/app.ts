@@ -52,7 +52,7 @@ export const makeApp = Effect.gen(function* () {
   const exports = yield* ExportRoutes
   const datasets = yield* DatasetRoutes
   const { download } = yield* DownloadRoute
-  const { estimate } = yield* EstimateRoute
+  const { estimate, rateLimitHeaders: estimateHeaders } = yield* EstimateRoute
   const { events } = yield* EventsRoute
   const { stream, rateLimitHeaders } = yield* StreamRoute
   const { health, ready } = yield* HealthRoutes
@@ -93,7 +93,7 @@ export const makeApp = Effect.gen(function* () {
   }
   for (const base of ["/exports", "/api/v1/exports"]) {
     route(base, { GET: handle(exports.list), POST: handle(exports.create) })
-    route(`${base}/estimate`, { POST: handle(estimate) })
+    route(`${base}/estimate`, { POST: handle(estimate, estimateHeaders) })
     route(`${base}/csv`, { GET: handle(stream, rateLimitHeaders), POST: handle(exports.create) })
     route(`${base}/:id`, { GET: handle(exports.status), DELETE: handle(exports.remove) })
     route(`${base}/:id/status`, { GET: handle(exports.status) })

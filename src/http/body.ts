@@ -54,6 +54,8 @@ interface StreamOptions {
   /** The request, with the signal that aborts when the client leaves, also while nobody reads the body yet. */
   readonly context: Context
   /** The last words of a body that fails, instead of a broken connection, after `last`: its last two bytes. */
+  /** How long the body may take from its first chunk on, and why it failed then. */
+  readonly limit?: { readonly ms: number; readonly failure: string }
   readonly onError?: (last: Uint8Array | undefined) => Uint8Array
 }
 
@@ -99,7 +101,7 @@ const pullStream = (
   first: Uint8Array | undefined,
   close: (outcome: Outcome, bytes: number) => Promise<void>,
   warn: (message: string) => void,
-  { context, onError }: StreamOptions
+  { context, limit, onError }: StreamOptions
 ): ReadableStream<Uint8Array> => {
   let ahead: { readonly chunk: Uint8Array | undefined } | undefined = { chunk: first }
   let last: Uint8Array | undefined
@@ -116,15 +118,17 @@ const pullStream = (
     over = true
     bodies.delete(breakOff)
     clearTimeout(stall)
+    clearTimeout(timeLimit)
     // Sticks to the connection, which may serve more requests. Bun closes a stalled one by this alone.
     idle(outcome === "client stalled" ? 1 : bounds.idleSeconds)
     await close(outcome, bytes)
   }
   let sending: ReadableStreamDefaultController<Uint8Array> | undefined
-  const breakOff = async () => {
-    if (sending && !over) await fail(sending, new Error("the service stops"))
+  const breakOff = async (reason = "the service stops") => {
+    if (sending && !over) await fail(sending, new Error(reason))
   }
   bodies.add(breakOff)
+  const timeLimit = limit && setTimeout(() => void breakOff(limit.failure), limit.ms)
   const left = () => finish("client left")
   if (signal.aborted) void left()
   signal.addEventListener("abort", () => void left(), { once: true })

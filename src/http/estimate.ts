@@ -5,10 +5,12 @@ import { columnsByName, type Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { Measured } from "../jobs/export-reads.ts"
 import { ExportStore } from "../jobs/export-store.ts"
+import { RateLimiter } from "../limits/rate-limiter.ts"
 import { Datasets } from "../rows/datasets.ts"
 import type { RowPlan } from "../rows/plan.ts"
 import { RowSource } from "../rows/row-source.ts"
 import { exportRequest } from "./export-request.ts"
+import { admitted, rateKey, setRateLimit } from "./requester.ts"
 
 /** A number, and what it rests on. */
 interface Estimated {
@@ -53,6 +55,9 @@ const secondsOf = (bytes: number, any?: Measured): Estimated =>
       }
     : { value: Math.ceil(bytes / ASSUMED_BYTES_PER_SECOND), basis: "nothing was measured yet; 50 MB/s are assumed" }
 
+/** An estimate costs the source a session: estimates have a window of their own, of the same size as that of the streams. */
+const windowOf = (c: Context) => `estimate ${rateKey(c)}`
+
 /** What an export would be, before anybody waits for it. */
 export class EstimateRoute extends Effect.Service<EstimateRoute>()("EstimateRoute", {
   effect: Effect.gen(function* () {
@@ -60,10 +65,11 @@ export class EstimateRoute extends Effect.Service<EstimateRoute>()("EstimateRout
     const datasets = yield* Datasets
     const source = yield* RowSource
     const store = yield* ExportStore
+    const limiter = yield* RateLimiter
 
     const estimate = (c: Context) =>
       Effect.gen(function* () {
-        const spec = yield* exportRequest(c, datasets)
+        const spec = yield* exportRequest(c, datasets, admitted(limiter.take(windowOf(c))))
         const dataset = yield* datasets.find(spec.dataset)
         const plan = yield* source.plan(spec)
         const measured = yield* store.measured(spec)
@@ -91,6 +97,9 @@ export class EstimateRoute extends Effect.Service<EstimateRoute>()("EstimateRout
         )
       })
 
-    return { estimate } as const
+    const rateLimitHeaders = (c: Context, response: Response) =>
+      Effect.map(limiter.peek(windowOf(c)), (state) => setRateLimit(response, "estimate", limiter, state))
+
+    return { estimate, rateLimitHeaders } as const
   })
 }) {}

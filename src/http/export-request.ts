@@ -122,11 +122,15 @@ export const exportQuery = <E = never>(
   })
 
 /** The export that a POST asks for: in its query, or in a JSON body. */
-export const exportRequest = (c: Context, datasets: DatasetsService): Effect.Effect<ExportSpec, Failure> =>
+export const exportRequest = <E = never>(
+  c: Context,
+  datasets: DatasetsService,
+  mayAsk: Effect.Effect<void, E> = Effect.void
+): Effect.Effect<ExportSpec, Failure | E> =>
   Effect.gen(function* () {
     const inQuery = new URL(c.req.url).search.length > 1
     const body = yield* readJsonBody(c)
-    if (body === undefined) return (yield* exportQuery(c, datasets)).spec
+    if (body === undefined) return (yield* exportQuery(c, datasets, [], mayAsk)).spec
     if (inQuery) return yield* new InvalidRequest({ detail: "Parameters are in the query and in the body; use one of them" })
     const { given, where, errors } = body
     const named = given.find(({ field }) => field === "dataset")?.text
@@ -139,5 +143,5 @@ export const exportRequest = (c: Context, datasets: DatasetsService): Effect.Eff
       return groupNamed(field) ? "belongs into where" : describeUnknown(names)(field)
     })
     if (errors.length + more.length > 0) return yield* invalid([...more, ...errors])
-    return yield* toSpec({ values, filters: where }, dataset, datasets, Effect.void)
+    return yield* toSpec({ values, filters: where }, dataset, datasets, mayAsk)
   })

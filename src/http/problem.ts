@@ -1,6 +1,8 @@
 import { Data } from "effect"
 import { STATUS_CODES } from "node:http"
 import type { ExportStatus } from "../exports/export-job.ts"
+import { bounds } from "../bounds.ts"
+import type { TooManyStreams } from "../limits/stream-turns.ts"
 import type { DatabaseError } from "../postgres/control.ts"
 import type { SourceBusy } from "../rows/connections.ts"
 import { sqlState, type SourceError } from "../rows/source-error.ts"
@@ -36,6 +38,8 @@ export class Gone extends Data.TaggedError("Gone")<{ readonly detail: string }> 
 export class RangeNotSatisfiable extends Data.TaggedError("RangeNotSatisfiable")<{ readonly bytes: number }> {}
 export class PreconditionFailed extends Data.TaggedError("PreconditionFailed")<{ readonly detail: string }> {}
 export class RateLimited extends Data.TaggedError("RateLimited")<{ readonly retryAfterSeconds: number }> {}
+/** The source gave no row within the time that a stream may take. */
+export class StreamTooLong extends Data.TaggedError("StreamTooLong")<{ readonly detail: string }> {}
 /** Not now, but perhaps in a second. */
 export class Unavailable extends Data.TaggedError("Unavailable")<{ readonly detail: string }> {}
 export class NotReady extends Data.TaggedError("NotReady")<{ readonly errors: ReadonlyArray<FieldProblem> }> {}
@@ -53,6 +57,8 @@ export type HttpFailure =
   | RangeNotSatisfiable
   | PreconditionFailed
   | RateLimited
+  | TooManyStreams
+  | StreamTooLong
   | Unavailable
   | NotReady
   | SourceError
@@ -145,6 +151,17 @@ const problemOf = (failure: HttpFailure): Problem => {
         error: "Too many requests - rate limit exceeded",
         headers: { "Retry-After": String(failure.retryAfterSeconds) }
       }
+    case "TooManyStreams": {
+      const { of, most } = failure
+      const waited = bounds.streamTurnMs / 1000
+      return {
+        status: 429,
+        detail: `Too many streams with this ${of} at once: ${most} are under way, which is the most, and no turn came within ${waited} s`,
+        headers: { "Retry-After": String(waited) }
+      }
+    }
+    case "StreamTooLong":
+      return { status: 504, detail: failure.detail }
     case "Unavailable":
       return retryLater(503, failure.detail)
     case "NotReady":

@@ -1,18 +1,20 @@
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import type { Context } from "hono"
 import { bounds } from "../bounds.ts"
 import { AppConfig } from "../config.ts"
 import { contentTypeOf, type Format } from "../csv/format.ts"
 import { show } from "../datasets/conditions.ts"
 import { RateLimiter, type RateDecision } from "../limits/rate-limiter.ts"
+import { StreamTurns } from "../limits/stream-turns.ts"
+import type { ExportSpec } from "../exports/export-spec.ts"
 import { Datasets } from "../rows/datasets.ts"
 import { RowSource } from "../rows/row-source.ts"
 import { toSourceError } from "../rows/source-error.ts"
-import type { RequestEnv } from "./app.ts"
 import { compress, headResponse, negotiateCoding, streamBody } from "./body.ts"
 import { exportQuery } from "./export-request.ts"
 import { invalid } from "./parameters.ts"
-import { RateLimited, type InvalidRequest } from "./problem.ts"
+import { StreamTooLong, type InvalidRequest } from "./problem.ts"
+import { addressOf, admitted, apiKeyOf, rateKey, setRateLimit } from "./requester.ts"
 
 const LF = 10
 /**
@@ -27,33 +29,51 @@ const errorRow =
     return Buffer.from(`${isNewLine ? "" : "\n"}"__ERROR__","internal_server_error"\n`, encoding)
   }
 
-const apiKeyOf = (c: Context) => new URL(c.req.url).searchParams.get("apiKey") ?? c.req.header("X-API-Key")
-/** Whose requests are counted together: a key that the client gives, else its address. */
-const rateKey = (c: Context): string => {
-  const key = apiKeyOf(c)
-  return key ? `key ${key.slice(0, bounds.apiKeyChars)}` : `address ${(c.env as RequestEnv).address}`
-}
-
 /** Rows straight from the source to the client's socket. */
 export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
   effect: Effect.gen(function* () {
-    const { gzipLevel } = yield* AppConfig
+    const { gzipLevel, streamMaxTime } = yield* AppConfig
     const source = yield* RowSource
     const datasets = yield* Datasets
     const limiter = yield* RateLimiter
+    const turns = yield* StreamTurns
 
-    const stream = (c: Context) =>
+    /** Reads the request. A key that is over its limit costs the source nothing, nor does one whose filters were wrong too often. */
+    const read = (c: Context) =>
       Effect.gen(function* () {
-        // A key that is over its limit is to cost the source nothing.
-        const mayAsk = Effect.flatMap(limiter.peek(rateKey(c)), ({ allowed, resetSeconds }) =>
-          allowed ? Effect.void : Effect.fail(new RateLimited({ retryAfterSeconds: resetSeconds }))
-        )
+        let asked: RateDecision | undefined
+        const mayAsk = Effect.gen(function* () {
+          yield* admitted(limiter.peek(rateKey(c)))
+          asked = yield* admitted(limiter.take(`filters ${rateKey(c)}`, limiter.limit * bounds.filterChecksPerRequest))
+        })
         const { spec, own } = yield* exportQuery(c, datasets, ["apiKey", "errorRow"], mayAsk)
         const wrong = checkOwn(apiKeyOf(c), own["errorRow"])
         if (wrong) return yield* wrong
+        // The source takes its filters: it counts as a stream alone.
+        if (asked) yield* asked.undo
+        return { spec, own }
+      })
+
+    /** Opens the rows when it is the stream's turn. One that gets none was not let in, and does not count. */
+    const openInTurn = (c: Context, spec: ExportSpec, { undo }: RateDecision) =>
+      turns.take(apiKeyOf(c), addressOf(c)).pipe(
+        Effect.onError(() =>
+          Effect.zipRight(
+            undo,
+            Effect.sync(() => c.set("rate", undefined))
+          )
+        ),
+        Effect.zipRight(source.openNow(spec))
+      )
+
+    const tooLong = `The stream took longer than STREAM_MAX_TIME, ${Duration.format(streamMaxTime)}`
+
+    const stream = (c: Context) =>
+      Effect.gen(function* () {
+        const { spec, own } = yield* read(c)
         const decision = yield* limiter.take(rateKey(c))
         c.set("rate", decision)
-        if (!decision.allowed) return yield* new RateLimited({ retryAfterSeconds: decision.resetSeconds })
+        yield* admitted(Effect.succeed(decision))
 
         const coding = negotiateCoding(c.req.raw.headers)
         const headers = {
@@ -66,20 +86,24 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
           ...(coding !== "identity" && { "Content-Encoding": coding })
         }
         if (c.req.method === "HEAD") return headResponse(headers)
-        const body = yield* streamBody(source.openNow(spec), toSourceError, {
+        const body = yield* streamBody(openInTurn(c, spec, decision), toSourceError, {
           context: c,
+          limit: { ms: Duration.toMillis(streamMaxTime), failure: tooLong },
           ...(own["errorRow"] === "true" && { onError: errorRow(spec.format) })
-        })
+        }).pipe(
+          Effect.timeoutFail({
+            duration: streamMaxTime,
+            onTimeout: () => new StreamTooLong({ detail: `${tooLong}, before its first row` })
+          })
+        )
         return new Response(compress(body, coding, gzipLevel), { headers })
       })
 
-    /** Adds the window's state to every answer (draft-ietf-httpapi-ratelimit-headers), refused or wrong ones too. */
-    const rateLimitHeaders = (c: Context, { headers }: Response) =>
+    /** Adds the window's state to every answer, refused or wrong ones too. */
+    const rateLimitHeaders = (c: Context, response: Response) =>
       Effect.gen(function* () {
         const taken = c.get("rate") as RateDecision | undefined
-        const { remaining, resetSeconds } = taken ?? (yield* limiter.peek(rateKey(c)))
-        headers.set("RateLimit-Policy", `"stream";q=${limiter.limit};w=${Math.ceil(limiter.windowSeconds)}`)
-        headers.set("RateLimit", `"stream";r=${remaining};t=${resetSeconds}`)
+        setRateLimit(response, "stream", limiter, taken ?? (yield* limiter.peek(rateKey(c))))
       })
 
     return { stream, rateLimitHeaders } as const

@@ -28,24 +28,34 @@ export const memoryRateLimiter = Layer.effect(
       if (times.length === 0) log.delete(key)
       return times
     }
-    const decide = (times: ReadonlyArray<number>, allowed: boolean, now: number): RateDecision => ({
+    const decide = (times: ReadonlyArray<number>, allowed: boolean, most: number, now: number): RateDecision => ({
       allowed,
-      remaining: limit - times.length,
-      resetSeconds: Math.max(1, Math.ceil(((times[0] ?? now) + windowMs - now) / 1000))
+      remaining: most - times.length,
+      resetSeconds: Math.max(1, Math.ceil(((times[0] ?? now) + windowMs - now) / 1000)),
+      undo: Effect.void
     })
+    /** Removes one request of the key that was let in at `time`, unless it has left the window. */
+    const undo = (key: string, time: number) => {
+      const times = log.get(key) ?? []
+      const index = times.indexOf(time)
+      if (index === -1) return
+      times.splice(index, 1)
+      entries--
+      if (times.length === 0) log.delete(key)
+    }
 
     return {
       limit,
       windowSeconds: Duration.toSeconds(rateLimitWindow),
-      peek: (key) =>
+      peek: (key, most = limit) =>
         Effect.map(monotonicMs, (now) => {
           const times = current(key, now)
-          return decide(times, times.length < limit, now)
+          return decide(times, times.length < most, most, now)
         }),
-      take: (key) =>
+      take: (key, most = limit) =>
         Effect.map(monotonicMs, (now) => {
           const times = current(key, now)
-          if (times.length >= limit) return decide(times, false, now)
+          if (times.length >= most) return decide(times, false, most, now)
           times.push(now)
           entries++
           log.delete(key)
@@ -55,7 +65,7 @@ export const memoryRateLimiter = Layer.effect(
             log.delete(oldest)
             entries -= forgotten.length
           }
-          return decide(times, true, now)
+          return { ...decide(times, true, most, now), undo: Effect.sync(() => undo(key, now)) }
         })
     }
   })

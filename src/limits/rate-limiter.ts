@@ -6,6 +6,8 @@ export interface RateDecision {
   readonly remaining: number
   /** Seconds, rounded up, until the window lets the next one in (refused), or the oldest one leaves it (allowed). */
   readonly resetSeconds: number
+  /** Takes the request out of the window again, since it was not let in after all. */
+  readonly undo: Effect.Effect<void>
 }
 
 /** At most `limit` requests of one key in any window of `windowSeconds`; a refused one does not count. */
@@ -14,9 +16,9 @@ export class RateLimiter extends Context.Tag("RateLimiter")<
   {
     readonly limit: number
     readonly windowSeconds: number
-    /** Lets one request in, or refuses it. */
-    readonly take: (key: string) => Effect.Effect<RateDecision>
+    /** Lets one request in, or refuses it. `most` replaces `limit`. */
+    readonly take: (key: string, most?: number) => Effect.Effect<RateDecision>
     /** What `take` would say, without taking. */
-    readonly peek: (key: string) => Effect.Effect<RateDecision>
+    readonly peek: (key: string, most?: number) => Effect.Effect<RateDecision>
   }
 >() {}

@@ -1,0 +1,37 @@
+import { Effect } from "effect"
+import type { Context } from "hono"
+import { bounds } from "../bounds.ts"
+import type { RateDecision, RateLimiter } from "../limits/rate-limiter.ts"
+import type { RequestEnv } from "./app.ts"
+import { RateLimited } from "./problem.ts"
+
+/** The key that the request gives, as parameter or header. */
+export const apiKeyOf = (c: Context): string | undefined =>
+  (new URL(c.req.url).searchParams.get("apiKey") ?? c.req.header("X-API-Key")) || undefined
+
+export const addressOf = (c: Context): string => (c.env as RequestEnv).address
+
+/** Whose requests are counted together: a key that the client gives, else its address. */
+export const rateKey = (c: Context): string => {
+  const key = apiKeyOf(c)
+  return key ? `key ${key.slice(0, bounds.apiKeyChars)}` : `address ${addressOf(c)}`
+}
+
+/** Fails when a window refuses the request. */
+export const admitted = (decision: Effect.Effect<RateDecision>): Effect.Effect<RateDecision, RateLimited> =>
+  Effect.filterOrFail(
+    decision,
+    ({ allowed }) => allowed,
+    ({ resetSeconds }) => new RateLimited({ retryAfterSeconds: resetSeconds })
+  )
+
+/** Tells the state of a window (draft-ietf-httpapi-ratelimit-headers). */
+export const setRateLimit = (
+  { headers }: Response,
+  policy: string,
+  { limit, windowSeconds }: RateLimiter["Type"],
+  { remaining, resetSeconds }: RateDecision
+): void => {
+  headers.set("RateLimit-Policy", `"${policy}";q=${limit};w=${Math.ceil(windowSeconds)}`)
+  headers.set("RateLimit", `"${policy}";r=${remaining};t=${resetSeconds}`)
+}

@@ -1,0 +1,172 @@
+/** What one client may hold of the streams: how many at once, how long each, and what else it asks of the source. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import type { Socket } from "node:net"
+import { exchange, expectProblem, send } from "../support/raw-http.ts"
+import { startService, type Service } from "../support/service.ts"
+import { connect, freshDatabase } from "../support/shared.ts"
+import { makeUsersLarge, sourceBackends, sourceIsLeft } from "../support/source.ts"
+import { until } from "../support/until.ts"
+
+setDefaultTimeout(60_000)
+const MOST = 2
+const LIMIT = 5
+let service: Service
+beforeAll(async () => {
+  const database = await freshDatabase()
+  const sql = await connect(database, 1)
+  await sql`create table public.small as select i as id from generate_series(1, 3) i`
+  await makeUsersLarge(database, 100_000_000)
+  service = await startService({
+    DATABASE_URL: database,
+    EXPORT_DATASETS: "public.users,public.small",
+    STREAMS_PER_KEY: String(MOST),
+    RATE_LIMIT_MAX: String(LIMIT)
+  })
+})
+afterAll(async () => {
+  expect(await service.stop()).toBe(0)
+})
+
+/** Begins a stream of which the client takes no more than its first bytes. */
+const stall = async (key: string, from = service, more = "") => {
+  let stalled: Socket | undefined
+  const head = `GET /exports/csv?dataset=users&apiKey=${key}${more} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`
+  const wire = exchange(from.url, head, (socket) => {
+    stalled ??= socket.pause()
+  })
+  await until("the stream to begin", () => stalled !== undefined)
+  return { wire, go: () => void stalled!.resume(), leave: () => void stalled!.destroy() }
+}
+const small = (key: string) => send(service.url, { target: `/exports/csv?dataset=small&apiKey=${key}` })
+const remaining = ({ headers }: { readonly headers: Headers }) => Number(/;r=(\d+);/.exec(headers.get("RateLimit") ?? "")?.[1])
+
+describe("streams at once of one key", () => {
+  test("beyond the bound wait their turn, then are refused, and such a refusal counts against nothing", async () => {
+    const stalled = await Promise.all([stall("many"), stall("many")])
+    const begun = performance.now()
+    const answer = await small("many")
+    expect(performance.now() - begun).toBeGreaterThanOrEqual(4_900)
+    const { detail, error } = expectProblem(answer, 429)
+    expect(detail).toContain(`Too many streams with this key at once: ${MOST} are under way`)
+    expect(error).toBe(detail)
+    expect(answer.headers.get("Retry-After")).toBe("5")
+    expect(remaining(answer)).toBe(LIMIT - MOST)
+    // It waited without a session of the source.
+    expect(await sourceBackends(service.database)).toHaveLength(MOST)
+    for (const { leave } of stalled) leave()
+    await sourceIsLeft(service.database)
+  })
+  test("go on with the next when one ends, and other keys do not wait", async () => {
+    const [first, second] = [await stall("next"), await stall("next")]
+    const waiting = small("next")
+    expect((await small("other")).status).toBe(200)
+    first.leave()
+    const answer = await waiting
+    expect([answer.status, remaining(answer)]).toEqual([200, LIMIT - MOST - 1])
+    second.leave()
+  })
+  test("that leave while they wait give back their turn and what they took of the window", async () => {
+    const stalled = await Promise.all([stall("left"), stall("left")])
+    const left = Bun.connect({
+      hostname: new URL(service.url).hostname,
+      port: Number(new URL(service.url).port),
+      socket: { data() {} }
+    })
+    const socket = await left
+    socket.write("GET /exports/csv?dataset=small&apiKey=left HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    const head = () => send(service.url, { method: "HEAD", target: "/exports/csv?dataset=small&apiKey=left&total=0" })
+    await until("it to wait", async () => remaining(await head()) === LIMIT - MOST - 1)
+    socket.terminate()
+    await until("it to be gone", async () => remaining(await head()) === LIMIT - MOST)
+    for (const { leave } of stalled) leave()
+    expect((await small("left")).status).toBe(200)
+  })
+  test("and of one address under made-up keys have a bound, too", async () => {
+    const stalled = await Promise.all(["a", "b", "c", "d"].map((key) => stall(key)))
+    const waiting = small("e")
+    // It waits when the others leave.
+    await until(
+      "it to count",
+      async () => remaining(await send(service.url, { method: "HEAD", target: "/exports/csv?total=0&apiKey=e" })) < LIMIT
+    )
+    expect(await sourceBackends(service.database)).toHaveLength(4)
+    for (const { leave } of stalled) leave()
+    expect((await waiting).status).toBe(200)
+  })
+})
+
+describe("STREAM_MAX_TIME", () => {
+  let short: Service
+  beforeAll(async () => {
+    short = await startService({
+      DATABASE_URL: service.database,
+      EXPORT_DATASETS: "public.users,public.small",
+      STREAM_MAX_TIME: "1 second"
+    })
+  })
+  afterAll(async () => {
+    expect(await short.stop()).toBe(0)
+  })
+  test("breaks a stream off, visibly, and the log says why", async () => {
+    const [stalled, withRow] = await Promise.all([stall("cut", short), stall("row", short, "&errorRow=true")])
+    await until(
+      "both to be broken off",
+      () => short.log().filter(({ message }) => String(message).includes("STREAM_MAX_TIME, 1s")).length === 2
+    )
+    await sourceIsLeft(service.database)
+    stalled.go()
+    withRow.go()
+    expect((await stalled.wire).toString("latin1")).not.toEndWith("\r\n0\r\n\r\n")
+    expect((await withRow.wire).toString("latin1")).toMatch(/"__ERROR__","internal_server_error"\n\r\n0\r\n\r\n$/)
+  })
+  test("ends one whose first row does not come", async () => {
+    const sql = await connect(service.database, 1)
+    await sql.begin(async (tx) => {
+      await tx`lock table public.small in access exclusive mode`
+      const { detail } = expectProblem(await send(short.url, { target: "/exports/csv?dataset=small" }), 504)
+      expect(detail).toContain("STREAM_MAX_TIME")
+    })
+  })
+  test("does not touch one that ends in time", async () => {
+    expect((await send(short.url, { target: "/exports/csv?dataset=small" })).body).toContain("1\n2\n3\n")
+  })
+})
+
+/** What else a client asks of the source. */
+const estimate = (key: string, more: object = {}) =>
+  send(service.url, {
+    method: "POST",
+    target: "/exports/estimate",
+    headers: { "X-API-Key": key },
+    body: JSON.stringify({ dataset: "small", where: { id: "gte.2" }, ...more })
+  })
+const filtered = (id: string) => send(service.url, { target: `/exports/csv?dataset=small&apiKey=filters&id=${id}` })
+const job = () =>
+  send(service.url, { method: "POST", target: "/exports?dataset=small&id=gte.2", headers: { "X-API-Key": "jobs" } })
+
+describe("what else is asked of the source", () => {
+  test("estimates of one key have a window of their own, which wrong requests do not use up", async () => {
+    expectProblem(await estimate("asks", { total: 0 }), 400)
+    for (let asked = 1; asked <= LIMIT; asked++) {
+      const answer = await estimate("asks")
+      expect([answer.status, remaining(answer)]).toEqual([200, LIMIT - asked])
+      expect(answer.headers.get("RateLimit-Policy")).toBe(`"estimate";q=${LIMIT};w=60`)
+    }
+    const refused = await estimate("asks")
+    expect(expectProblem(refused, 429).error).toBe("Too many requests - rate limit exceeded")
+    expect(Number(refused.headers.get("Retry-After"))).toBeGreaterThan(0)
+    expect((await estimate("another")).status).toBe(200)
+    const streamed = await small("asks")
+    expect([streamed.status, remaining(streamed)]).toEqual([200, LIMIT - 1])
+  })
+  test("filters that it does not take are checked so often, and streams with good ones are not counted twice", async () => {
+    for (let asked = 0; asked < LIMIT * 10 - 1; asked++) expectProblem(await filtered("gte.none"), 400)
+    expect([(await filtered("gte.2")).status, (await filtered("gte.2")).status]).toEqual([200, 200])
+    expectProblem(await filtered("gte.none"), 400)
+    expectProblem(await filtered("gte.none"), 429)
+  })
+  test("jobs are not limited by it", async () => {
+    const answers = await Promise.all(Array.from({ length: LIMIT * 3 }, job))
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([202]))
+  })
+})

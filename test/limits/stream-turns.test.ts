@@ -1,0 +1,117 @@
+import { describe, expect, test } from "bun:test"
+import { Effect, Exit, Fiber, Layer, Scope, TestClock } from "effect"
+import { bounds } from "../../src/bounds.ts"
+import { StreamLines, StreamTurns, TooManyStreams } from "../../src/limits/stream-turns.ts"
+import { settings, withTestClock } from "../support/effect.ts"
+
+const MOST = 2
+const ALL = MOST * bounds.keysPerAddress
+
+/** Lets every fiber run until it waits for another or for the clock. */
+const settled = Effect.repeatN(Effect.yieldNow(), 50)
+
+/** A stream that has asked for its turn, and what became of that. */
+const open = (turns: StreamTurns, key: string | undefined, address = "here") =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const fiber = yield* Effect.fork(Scope.extend(turns.take(key, address), scope))
+    yield* settled
+    return {
+      state: Effect.map(Fiber.poll(fiber), (exit) => {
+        if (exit._tag === "None") return "waits"
+        return Exit.isSuccess(exit.value) ? "runs" : "refused"
+      }),
+      failure: Effect.flip(Fiber.join(fiber)),
+      /** As `streamBody` does, whatever ends the stream. */
+      end: (exit: Exit.Exit<void> = Exit.void) => Effect.zipRight(Fiber.interrupt(fiber), Scope.close(scope, exit))
+    }
+  })
+
+const withTurns = <A, E>(use: (turns: StreamTurns) => Effect.Effect<A, E>) =>
+  withTestClock(
+    Effect.flatMap(StreamTurns, use).pipe(
+      Effect.provide(StreamTurns.Default.pipe(Layer.provide(settings({ STREAMS_PER_KEY: String(MOST) })))),
+      Effect.orDie
+    )
+  )
+const statesOf = (streams: ReadonlyArray<Effect.Effect.Success<ReturnType<typeof open>>>) =>
+  Effect.zipRight(
+    settled,
+    Effect.forEach(streams, ({ state }) => state)
+  )
+
+test("as many streams of a key run as may, and the others follow in the order of arrival, however those before end", () =>
+  withTurns((turns) =>
+    Effect.gen(function* () {
+      const streams = yield* Effect.forEach([1, 2, 3, 4, 5, 6], () => open(turns, "k"))
+      expect(yield* statesOf(streams)).toEqual(["runs", "runs", "waits", "waits", "waits", "waits"])
+      yield* streams[1]!.end()
+      expect(yield* statesOf(streams)).toEqual(["runs", "runs", "runs", "waits", "waits", "waits"])
+      yield* streams[0]!.end(Exit.die("the source failed"))
+      // One that leaves while it waits makes room for nobody, and takes no turn later.
+      yield* streams[4]!.end(Exit.interrupt(yield* Effect.fiberId))
+      expect((yield* statesOf(streams)).slice(2)).toEqual(["runs", "runs", "refused", "waits"])
+      yield* streams[2]!.end()
+      expect(yield* statesOf([streams[5]!])).toEqual(["runs"])
+    })
+  ))
+
+test("one that waits too long is refused, with the reason, and its place is free", () =>
+  withTurns((turns) =>
+    Effect.gen(function* () {
+      const running = yield* Effect.forEach([1, 2], () => open(turns, "k"))
+      const third = yield* open(turns, "k")
+      yield* TestClock.adjust(bounds.streamTurnMs - 1)
+      expect(yield* third.state).toBe("waits")
+      yield* TestClock.adjust(1)
+      expect(yield* third.failure).toEqual(new TooManyStreams({ of: "key", most: MOST }))
+      yield* third.end()
+      const fourth = yield* open(turns, "k")
+      yield* running[0]!.end()
+      expect(yield* statesOf([fourth])).toEqual(["runs"])
+    })
+  ))
+
+test("all keys of an address together have a bound, which other addresses do not feel", () =>
+  withTurns((turns) =>
+    Effect.gen(function* () {
+      const keys = Array.from({ length: ALL + 1 }, (_, index) => `made up ${index}`)
+      const streams = yield* Effect.forEach(keys, (key) => open(turns, key))
+      expect((yield* statesOf(streams)).filter((state) => state === "runs")).toHaveLength(ALL)
+      expect(yield* statesOf([yield* open(turns, "elsewhere", "there"), yield* open(turns, keys[0], "there")])).toEqual([
+        "runs",
+        "runs"
+      ])
+      yield* TestClock.adjust(bounds.streamTurnMs)
+      expect(yield* streams.at(-1)!.failure).toEqual(new TooManyStreams({ of: "address", most: ALL }))
+    })
+  ))
+
+test("without a key the address is one, apart from a key of its name", () =>
+  withTurns((turns) =>
+    Effect.gen(function* () {
+      const streams = yield* Effect.forEach([undefined, undefined, undefined, "here"], (key) => open(turns, key))
+      expect(yield* statesOf(streams)).toEqual(["runs", "runs", "waits", "runs"])
+      yield* TestClock.adjust(bounds.streamTurnMs)
+      expect(yield* streams[2]!.failure).toEqual(new TooManyStreams({ of: "address", most: MOST }))
+    })
+  ))
+
+describe("memory is bounded", () => {
+  test("when too many wait the next is refused at once", () =>
+    withTurns((turns) =>
+      Effect.gen(function* () {
+        const streams = yield* Effect.forEach(Array.from({ length: MOST + bounds.streamQueue + 1 }), () => open(turns, "k"))
+        const states = yield* statesOf(streams)
+        expect([states.at(-2), states.at(-1)]).toEqual(["waits", "refused"])
+      })
+    ))
+  test("a name whose streams have all left is forgotten", () => {
+    const lines = new StreamLines()
+    const turns = Array.from({ length: 100 }, (_, index) => [`key ${index % 7}`, lines.join(`key ${index % 7}`, 3)!] as const)
+    expect(lines.names).toBe(7)
+    // In an order that is neither that of arrival nor its reverse.
+    for (const [name, turn] of turns.toSorted((_, [other]) => (other.endsWith("3") ? 1 : -1))) lines.leave(name, 3, turn)
+    expect(lines.names).toBe(0)
+  })
+})
