@@ -13,9 +13,15 @@ export const Format = Schema.Struct({
   quoting: Schema.Literal("minimal", "all", "text"),
   null: Schema.String,
   newline: Schema.Literal("lf", "crlf"),
-  /** `escape`: text that a spreadsheet would take for a formula has an apostrophe before it. */
-  formulas: Schema.Literal("keep", "escape"),
-  /** `text`: numbers of more than 15 digits, which a spreadsheet would round, have an apostrophe before them. */
+  /**
+   * `escape`: text that a spreadsheet would take for a formula has an apostrophe before it. `escape-all`: so does text
+   * that it would take for a number, a date or a time and write in another way.
+   */
+  formulas: Schema.Literal("keep", "escape", "escape-all"),
+  /**
+   * `text`: numbers of more than 15 digits, which a spreadsheet would round, have an apostrophe before them; so does text
+   * that it would take for a number and write in another way, unless `formulas` is `keep`.
+   */
   longNumbers: Schema.Literal("keep", "text"),
   /** An IANA name: where `timestamptz` is told, and read in filters. */
   timezone: Schema.String,

@@ -1,6 +1,7 @@
 import { ParseResult, Schema } from "effect"
 import { isDialectCharacter, dialectConflict } from "../csv/dialect.ts"
 import { defaultFormat, Format, formatConflict, profiles, type ProfileName } from "../csv/format.ts"
+import { markText } from "../csv/spreadsheet-text.ts"
 import { canonicalConditions, ConditionTree, Order, show } from "../datasets/conditions.ts"
 import { columnsByName, type Dataset, type Parameter } from "../datasets/dataset.ts"
 import { optional } from "../datasets/definitions.ts"
@@ -153,6 +154,7 @@ const formatOf = (parameters: Parameters): Format => {
   const { profile, quoteChar, quote, delimiter, newline, bom, header, columns = [] } = parameters
   const base = profile === undefined ? defaultFormat : profiles[profile]
   const labels = columns.some(({ label }) => label !== undefined)
+  const marks = { formulas: parameters.formulas ?? base.formulas, longNumbers: base.longNumbers }
   return {
     type: base.type,
     encoding: base.encoding,
@@ -161,10 +163,9 @@ const formatOf = (parameters: Parameters): Format => {
     delimiter: delimiter ?? base.delimiter,
     quote: quoteChar ?? base.quote,
     quoting: quote ?? base.quoting,
-    null: parameters.null ?? base.null,
+    null: markText(parameters.null ?? base.null, marks),
     newline: newline ?? base.newline,
-    formulas: parameters.formulas ?? base.formulas,
-    longNumbers: base.longNumbers,
+    ...marks,
     timezone: parameters.timezone ?? base.timezone,
     datetime: parameters.datetime ?? base.datetime,
     boolean: parameters.boolean ?? base.boolean,

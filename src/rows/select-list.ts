@@ -1,4 +1,5 @@
 import type { Format } from "../csv/format.ts"
+import { markedText, spreadsheetText } from "../csv/spreadsheet-text.ts"
 import { isString, type Column } from "../datasets/dataset.ts"
 import { identifier } from "./identifier.ts"
 
@@ -6,39 +7,48 @@ import { identifier } from "./identifier.ts"
 const SAFE_DIGITS = 15
 const LARGEST_SAFE = "9".repeat(SAFE_DIGITS)
 
-/** Types whose text never begins as a formula does, or is a number: that is to stay one. Arrays, ranges and records do neither. */
+/** Types whose text is no formula, or is a number or a time, which is to stay one. Arrays begin with a brace or a bracket. */
 const HARMLESS = new Set(
   `smallint,integer,bigint,oid,numeric,real,double precision,money,boolean,date,interval,uuid,bytea,json,jsonb,inet,cidr,macaddr,
    macaddr8,time without time zone,time with time zone,timestamp without time zone,timestamp with time zone,"bit",bit varying`
     .split(",")
     .map((type) => type.trim())
 )
-const isHarmless = ({ base, category }: Column) => HARMLESS.has(base) || "ARC".includes(category)
-
-/**
- * Text that begins as a formula, also by full-width characters. Apostrophes may stand before it: one more is put
- * there, so that taking one away always gives the value.
- */
-const FORMULA = String.raw`^''*([\t\r\n]|\s*[=+@\uff1d\uff0b\uff0d\uff20-])`
-/** Text of digits alone, which a spreadsheet takes for a number. */
-const LONG_NUMBER = String.raw`^''*\s*\d[\d.,]{15,}\s*$`
+const isHarmless = ({ base, category }: Column) => HARMLESS.has(base) || category === "A"
 
 const WORDS = { "yes/no": ["yes", "no"], "1/0": ["1", "0"] } as const
 
+type Marked = NonNullable<ReturnType<typeof markedText>>
+
+/** A test of text in SQL. Regular expressions do not work in every collation, but in "C". */
+const is = (text: string, test: keyof typeof spreadsheetText): string =>
+  `${text} collate "C" ~ '${spreadsheetText[test].replaceAll("'", "''")}'`
+
+const isMarked = (text: string, kind: Marked): string => {
+  if (kind === "formulas") return is(text, "formula")
+  const changed = is(text, "formulaOrNumber")
+  const any = kind === "numbers" ? changed : `(${changed} or ${is(text, "digit")} and ${is(text, "date")})`
+  return `${any} and not ${is(text, "whole")}`
+}
+
 /**
- * Text that a spreadsheet would take for a formula, with an apostrophe before it. Nearly all is decided by its first
- * byte, which a cast to "char" gives at a tenth of the cost.
- * @see https://owasp.org/www-community/attacks/CSV_Injection
+ * Text that a spreadsheet would change, with an apostrophe before it. Nearly all is decided by its first byte, which a
+ * cast to "char" gives at a tenth of the cost: of what begins with a letter no text is a formula, and few are numbers.
  */
-const withoutFormula = (value: string, column: Column, longNumbers: Format["longNumbers"]): string => {
-  const text = `${value}::text`
-  const own = isString(column) && column.base !== '"char"' ? value : text
+const marking = (value: string, column: Column, kind: Marked): string => {
+  const own = isString(column) && column.base !== '"char"' ? value : `${value}::text`
   // Padding is part of a `bpchar`, and lost where it becomes text.
-  const [kept, marked] = column.base === "bpchar" ? [value, `concat('''', ${value})::bpchar`] : [own, `'''' || ${text}`]
-  return (
-    `case when ${own}::"char" between 'A' and '~' then ${kept} ` +
-    `when ${text} ~ '${longNumbers === "text" ? `${FORMULA}|${LONG_NUMBER}` : FORMULA}' then ${marked} else ${kept} end`
-  )
+  const padded = column.base === "bpchar"
+  const text = padded ? `concat(${value})` : `${value}::text`
+  const marked = padded ? `concat('''', ${value})::bpchar` : `'''' || ${text}`
+  const byte = `${own}::"char"`
+  const tests = {
+    formulas: [],
+    numbers: [`(${byte} not in ('T', 't', 'F', 'f') or not ${is(text, "truth")})`],
+    dates: [`not ${is(text, "digit")}`, `not ${is(text, "truth")}`]
+  }[kind]
+  const kept = [`${byte} between 'A' and '~'`, ...tests].join(" and ")
+  return `case when ${kept} then ${own} when ${isMarked(text, kind)} then ${marked} else ${own} end`
 }
 
 const longNumber = (value: string, { base, type }: Column): string => {
@@ -57,6 +67,7 @@ const isMoment = ({ base }: Column) => base.startsWith("timestamp")
 
 /** How SQL writes a value of the column. What it does not change keeps its type, whose text COPY makes by itself. */
 const valueOf = (value: string, column: Column, format: Format): string => {
+  const kind = markedText(format)
   if (isMoment(column)) {
     // The JSON of a time is its ISO 8601 in quotes.
     if (format.datetime === "iso8601") return `btrim(to_json(${value})::text, '"')`
@@ -71,12 +82,12 @@ const valueOf = (value: string, column: Column, format: Format): string => {
   // Its lines would be of 76 characters.
   if (column.base === "bytea" && format.binary === "base64") {
     const text = `translate(encode(${value}, 'base64'), chr(10), '')`
-    return format.formulas === "escape" ? `regexp_replace(${text}, '^[+]', '''+')` : text
+    return kind ? `(select case when ${isMarked("b", kind)} then '''' || b else b end from (select ${text}) as one (b))` : text
   }
   const number = format.longNumbers === "text" ? longNumber(value, column) : value
   if (isDecimal(column) && format.decimal === ",") return `replace((${number})::text, '.', ',')`
   if (number !== value) return number
-  return format.formulas === "escape" && !isHarmless(column) ? withoutFormula(value, column, format.longNumbers) : value
+  return kind && !isHarmless(column) ? marking(value, column, kind) : value
 }
 
 /** What the select list has for a column, by the SQL of its values. */
@@ -85,7 +96,3 @@ export const selectItem = (column: Column, sql: string, alias: string, format: F
   const value = valueOf(sql, column, format)
   return value === name ? name : `${value} as ${name}`
 }
-
-/** A header cell, by the same rule. */
-export const headerCell = (text: string, { formulas }: Format): string =>
-  formulas === "escape" && /^'*([\t\r\n]|\s*[=+@＝＋－＠-])/u.test(text) ? `'${text}` : text

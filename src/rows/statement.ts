@@ -1,10 +1,11 @@
+import { markText } from "../csv/spreadsheet-text.ts"
 import { columnsByName, isText, type Column, type Dataset } from "../datasets/dataset.ts"
 import { columnAt, type Path } from "../datasets/json-path.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { CsvShape } from "./byte-rows.ts"
 import { columnSql, treeSql, type Bind } from "./condition-sql.ts"
 import { identifier, literal, relationName } from "./identifier.ts"
-import { headerCell, selectItem } from "./select-list.ts"
+import { selectItem } from "./select-list.ts"
 
 /** SQL with its bound values, all as text: the server casts them. */
 export interface Statement {
@@ -169,6 +170,6 @@ export const shapeOf = (spec: ExportSpec, dataset: Dataset): CsvShape => {
     dialect: format,
     bom: format.bom,
     texts: selected.map(({ column }) => isText(column)),
-    header: format.header === "none" ? undefined : selected.map(({ title }) => headerCell(title, format))
+    header: format.header === "none" ? undefined : selected.map(({ title }) => markText(title, format))
   }
 }
