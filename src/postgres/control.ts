@@ -13,8 +13,11 @@ export class DatabaseError extends Data.TaggedError("DatabaseError")<{
   readonly cause: unknown
 }> {}
 
-/** SQLSTATE classes of a server that is away, full or shutting down. Errors of the socket have other codes. */
-const isUnavailable = (code: unknown) => typeof code !== "string" || !/^[0-9A-Z]{5}$/.test(code) || /^(08|53|57)/.test(code)
+/**
+ * SQLSTATE classes of a server that is away, full or shutting down; all other codes are errors of the socket. Those begin
+ * with E, as no SQLSTATE does, and one of them, EPIPE, has as many letters.
+ */
+const isUnavailable = (code: unknown) => typeof code !== "string" || !/^[^E][0-9A-Z]{4}$/.test(code) || /^(08|53|57)/.test(code)
 
 export const toDatabaseError = (verb: string) => (thrown: unknown) => {
   // Drizzle wraps what the driver threw.

@@ -17,7 +17,7 @@ export interface Traffic {
 }
 
 /** Starts `clients` of them, each sending one request after the other, of all kinds. */
-export const startTraffic = ({ url }: Pick<Service, "url">, file: Buffer, clients: number): Traffic => {
+export const startTraffic = ({ url, log }: Service, file: Buffer, clients: number): Traffic => {
   const seen = new Map<string, number>()
   const kept: Array<string> = []
   const wrong: Array<string> = []
@@ -27,7 +27,10 @@ export const startTraffic = ({ url }: Pick<Service, "url">, file: Buffer, client
     const response = await fetch(url + target, init)
     const key = `${name} ${response.status}`
     seen.set(key, (seen.get(key) ?? 0) + 1)
-    if (!ALLOWED.has(response.status)) wrong.push(`${key}: ${await response.text()}`)
+    if (!ALLOWED.has(response.status)) {
+      const logged = log().findLast(({ message }) => String(message).startsWith(`answered ${response.status}`))
+      wrong.push(`${key}: ${String(logged?.message)}`)
+    }
     return response
   }
   /** A stream that is broken off is an honest answer, by a reset even before its status is read. Whole ones must be right. */
