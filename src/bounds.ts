@@ -122,6 +122,8 @@ export const bounds = {
   historyDays: 7,
   /** Earlier exports of a dataset that an estimate looks at. */
   measuredExports: 20,
+  /** Files that a list looks for at once. */
+  fileLooks: 16,
   pageDefault: 50,
   pageMax: 200,
   /** Time that requests and jobs in flight get on SIGTERM. Container runtimes kill after 10 s. */

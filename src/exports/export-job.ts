@@ -14,6 +14,8 @@ export const transitions = {
   complete: { from: ["processing"], to: "completed" },
   fail: { from: ["pending", "processing"], to: "failed" },
   cancel: { from: ["pending", "processing"], to: "cancelled" },
+  /** The file turns out not to be what was written: it was changed in the storage. */
+  damage: { from: ["completed"], to: "failed" },
   /** The file is removed: by age, or by DELETE. */
   expire: { from: ["completed"], to: "expired" }
 } as const satisfies Record<string, { from: ReadonlyArray<ExportStatus>; to: ExportStatus }>

@@ -1,4 +1,4 @@
-import { Effect, Exit, Runtime, Scope } from "effect"
+import { Cause, Effect, Exit, Runtime, Scope } from "effect"
 import type { Context } from "hono"
 import Negotiator from "negotiator"
 import { bounds } from "../bounds.ts"
@@ -13,7 +13,14 @@ interface Chunks {
 
 /** Chunks that an effect makes, one a run. */
 export const effectChunks = <E>(next: Effect.Effect<Uint8Array | undefined, E>): Effect.Effect<Chunks> =>
-  Effect.map(Effect.runtime(), (runtime) => ({ next: () => Runtime.runPromise(runtime)(next) }))
+  Effect.map(Effect.runtime(), (runtime) => ({
+    next: async () => {
+      const exit = await Runtime.runPromiseExit(runtime)(next)
+      if (Exit.isSuccess(exit)) return exit.value
+      // The failure itself: that of `runPromise` wraps it.
+      throw Cause.squash(exit.cause)
+    }
+  }))
 
 export type ContentCoding = "identity" | "gzip" | "zstd"
 

@@ -1,32 +1,17 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
-import { bounds } from "../bounds.ts"
 import { AppConfig } from "../config.ts"
 import { contentTypeOf, defaultFormat } from "../csv/format.ts"
 import type { ExportFile, ExportJob } from "../exports/export-job.ts"
 import { ExportStore } from "../jobs/export-store.ts"
-import { ExportStorage, StorageError, type FileReader } from "../storage/export-storage.ts"
-import { compress, headResponse, negotiateCoding, streamBody, type ContentCoding } from "./body.ts"
+import { ExportStorage, StorageError } from "../storage/export-storage.ts"
+import { compress, effectChunks, headResponse, negotiateCoding, streamBody, type ContentCoding } from "./body.ts"
+import { checkedChunks } from "./checked-file.ts"
 import { evaluatePreconditions, rangeStillValid } from "./conditionals.ts"
 import { ExportRoutes, named } from "./exports.ts"
 import { queryValues } from "./parameters.ts"
 import { NotDownloadable, PreconditionFailed, RangeNotSatisfiable } from "./problem.ts"
 import { parseRange } from "./ranges.ts"
-
-/** A file's bytes, a chunk at a time; each is valid until the next is asked for. */
-const chunksOf = (file: FileReader, size: number) => {
-  const buffer = Buffer.allocUnsafeSlow(bounds.readBytes)
-  let position = 0
-  return {
-    next: async (): Promise<Uint8Array | undefined> => {
-      if (position === size) return undefined
-      const bytes = await file.read(buffer, position)
-      if (bytes === 0) throw new Error(`the file ended at ${position} of ${size} bytes`)
-      position += bytes
-      return buffer.subarray(0, bytes)
-    }
-  }
-}
 
 const unreadable = (cause: unknown) =>
   cause instanceof StorageError
@@ -57,7 +42,34 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
     const routes = yield* ExportRoutes
     const digesting = yield* Effect.makeSemaphore(1)
 
-    const fileChunks = (job: ExportJob, size: number) => Effect.map(storage.open(job, size), (file) => chunksOf(file, size))
+    /** Where the file is damaged nobody may download it any more. */
+    const markDamaged =
+      (job: ExportJob) =>
+      ({ message, reason }: StorageError) =>
+        reason === "damaged"
+          ? store.damage(job, "The file was damaged in the storage. Create the export again.").pipe(
+              Effect.zipRight(Effect.logError(`the file of an export is damaged: ${message}`)),
+              Effect.catchAll((error) => Effect.logError(`the file of an export is damaged: ${message}; ${error.message}`)),
+              Effect.annotateLogs({ exportId: job.id })
+            )
+          : Effect.void
+
+    const fileChunks = (job: ExportJob, size: number) =>
+      Effect.map(storage.open(job, size), (file) =>
+        Effect.tapError(checkedChunks(file, { bytes: size, crc32: job.crc32 ?? "" }), markDamaged(job))
+      )
+
+    /** The file, to be sliced. It may have been removed, or damaged, since it was stored. */
+    const fileOf = (c: Context, job: ExportJob, size: number) =>
+      storage.read(job, size).pipe(
+        Effect.tapError(markDamaged(job)),
+        Effect.catchTag("StorageError", (error) =>
+          error.reason === "damaged"
+            ? Effect.fail(error)
+            : // It may have expired since we looked.
+              Effect.flatMap(routes.find(c), (now) => Effect.fail(now.status === "completed" ? error : notDownloadable(now)))
+        )
+      )
 
     /** SHA-256 in base64. Computed when first asked for and kept; one at a time, since it takes a core. */
     const sha256 = (job: ExportJob, size: number) =>
@@ -66,16 +78,8 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
           const known = (yield* store.find(job.id))?.sha256
           if (known) return known
           const hasher = new Bun.CryptoHasher("sha256")
-          const chunks = yield* fileChunks(job, size)
-          yield* Effect.tryPromise({
-            try: async (signal) => {
-              for (let chunk = await chunks.next(); chunk !== undefined; chunk = await chunks.next()) {
-                signal.throwIfAborted()
-                hasher.update(chunk)
-              }
-            },
-            catch: unreadable
-          })
+          const next = yield* fileChunks(job, size)
+          for (let chunk = yield* next; chunk !== undefined; chunk = yield* next) hasher.update(chunk)
           const digest = hasher.digest("base64")
           yield* store.keepSha256(job.id, digest)
           return digest
@@ -102,22 +106,18 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
           "X-Content-Type-Options": "nosniff",
           "Accept-Ranges": "bytes"
         }
+        // RFC 9110 §13.2.1: conditions count only where the answer without them would be a success.
+        const file = yield* fileOf(c, job, size)
         const precondition = evaluatePreconditions(request, validators)
         if (precondition === "failed") return yield* new PreconditionFailed({ detail: `The file's ETag is ${validators.etag}` })
         if (precondition === "not modified") return new Response(null, { status: 304, headers })
 
-        const file = yield* storage.read(job, size).pipe(
-          // It may have been removed since we looked.
-          Effect.catchTag("StorageError", (error) =>
-            Effect.flatMap(routes.find(c), (now) => Effect.fail(now.status === "completed" ? error : notDownloadable(now)))
-          )
-        )
         headers["Content-Type"] = contentTypeOf(formatOf(job))
         headers["Content-Disposition"] = `attachment; filename="${fileName(job)}"`
         if (coding !== "identity") {
           headers["Content-Encoding"] = coding
           if (c.req.method === "HEAD") return headResponse(headers)
-          const body = yield* streamBody(fileChunks(job, size), unreadable, { context: c })
+          const body = yield* streamBody(Effect.flatMap(fileChunks(job, size), effectChunks), unreadable, { context: c })
           return new Response(compress(body, coding, gzipLevel), { headers })
         }
         if (wantsDigest) headers["Repr-Digest"] = `sha-256=:${yield* sha256(job, size)}:`

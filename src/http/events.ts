@@ -1,11 +1,11 @@
 import { Deferred, Effect, Queue } from "effect"
 import type { Context } from "hono"
 import { bounds } from "../bounds.ts"
-import { isFinished, type ExportJob } from "../exports/export-job.ts"
+import { isFinished } from "../exports/export-job.ts"
 import { ExportChanges } from "../jobs/export-changes.ts"
 import { ExportStore } from "../jobs/export-store.ts"
 import { effectChunks, headResponse, streamBody } from "./body.ts"
-import { basePath, exportDocument, ExportRoutes } from "./exports.ts"
+import { basePath, ExportRoutes, type exportDocument } from "./exports.ts"
 import { queryValues } from "./parameters.ts"
 import { Unavailable } from "./problem.ts"
 
@@ -56,7 +56,7 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
       const look = Effect.gen(function* () {
         const job = yield* store.find(id)
         finished = job === undefined || isFinished(job.status)
-        const event = job === undefined ? "" : encode(job, base)
+        const event = job === undefined ? "" : encode(yield* routes.documentOf(job, base))
         if (event === last) return ": still here\n\n"
         last = event
         return event
@@ -84,5 +84,5 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
 
 const unreadable = () => new Unavailable({ detail: "The export's status cannot be read just now" })
 
-const encode = (job: ExportJob, base: string) =>
-  `${isFinished(job.status) ? `id: ${FINAL_ID}\n` : ""}event: status\ndata: ${JSON.stringify(exportDocument(job, base))}\n\n`
+const encode = (document: ReturnType<typeof exportDocument>) =>
+  `${isFinished(document.status) ? `id: ${FINAL_ID}\n` : ""}event: status\ndata: ${JSON.stringify(document)}\n\n`

@@ -15,8 +15,8 @@ import { NotFound } from "./problem.ts"
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
-/** An export as JSON. `base` is the prefix that the request came by. */
-export const exportDocument = (job: ExportJob, base: string) => ({
+/** An export as JSON. `base` is the prefix that the request came by; `hasFile` says whether there is something to download. */
+export const exportDocument = (job: ExportJob, base: string, hasFile: boolean) => ({
   exportId: job.id,
   dataset: job.dataset,
   status: job.status,
@@ -36,7 +36,7 @@ export const exportDocument = (job: ExportJob, base: string) => ({
   links: {
     self: `${base}/${job.id}/status`,
     events: `${base}/${job.id}/events`,
-    ...(job.status === "completed" && { download: `${base}/${job.id}/download` })
+    ...(hasFile && { download: `${base}/${job.id}/download` })
   }
 })
 
@@ -93,6 +93,16 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
 
     const find = (c: Context) => named(c, store.find)
 
+    /** Whether the file is there, as it was written. Where the storage cannot tell, it is taken to be. */
+    const hasFile = (job: ExportJob) =>
+      job.status === "completed"
+        ? storage.read(job, job.bytes ?? 0).pipe(
+            Effect.as(true),
+            Effect.catchAll(({ reason }) => Effect.succeed(reason === undefined))
+          )
+        : Effect.succeed(false)
+    const documentOf = (job: ExportJob, base: string) => Effect.map(hasFile(job), (there) => exportDocument(job, base, there))
+
     const create = (c: Context) =>
       Effect.gen(function* () {
         const spec = yield* exportRequest(c, datasets)
@@ -106,7 +116,7 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
         yield* queryValues(c, [])
         const job = yield* find(c)
         const headers = { "Cache-Control": "no-store", ...(!isFinished(job.status) && { "Retry-After": "1" }) }
-        return Response.json(exportDocument(job, basePath(c)), { headers })
+        return Response.json(yield* documentOf(job, basePath(c)), { headers })
       })
 
     const list = (c: Context) =>
@@ -117,10 +127,8 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
         const page = found.slice(0, limit)
         const nextCursor = found.length > limit ? toCursor(page[page.length - 1]!.sequence) : null
         const next = nextCursor === null ? {} : { links: { next: `${basePath(c)}?limit=${limit}&cursor=${nextCursor}` } }
-        return Response.json(
-          { exports: page.map((job) => exportDocument(job, basePath(c))), nextCursor, ...next },
-          { headers: { "Cache-Control": "no-store" } }
-        )
+        const documents = yield* Effect.forEach(page, (job) => documentOf(job, basePath(c)), { concurrency: bounds.fileLooks })
+        return Response.json({ exports: documents, nextCursor, ...next }, { headers: { "Cache-Control": "no-store" } })
       })
 
     const remove = (c: Context) =>
@@ -137,6 +145,6 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
         return new Response(null, { status: 204 })
       })
 
-    return { find, create, status, list, remove } as const
+    return { find, documentOf, create, status, list, remove } as const
   })
 }) {}

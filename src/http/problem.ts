@@ -98,6 +98,18 @@ const downloadProblem = ({ id, status, error }: NotDownloadable): Problem => {
   }
 }
 
+/** The message of the failure is not shown: it names paths of ours. */
+const storageProblem = ({ reason }: StorageError): Problem => {
+  switch (reason) {
+    case "missing":
+      return { status: 410, detail: "The export's file is gone: it was removed from the storage. Create the export again." }
+    case "damaged":
+      return { status: 500, detail: "The export's file is damaged and cannot be served. Create the export again." }
+    default:
+      return { status: 500, detail: "The export's file cannot be read; the log says more" }
+  }
+}
+
 /** Characters that Sluice's own database has none of: what was asked for is at fault. */
 const isAsked = (failure: DatabaseError) => sqlState(failure) === "22P05"
 
@@ -178,8 +190,7 @@ const problemOf = (failure: HttpFailure): Problem => {
         ? retryLater(503, "Sluice's own database cannot be reached just now")
         : { status: 500, detail: INTERNAL }
     case "StorageError":
-      // Its message names paths of ours.
-      return { status: 500, detail: "The export's file cannot be read; the log says more" }
+      return storageProblem(failure)
   }
 }
 

@@ -177,6 +177,15 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       )
     )
 
+    /** Marks a completed export whose file is not what was written. */
+    const damage = Effect.fn("ExportStore.damage")(({ id, epoch }: Attempt, message: string) =>
+      querying(`mark export ${id} as damaged`, () =>
+        announced(sql`
+          update sluice.exports set ${to("damage")}, error = ${message}, sha256 = null
+          where id = ${id} and epoch = ${epoch} and ${from("damage")}`)
+      )
+    )
+
     /** Marks all exports past their time as expired and returns their ids. */
     const expireDue = querying("expire exports", async () => {
       const due = await announced(sql`update sluice.exports set ${to("expire")} where ${from("expire")} and expires_at <= now()`)
@@ -214,6 +223,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       release,
       fail,
       cancel,
+      damage,
       expire,
       expireDue,
       failAbandoned,

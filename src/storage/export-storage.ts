@@ -1,7 +1,14 @@
 import { Context, Data, Effect, type Scope } from "effect"
 
-/** The storage failed. `message` is fit for the user. */
-export class StorageError extends Data.TaggedError("StorageError")<{ readonly message: string; readonly cause?: unknown }> {}
+/**
+ * The storage failed. `message` is fit for the user. `reason` says where trying again is of no use: the file is gone, or it
+ * is not what was written.
+ */
+export class StorageError extends Data.TaggedError("StorageError")<{
+  readonly message: string
+  readonly cause?: unknown
+  readonly reason?: "missing" | "damaged"
+}> {}
 
 /** There is no room for the export, or soon would not be. Trying again at once does not help. */
 export class StorageFull extends Data.TaggedError("StorageFull")<{ readonly message: string }> {}

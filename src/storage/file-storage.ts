@@ -25,7 +25,12 @@ export const fileStorage = (root: string, databaseId: string, spaceReserveBytes:
           return await use(fileIn(folder, attempt))
         } catch (cause) {
           if (codeOf(cause) !== "ENOENT") throw cause
-          return await use(fileIn(root, attempt))
+          return await use(fileIn(root, attempt)).catch(async (earlier: unknown) => {
+            if (codeOf(earlier) !== "ENOENT") throw earlier
+            // Where the root is missing, too, its disk may not be mounted.
+            await stat(root)
+            throw new MissingFile("its file is not there")
+          })
         }
       }
       yield* storing(`use EXPORT_STORAGE_PATH=${root}`, async () => {
@@ -100,8 +105,16 @@ const unless = (code: string) => (cause: unknown) => {
   if (codeOf(cause) !== code) throw cause
 }
 
-const toStorageError = (verb: string, cause: unknown) =>
-  new StorageError({ message: `Cannot ${verb}: ${reasonOf(cause)}`, cause })
+class WrongSize extends Error {}
+class MissingFile extends Error {}
+
+const toStorageError = (verb: string, cause: unknown) => {
+  const message = `Cannot ${verb}: ${reasonOf(cause)}`
+  if (cause instanceof MissingFile) return new StorageError({ message, cause, reason: "missing" })
+  return cause instanceof WrongSize
+    ? new StorageError({ message, cause, reason: "damaged" })
+    : new StorageError({ message, cause })
+}
 
 const storing = <A>(verb: string, work: () => Promise<A>): Effect.Effect<A, StorageError> =>
   Effect.tryPromise({ try: work, catch: (cause) => toStorageError(verb, cause) })
@@ -118,7 +131,7 @@ const listAttempts = async (directory: string, isOurs: boolean): Promise<Readonl
 }
 
 const checkSize = ({ size }: { readonly size: number }, expected: number) => {
-  if (size !== expected) throw new Error(`its file has ${size} bytes instead of ${expected}`)
+  if (size !== expected) throw new WrongSize(`its file has ${size} bytes instead of ${expected}`)
 }
 
 class OpenFile implements FileReader {

@@ -9,7 +9,7 @@ const names = Object.keys(transitions) as ReadonlyArray<Transition>
 const agreed: Record<ExportStatus, Partial<Record<Transition, ExportStatus>>> = {
   pending: { claim: "processing", fail: "failed", cancel: "cancelled" },
   processing: { claim: "processing", release: "pending", complete: "completed", fail: "failed", cancel: "cancelled" },
-  completed: { expire: "expired" },
+  completed: { damage: "failed", expire: "expired" },
   failed: {},
   cancelled: {},
   expired: {}
@@ -44,11 +44,13 @@ describe("in every history of a job", () => {
       if (finish !== -1) expect(history.slice(finish).every(isFinished)).toBe(true)
     })
   })
-  test("nothing but expire leaves a finished status, and only completed is left", () => {
+  test("nothing but expire and damage leaves a finished status, and only completed is left", () => {
     histories((history, tried) => {
       tried.forEach((name, step) => {
         const [before, after] = [history[step]!, history[step + 1]!]
-        if (isFinished(before) && before !== after) expect([before, name, after]).toEqual(["completed", "expire", "expired"])
+        if (!isFinished(before) || before === after) return
+        expect(before).toBe("completed")
+        expect([name, after]).toEqual(name === "expire" ? ["expire", "expired"] : ["damage", "failed"])
       })
     })
   })
@@ -61,8 +63,9 @@ describe("in every history of a job", () => {
       })
     })
   })
-  test("a job ends once: completed, failed and cancelled exclude each other", () => {
-    histories((history) => {
+  test("a job ends once: completed, failed and cancelled exclude each other, until a file is damaged", () => {
+    histories((history, tried) => {
+      if (tried.includes("damage")) return
       const ends = new Set(history.filter((status) => isFinished(status) && status !== "expired"))
       expect(ends.size).toBeLessThanOrEqual(1)
     })
