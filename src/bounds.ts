@@ -87,6 +87,13 @@ export const bounds = {
   /** Pause before a connection that was lost is opened again. */
   controlReconnectSeconds: 0.25,
   controlStatementMs: 15_000,
+  /** Pause of a job before it tries again to reach its source; twice as long each time, up to `sourcePauseMaxMs`. */
+  sourcePauseMs: 500,
+  sourcePauseMaxMs: 5_000,
+  /** How often a job may reach its source and lose it again. */
+  sourceLosses: 10,
+  /** An outage that lasts is logged once in this time. */
+  outageLogMs: 60_000,
   /** Retries of a job whose source failed, and the longest wait before one. */
   jobRetries: 3,
   jobRetryDelaySeconds: 1,
@@ -94,6 +101,8 @@ export const bounds = {
   /** A worker that is silent this long is taken for dead and its job is handed out again (10 is the queue's least). */
   jobHeartbeatSeconds: 10,
   queueSuperviseSeconds: 3,
+  /** How often it is looked whether the queue's database works again after it failed. */
+  queueLookMs: 1_000,
   /** How long interrupted jobs may take to reach the queue while the service stops, and how long any client to close. */
   queueStopMs: 1_500,
   closeMs: 3_000,
@@ -101,12 +110,14 @@ export const bounds = {
   releaseMs: 2_000,
   /** How long migrations, and the start of the queue, may take. */
   migrateMs: 60_000,
+  /** Attempts of one job that ended with their process: it may be the job that ends it. */
+  jobCrashes: 5,
   /** Deliveries of one job, crashes and restarts included. */
   jobDeliveries: 50,
   jobMaxSeconds: 24 * 3600,
   progressGapMs: 250,
   /** How long, and at most how far apart, the write that ends a job is tried while the database is away. */
-  persistMs: 60_000,
+  persistMs: 900_000,
   persistGapMs: 2_000,
   /** Bytes of a block that is written to a file at once; a file has two. */
   writeBytes: 1024 * 1024,

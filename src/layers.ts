@@ -14,6 +14,7 @@ import { ExportChanges } from "./jobs/export-changes.ts"
 import { ExportStore } from "./jobs/export-store.ts"
 import { Exporter } from "./jobs/exporter.ts"
 import { ExportQueue } from "./jobs/queue.ts"
+import { SourceWait } from "./jobs/source-wait.ts"
 import { Sweeper } from "./jobs/sweeper.ts"
 import { Worker } from "./jobs/worker.ts"
 import { memoryRateLimiter } from "./limits/memory-rate-limiter.ts"
@@ -22,6 +23,7 @@ import { Control } from "./postgres/control.ts"
 import { startEmbeddedPostgres } from "./postgres/embedded.ts"
 import { migrateDatabase } from "./postgres/migrate.ts"
 import { Datasets } from "./rows/datasets.ts"
+import { SourceOutage } from "./rows/outage.ts"
 import { RowSource } from "./rows/row-source.ts"
 import { fileStorage } from "./storage/file-storage.ts"
 
@@ -67,6 +69,7 @@ export const live = Layer.mergeAll(HttpServer.Default, Worker.Default, Sweeper.D
   ),
   Layer.provide(ExportRoutes.Default),
   Layer.provide(Exporter.Default),
+  Layer.provide(SourceWait.Default),
   Layer.provide(
     Layer.mergeAll(
       ExportStore.Default,
@@ -78,6 +81,7 @@ export const live = Layer.mergeAll(HttpServer.Default, Worker.Default, Sweeper.D
     )
   ),
   Layer.provide(Datasets.Default),
+  Layer.provide(SourceOutage.Default),
   Layer.provide(
     Layer.unwrapEffect(Effect.zipWith(AppConfig, Databases, ({ storagePath }, { id }) => fileStorage(storagePath, id)))
   ),

@@ -43,6 +43,8 @@ export interface ExportJob {
   readonly processedRows: number
   readonly percentage: number
   readonly error: string | null
+  /** Since when the source that it waits for cannot be reached. */
+  readonly waitingSince: Date | null
   readonly bytes: number | null
   readonly crc32: string | null
   /** Base64, once somebody asked for it. */

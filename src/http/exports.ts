@@ -27,6 +27,7 @@ export const exportDocument = (job: ExportJob, base: string, hasFile: boolean) =
     percentage: job.percentage
   },
   error: job.error,
+  waiting: job.waitingSince && `the source database cannot be reached since ${job.waitingSince.toISOString()}`,
   createdAt: job.createdAt,
   startedAt: job.startedAt,
   completedAt: job.completedAt,

@@ -6,7 +6,7 @@ import type { ExportSpec } from "../exports/export-spec.ts"
 import { Control, querying, DatabaseError } from "../postgres/control.ts"
 import { insertExport, withDelivery } from "./create-export.ts"
 import { exportReads } from "./export-reads.ts"
-import { mayStillRun, type RunStatement } from "./queue.ts"
+import { mayStillRun, withdrawal, type RunStatement } from "./queue.ts"
 import type { Attempt, StoredFile } from "../storage/export-storage.ts"
 
 /** Another attempt owns the job, or it was cancelled: this one must stop and leave the row alone. */
@@ -16,6 +16,10 @@ export class LeaseLost extends Data.TaggedError("LeaseLost")<{ readonly id: stri
 export interface ClaimedJob extends Attempt {
   readonly dataset: string
   readonly failures: number
+  /** Attempts before this one that nobody ended. */
+  readonly crashes: number
+  /** How long ago it was asked for. */
+  readonly ageMs: number
   /** As it was stored, maybe by another version. */
   readonly spec: unknown
 }
@@ -87,7 +91,10 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
         })
     )
 
-    /** Takes the job for a new attempt. Undefined: it is finished, or gone. */
+    /**
+     * Takes the job for a new attempt. Undefined: it is finished, or gone. One that is still `processing` was not given
+     * back: the process that had it died.
+     */
     const claim = Effect.fn("ExportStore.claim")((id: string) =>
       querying(
         `claim export ${id}`,
@@ -96,11 +103,13 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
             await sql<Array<ClaimedJob>>`
               with changed as (
                 update sluice.exports
-                set ${to("claim")}, epoch = epoch + 1, started_at = coalesce(started_at, now()), processed_rows = 0, error = null
+                set ${to("claim")}, epoch = epoch + 1, crashes = crashes + (status = 'processing')::int,
+                  started_at = coalesce(started_at, now()), processed_rows = 0, error = null, waiting_since = null
                 where id = ${id} and ${from("claim")}
-                returning id, epoch, dataset, failures, spec
+                returning id, epoch, dataset, failures, crashes, spec, created_at
               )
-              select id, epoch, dataset, failures, spec, pg_notify(${channels.changed}, id::text) from changed`
+              select id, epoch, dataset, failures, crashes, spec, extract(epoch from now() - created_at)::float8 * 1000 as "ageMs",
+                pg_notify(${channels.changed}, id::text) from changed`
           )[0]
       )
     )
@@ -119,6 +128,25 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
           set processed_rows = ${processedRows}, total_rows = greatest(${totalRows}::bigint, ${processedRows}::bigint),
             percentage = greatest(percentage, least(99, floor(100.0 * ${processedRows}::bigint / greatest(${totalRows}::bigint, 1))))
           where ${owned(job)} and ${from("complete")}`
+      )
+    )
+
+    /** The attempt waits for its source, which cannot be reached since then, and will start anew. */
+    const wait = Effect.fn("ExportStore.wait")((job: ClaimedJob, since: Date) =>
+      held(
+        job,
+        "let wait",
+        () => sql`
+          update sluice.exports set waiting_since = ${since}, processed_rows = 0 where ${owned(job)} and ${from("complete")}`
+      )
+    )
+
+    /** The attempt waits no longer. */
+    const reached = Effect.fn("ExportStore.reached")((job: ClaimedJob) =>
+      held(
+        job,
+        "go on with",
+        () => sql`update sluice.exports set waiting_since = null where ${owned(job)} and ${from("complete")}`
       )
     )
 
@@ -142,9 +170,22 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
         job,
         "release",
         () => sql`
-          update sluice.exports set ${to("release")}, failures = ${job.failures + (failed ? 1 : 0)}
+          update sluice.exports set ${to("release")}, failures = ${job.failures + (failed ? 1 : 0)}, waiting_since = null
           where ${owned(job)} and (${from("release")} or ${to("release")})`
       )
+    )
+
+    /**
+     * Takes back that the attempt counts as a crash. The job was handed out again while the attempt's process lives: its
+     * heartbeat did not get through, as when Sluice's own database is away.
+     */
+    const survived = Effect.fn("ExportStore.survived")(({ id, epoch }: ClaimedJob) =>
+      querying(
+        `look after export ${id}`,
+        () => sql`
+          update sluice.exports set crashes = crashes - 1
+          where id = ${id} and epoch > ${epoch} and crashes > 0 and ${from("cancel")}`
+      ).pipe(Effect.asVoid)
     )
 
     const fail = Effect.fn("ExportStore.fail")((job: ClaimedJob, message: string) =>
@@ -156,13 +197,13 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       )
     )
 
-    /** Cancels an unfinished export and tells its worker. False: it was finished. */
+    /** Cancels an unfinished export, takes it out of the queue, and tells its worker. False: it was finished. */
     const cancel = Effect.fn("ExportStore.cancel")((id: string) =>
       querying(`cancel export ${id}`, async () => {
         const changed = await sql`
           with changed as (
             update sluice.exports set ${to("cancel")}, completed_at = now() where id = ${id} and ${from("cancel")} returning id
-          )
+          ), withdrawn as (${withdrawal(sql)})
           select pg_notify(${channels.cancelled}, id::text), pg_notify(${channels.changed}, id::text) from changed`
         return changed.length > 0
       })
@@ -219,8 +260,11 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       claim,
       confirm,
       progress,
+      wait,
+      reached,
       complete,
       release,
+      survived,
       fail,
       cancel,
       damage,

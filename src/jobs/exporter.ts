@@ -7,6 +7,7 @@ import { RowSource } from "../rows/row-source.ts"
 import { SourceError } from "../rows/source-error.ts"
 import { discard, ExportStorage, StorageError, StorageFull, type FileWriter } from "../storage/export-storage.ts"
 import { ExportStore, persist, type ClaimedJob, type LeaseLost } from "./export-store.ts"
+import { SourceWait } from "./source-wait.ts"
 
 /** What ByteRows and FileWriter reject with; anything else is a mistake of ours, which a throw makes a defect. */
 const toFailure = (cause: unknown): SourceError | StorageError | StorageFull => {
@@ -56,6 +57,7 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
     const source = yield* RowSource
     const storage = yield* ExportStorage
     const store = yield* ExportStore
+    const wait = yield* SourceWait
 
     const progress = (job: ClaimedJob, rows: ByteRows) => {
       let processedRows = 0
@@ -66,13 +68,14 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
       })
     }
 
-    const write = (job: ClaimedJob) =>
+    const write = (job: ClaimedJob, reached: Effect.Effect<void, LeaseLost>) =>
       Effect.scoped(
         Effect.gen(function* () {
           const spec = yield* specOf(job)
           // Opened first, so that on the way out the source is ended before the file's last write is waited for.
           const file = yield* storage.create(job)
           const rows = yield* whileOurs(source.open(spec), Effect.delay(store.confirm(job), bounds.progressGapMs))
+          yield* reached
           return yield* whileOurs(copy(rows, file), progress(job, rows))
         })
       )
@@ -80,7 +83,7 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
     const run = Effect.fn("Exporter.run")(function* (job: ClaimedJob) {
       // A worker that died leaves its file behind.
       if (job.epoch > 1) yield* discard(storage, { id: job.id, epoch: job.epoch - 1 })
-      const file = yield* write(job).pipe(Effect.onError(() => discard(storage, job)))
+      const file = yield* wait.through(job, (reached) => write(job, reached).pipe(Effect.onError(() => discard(storage, job))))
       // Whether a call that failed has changed the row is unknown: then the files stay, for the sweeper to decide.
       yield* persist(store.complete(job, file)).pipe(Effect.tapErrorTag("LeaseLost", () => discard(storage, job)))
       return file

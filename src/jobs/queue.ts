@@ -1,9 +1,10 @@
-import { Effect, Redacted, Runtime } from "effect"
+import { Effect, Redacted, Runtime, Schedule } from "effect"
 import { PgBoss } from "pg-boss"
 import type postgres from "postgres"
 import { bounds } from "../bounds.ts"
 import { AppConfig, Databases } from "../config.ts"
 import { closing } from "../postgres/control.ts"
+import { makeOutage } from "../rows/outage.ts"
 
 const SCHEMA = "sluice_queue"
 const QUEUE = "exports"
@@ -14,6 +15,10 @@ export type RunStatement = (text: string, values: ReadonlyArray<unknown>) => Pro
 /** A condition: the queue holds a delivery of this export that has not ended. */
 export const mayStillRun = (control: postgres.Sql, id: postgres.Fragment) => control`exists (
   select from ${control(SCHEMA)}.job where name = ${QUEUE} and job.id = ${id} and state in ('created', 'retry', 'active'))`
+
+/** A statement: takes the deliveries of the exports in `changed` out of the queue. */
+export const withdrawal = (control: postgres.Sql) =>
+  control`delete from ${control(SCHEMA)}.job where name = ${QUEUE} and id in (select id from changed)`
 
 /** `sslmode` told to node-postgres explicitly: it reads `require` as "verify the certificate too". */
 const connection = (url: string) => {
@@ -43,8 +48,9 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
       superviseIntervalSeconds: bounds.queueSuperviseSeconds,
       monitorIntervalSeconds: bounds.queueSuperviseSeconds
     })
+    const outage = makeOutage("the queue's database")
     // pg-boss goes on by itself after each of these; without a listener they would end the process.
-    boss.on("error", (error) => void runFork(Effect.logWarning(`the queue's database failed, trying on: ${error.message}`)))
+    boss.on("error", (error) => void runFork(outage.failed(error.message)))
     boss.on("warning", ({ message }) => void runFork(Effect.logDebug(`queue: ${message}`)))
 
     yield* Effect.acquireRelease(
@@ -67,6 +73,14 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
       await boss.updateQueue(QUEUE, options)
     })
 
+    // pg-boss says when its database fails, and not when it works again.
+    const look = Effect.suspend(() =>
+      outage.since() === undefined
+        ? Effect.void
+        : Effect.tryPromise(() => boss.getQueue(QUEUE)).pipe(Effect.zipRight(outage.over))
+    )
+    yield* look.pipe(Effect.ignore, Effect.repeat(Schedule.spaced(bounds.queueLookMs)), Effect.forkScoped)
+
     /** Hands an export to the queue: `run` gets the statement that stores the delivery. False: it stored none. */
     const enqueue = async (id: string, run: RunStatement): Promise<boolean> => {
       const executeSql = async (text: string, values: unknown[] = []) => ({ rows: [...(await run(text, values))] })
@@ -78,15 +92,20 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
      * delivery is no longer this worker's.
      */
     const work = (handle: (id: string, signal: AbortSignal) => Promise<void>) =>
-      Effect.tryPromise(() =>
-        boss.work(
-          QUEUE,
-          { localConcurrency: maxConcurrentExports, pollingIntervalSeconds: 1, notifyPollingIntervalSeconds: 1 },
-          async ([job]) => {
-            if (job) await handle(job.id, job.signal)
+      Effect.tryPromise(async () => {
+        for (let workers = 0; workers < maxConcurrentExports; workers++) {
+          let worker = ""
+          const run = async ([job]: ReadonlyArray<{ readonly id: string; readonly signal: AbortSignal }>) => {
+            try {
+              if (job) await handle(job.id, job.signal)
+            } finally {
+              // Else the next delivery would wait for the next poll: one a second, however many there are.
+              boss.notifyWorker(worker)
+            }
           }
-        )
-      )
+          worker = await boss.work(QUEUE, { pollingIntervalSeconds: 1, notifyPollingIntervalSeconds: 1 }, run)
+        }
+      })
 
     /** Takes no further deliveries; those at work go on. */
     const stopWork = Effect.tryPromise(() => boss.offWork(QUEUE, { wait: false })).pipe(Effect.ignore)

@@ -46,6 +46,11 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
 
     const attempt = (job: ClaimedJob) =>
       Effect.gen(function* () {
+        if (job.crashes >= bounds.jobCrashes) {
+          const message = `The service ended unexpectedly ${job.crashes} times while it ran this export`
+          yield* Effect.logError(`export failed: ${message}`)
+          return yield* persist(store.fail(job, message))
+        }
         yield* Effect.logInfo("export started")
         const [time, file] = yield* Effect.timed(exporter.run(job))
         const seconds = Duration.toSeconds(time)
@@ -54,7 +59,6 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
         )
       }).pipe(
         Effect.catchTags({
-          LeaseLost: () => Effect.logInfo("export stopped: it was cancelled, or another worker has it"),
           StorageFull: (error) => Effect.logError(error.message).pipe(Effect.zipRight(persist(store.fail(job, error.message)))),
           SourceError: (error) => failed(job, error),
           StorageError: (error) => failed(job, error)
@@ -63,12 +67,15 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
         Effect.onInterrupt(() =>
           Effect.logInfo("export stopped: it was cancelled, or the service stops").pipe(
             Effect.zipRight(store.release(job, false)),
+            Effect.catchTag("LeaseLost", () => store.survived(job)),
             Effect.interruptible,
             Effect.timeout(bounds.releaseMs),
             Effect.ignore
           )
         ),
-        Effect.catchTag("LeaseLost", () => Effect.void),
+        Effect.catchTag("LeaseLost", () =>
+          Effect.logInfo("export stopped: it was cancelled, or another worker has it").pipe(Effect.zipRight(store.survived(job)))
+        ),
         Effect.annotateLogs({ exportId: job.id, dataset: job.dataset, attempt: job.epoch })
       )
 

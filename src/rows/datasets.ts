@@ -8,6 +8,7 @@ import { readDefinitions, refine, type Definition } from "../datasets/definition
 import { reservedParameters } from "../exports/export-spec.ts"
 import { findCastFailures, needsCast, readConditions } from "./casts.ts"
 import { datasetsStatement, toDataset, type RelationRow } from "./dataset-catalog.ts"
+import { SourceOutage } from "./outage.ts"
 import { connectSource, type SourceConnection } from "./source-connection.ts"
 import { SourceError, toSourceError } from "./source-error.ts"
 
@@ -16,7 +17,9 @@ class DatasetsFileError extends Data.TaggedError("DatasetsFileError")<{ readonly
 
 type Definitions = ReadonlyArray<readonly [AllowedRelation, Definition]>
 
-const unread = ({ message }: SourceError) => Effect.logWarning(`what may be exported was not read: ${message}`)
+/** An outage has log lines of its own. */
+const unread = ({ message, outage }: SourceError) =>
+  outage ? Effect.void : Effect.logWarning(`what may be exported was not read: ${message}`)
 
 /** The values that a definition has, and where. */
 const declaredValues = ({
@@ -77,6 +80,7 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
   scoped: Effect.gen(function* () {
     const { exportDatasets, datasetsFile } = yield* AppConfig
     const url = Redacted.value((yield* Databases).source)
+    const outage = yield* SourceOutage
     let known: ReadonlyMap<string, Dataset> | undefined
     /** What is named, and cannot be exported. */
     let leftOut: ReadonlyArray<string> = []
@@ -97,7 +101,7 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
 
     const read = Effect.gen(function* () {
       const definitions = yield* readFileAnew
-      const connection = yield* connectSource(url)
+      const connection = yield* outage.watch(connectSource(url))
       const { mistakes, ...found } = yield* Effect.tryPromise({
         try: async () => {
           const relations = await connection.query<RelationRow>(datasetsStatement(exportDatasets))
@@ -171,7 +175,7 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
         ? asking
             .withPermits(1)(
               Effect.scoped(
-                Effect.flatMap(connectSource(url), (connection) =>
+                Effect.flatMap(outage.watch(connectSource(url)), (connection) =>
                   Effect.tryPromise({ try: () => findCastFailures(connection, conditions), catch: toSourceError })
                 )
               )

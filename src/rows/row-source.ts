@@ -12,6 +12,7 @@ import { CopySource } from "./copy-source.ts"
 import { CursorSource } from "./cursor-source.ts"
 import { assist } from "./helpers.ts"
 import { Datasets } from "./datasets.ts"
+import { SourceOutage } from "./outage.ts"
 import { partsOf, planRows, type Explained, type Relation, type RowPlan } from "./plan.ts"
 import { connectSource, type SourceConnection } from "./source-connection.ts"
 import { SourceError, toSourceError } from "./source-error.ts"
@@ -46,6 +47,7 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
       yield* AppConfig
     const url = Redacted.value((yield* Databases).source)
     const datasets = yield* Datasets
+    const outage = yield* SourceOutage
     const connections = yield* makeConnections({
       connections: maxSourceConnections,
       jobs: maxConcurrentExports,
@@ -82,7 +84,7 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
       Effect.gen(function* () {
         const dataset = yield* datasets.find(asked.dataset)
         const limited = atMost(asked, dataset.maxRows)
-        const connection = yield* connectSource(url, { timezone: limited.format.timezone })
+        const connection = yield* outage.watch(connectSource(url, { timezone: limited.format.timezone }))
         yield* attempt(() => lockDataset(connection, dataset))
         const spec = yield* attempt(async () => {
           checkColumns(limited, dataset)
@@ -135,7 +137,7 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
       )
 
     /** Succeeds when the source answers; beside the bound, so that a busy service is not an unready one. */
-    const check = Effect.scoped(connectSource(url)).pipe(Effect.asVoid)
+    const check = Effect.scoped(outage.watch(connectSource(url))).pipe(Effect.asVoid)
 
     return { open, openNow, plan, check } as const
   })

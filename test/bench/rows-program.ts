@@ -4,6 +4,7 @@ import { AppConfig, Databases } from "../../src/config.ts"
 import { exportParameters, toExportSpec } from "../../src/exports/export-spec.ts"
 import type { ByteRows } from "../../src/rows/byte-rows.ts"
 import { Datasets } from "../../src/rows/datasets.ts"
+import { SourceOutage } from "../../src/rows/outage.ts"
 import { RowSource } from "../../src/rows/row-source.ts"
 import type { Printed } from "./case.ts"
 
@@ -37,6 +38,7 @@ const warnings = Layer.merge(
 )
 const services = RowSource.Default.pipe(
   Layer.provideMerge(Datasets.Default),
+  Layer.provide(SourceOutage.Default),
   Layer.provide(databases),
   Layer.provide(AppConfig.Default),
   Layer.provideMerge(warnings)

@@ -117,7 +117,7 @@ describe("what waits for a locked table leaves the source within a second", () =
   })
 })
 
-test("a job whose backend is killed is tried again and completes", async () => {
+test("a job whose backend is killed starts anew, which counts as nothing, and completes", async () => {
   const id = await createExport(service)
   await sourceIsBusy(service.database)
   await until("the export to make progress", async () => (await statusOf(service, id)).progress.percentage > 5)
@@ -127,8 +127,10 @@ test("a job whose backend is killed is tried again and completes", async () => {
   const lines = (await download(service, id)).toString("latin1").split("\n")
   expect(lines.length).toBe(ROWS + 2)
   expect(lines[ROWS]).toStartWith(`${ROWS},Ada Lovelace`)
-  const warned = service.log().filter(({ annotations }) => annotations["exportId"] === id && annotations["attempt"] === 1)
-  expect(warned.map(({ message }) => String(message)).join()).toContain("export will be tried again (1 of 3)")
+  const said = service.log().filter(({ annotations }) => annotations["exportId"] === id && annotations["attempt"] === 1)
+  const messages = said.map(({ message }) => String(message)).join()
+  expect(messages).toContain("the source database was lost, the export starts anew")
+  expect(messages).not.toContain("will be tried again")
 })
 
 test("a download whose client pauses longer than the runtime's idle timer would allow is whole", async () => {
@@ -176,14 +178,16 @@ test("a job that cannot succeed fails with a sentence that helps", async () => {
   await sql.unsafe("alter view public.users_away rename to users")
 })
 
-test("a job whose source keeps failing is tried three times more, then fails", async () => {
+test("a job whose query keeps failing is tried three times more, then fails", async () => {
   const id = await createExport(service)
+  const sql = await connect(service.database, 1)
   const killer = (async () => {
-    while ((await statusOf(service, id)).status !== "failed") {
-      await terminateSource(service.database)
-    }
+    while ((await statusOf(service, id)).status !== "failed")
+      await sql`select pg_cancel_backend(pid) from pg_stat_activity
+        where application_name = 'sluice source' and datname = current_database() and state = 'active'`
   })()
   const { error } = await reaches(service, id, "failed", 40_000)
   await killer
+  expect(error).toContain("57014")
   expect(error).toContain("tried 4 times")
 })

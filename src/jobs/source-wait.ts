@@ -1,0 +1,82 @@
+import { Clock, Duration, Effect, Either } from "effect"
+import { bounds } from "../bounds.ts"
+import { AppConfig } from "../config.ts"
+import type { DatabaseError } from "../postgres/control.ts"
+import { SourceOutage } from "../rows/outage.ts"
+import { SourceError } from "../rows/source-error.ts"
+import { ExportStore, type ClaimedJob, type LeaseLost } from "./export-store.ts"
+
+/** A time as people say it: in seconds up to two minutes, then in minutes. */
+const inWords = (ms: number) => (ms < 120_000 ? `${Math.round(ms / 1000)} seconds` : `${Math.floor(ms / 60_000)} minutes`)
+
+const givenUp = (message: string, cause: SourceError) => new SourceError({ message, retryable: false, cause })
+
+/** Writes what the status says. Sluice's own database may be away as well; then the next write says it. */
+const note = (write: Effect.Effect<void, DatabaseError | LeaseLost>) =>
+  write.pipe(Effect.catchTag("DatabaseError", (error) => Effect.logDebug(error.message)))
+
+/**
+ * Reads a job's rows whatever outages the source has meanwhile, on the one delivery and the one attempt of the job:
+ *
+ *     connecting ── reached ──▶ reading ──▶ read, or failed by something else
+ *       │    ▲                     │
+ *   cannot   └────── a pause ──────┤ lost
+ *       ▼                          ▼
+ *     failed after SOURCE_OUTAGE   failed after `sourceLosses`
+ *
+ * Two bounds, since there are two ways to wait for ever. A source that cannot be reached is waited for as long as
+ * SOURCE_OUTAGE, counted from the last moment when it could be, and never from before the export was asked for: so a
+ * queue of jobs does not wait one after the other. A source that is reached and lost again, by the same row each time or
+ * by somebody who ends its sessions, would begin that count anew each time; so an export may lose it `sourceLosses` times,
+ * however long it reads in between.
+ */
+export class SourceWait extends Effect.Service<SourceWait>()("SourceWait", {
+  effect: Effect.gen(function* () {
+    const store = yield* ExportStore
+    const outage = yield* SourceOutage
+    const limitMs = Duration.toMillis((yield* AppConfig).sourceOutage)
+
+    /** `read` runs `reached` as soon as it has the source. */
+    const through = <A, E>(
+      job: ClaimedJob,
+      read: (reached: Effect.Effect<void, LeaseLost>) => Effect.Effect<A, E | SourceError>
+    ) =>
+      Effect.gen(function* () {
+        const askedAt = (yield* Clock.currentTimeMillis) - job.ageMs
+        let since: number | undefined
+        let pauseMs: number = bounds.sourcePauseMs
+        let losses = 0
+        for (;;) {
+          let isReached = false
+          const reached = Effect.suspend(() => {
+            const hasWaited = since !== undefined
+            isReached = true
+            since = undefined
+            pauseMs = bounds.sourcePauseMs
+            return hasWaited ? note(store.reached(job)) : Effect.void
+          })
+          const result = yield* Effect.either(read(reached))
+          if (Either.isRight(result)) return result.right
+          const error = result.left
+          if (!(error instanceof SourceError) || !error.outage) return yield* Effect.fail(error)
+          yield* outage.failed(error)
+          if (isReached && ++losses >= bounds.sourceLosses)
+            return yield* givenUp(`The source database was lost ${losses} times while the export was read`, error)
+          const now = yield* Clock.currentTimeMillis
+          since ??= outage.since() ?? now
+          const from = Math.max(since, askedAt)
+          const leftMs = from + limitMs - now
+          if (leftMs <= 0) {
+            yield* Effect.logWarning("the export has waited for its source as long as SOURCE_OUTAGE allows")
+            return yield* givenUp(`The source database could not be reached for ${inWords(now - from)}`, error)
+          }
+          if (isReached) yield* Effect.logWarning(`the source database was lost, the export starts anew: ${error.message}`)
+          yield* note(store.wait(job, new Date(since)))
+          yield* Effect.sleep(Math.min(pauseMs, leftMs))
+          pauseMs = Math.min(2 * pauseMs, bounds.sourcePauseMaxMs)
+        }
+      })
+
+    return { through } as const
+  })
+}) {}
