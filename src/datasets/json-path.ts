@@ -10,8 +10,8 @@ export type Path = typeof Path.Type
 
 const ARROW = /->>?/y
 const INDEX = /-?\d+(?=->|[.,:)]|$)/y
-/** As PostgREST has it: any other character stands in double quotes. */
-const KEY = /(?!")(?:[^(\-:.,>)]|-(?!>))+/uy
+/** As PostgREST has it: any other character stands in double quotes, and so does a dash at either end or beside another. */
+const KEY = /(?!")[^(\-:.,>)]+(?:-(?!>)[^(\-:.,>)]+)*/uy
 
 /** Takes a path such as `->a->>0`; undefined when there is none here, or a malformed one, which stays. */
 export const takePath = (scanner: Scanner): Path | undefined => {
