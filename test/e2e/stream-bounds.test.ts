@@ -101,7 +101,7 @@ describe("STREAM_MAX_TIME", () => {
     short = await startService({
       DATABASE_URL: service.database,
       EXPORT_DATASETS: "public.users,public.small",
-      STREAM_MAX_TIME: "1 second"
+      STREAM_MAX_TIME: "2 seconds"
     })
   })
   afterAll(async () => {
@@ -111,7 +111,7 @@ describe("STREAM_MAX_TIME", () => {
     const [stalled, withRow] = await Promise.all([stall("cut", short), stall("row", short, "&errorRow=true")])
     await until(
       "both to be broken off",
-      () => short.log().filter(({ message }) => String(message).includes("STREAM_MAX_TIME, 1s")).length === 2
+      () => short.log().filter(({ message }) => String(message).includes("STREAM_MAX_TIME, 2s")).length === 2
     )
     await sourceIsLeft(service.database)
     stalled.go()

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test"
 import { Effect, Exit, Fiber, Layer, Scope, TestClock } from "effect"
+import * as fc from "fast-check"
 import { bounds } from "../../src/bounds.ts"
 import { StreamLines, StreamTurns, TooManyStreams } from "../../src/limits/stream-turns.ts"
 import { settings, withTestClock } from "../support/effect.ts"
@@ -13,8 +14,14 @@ const settled = Effect.repeatN(Effect.yieldNow(), 50)
 /** A stream that has asked for its turn, and what became of that. */
 const open = (turns: StreamTurns, key: string | undefined, address = "here") =>
   Effect.gen(function* () {
+    let ended = false
     const scope = yield* Scope.make()
-    const fiber = yield* Effect.fork(Scope.extend(turns.take(key, address), scope))
+    const fiber = yield* Effect.fork(
+      turns.take(key, address).pipe(
+        Scope.extend(scope),
+        Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+      )
+    )
     yield* settled
     return {
       state: Effect.map(Fiber.poll(fiber), (exit) => {
@@ -23,7 +30,11 @@ const open = (turns: StreamTurns, key: string | undefined, address = "here") =>
       }),
       failure: Effect.flip(Fiber.join(fiber)),
       /** As `streamBody` does, whatever ends the stream. */
-      end: (exit: Exit.Exit<void> = Exit.void) => Effect.zipRight(Fiber.interrupt(fiber), Scope.close(scope, exit))
+      end: (exit: Exit.Exit<void> = Exit.void) => {
+        ended = true
+        return Effect.zipRight(Fiber.interrupt(fiber), Scope.close(scope, exit))
+      },
+      ended: () => ended
     }
   })
 
@@ -96,6 +107,49 @@ test("without a key the address is one, apart from a key of its name", () =>
       expect(yield* streams[2]!.failure).toEqual(new TooManyStreams({ of: "address", most: MOST }))
     })
   ))
+
+/** Who opens a stream, which of those before ends, and how much time passes. */
+const step = fc.oneof(
+  fc.record({ key: fc.constantFrom(undefined, "a", "b"), address: fc.constantFrom("here", "there") }),
+  fc.record({ ends: fc.nat(11) }),
+  fc.record({ passes: fc.constantFrom(1, 2_000, bounds.streamTurnMs) })
+)
+test("whatever the history, no more run than may, none waits that could run, and no turn is lost", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 25 }), (steps) =>
+      withTurns((turns) =>
+        Effect.gen(function* () {
+          const streams: Array<{ name: string; address: string; stream: Effect.Effect.Success<ReturnType<typeof open>> }> = []
+          for (const next of steps) {
+            if ("passes" in next) yield* TestClock.adjust(next.passes)
+            else if ("ends" in next) yield* streams[next.ends]?.stream.end() ?? Effect.void
+            else {
+              const { key, address } = next
+              streams.push({ name: key ?? `none, ${address}`, address, stream: yield* open(turns, key, address) })
+            }
+            const states = yield* statesOf(streams.map(({ stream }) => stream))
+            const live = streams.map((one, index) => ({ ...one, state: one.stream.ended() ? "ended" : states[index] }))
+            const count = (state: string, of: (one: (typeof live)[number]) => boolean) =>
+              live.filter((one) => one.state === state && of(one)).length
+            for (const { name, address, state } of live) {
+              const ofName = count("runs", (one) => one.name === name)
+              const ofAddress = count("runs", (one) => one.address === address)
+              expect(ofName).toBeLessThanOrEqual(MOST)
+              expect(ofAddress).toBeLessThanOrEqual(ALL)
+              // One may hold a turn of its key while it waits for that of its address.
+              const holds = count("waits", (one) => one.name === name && one.address !== address)
+              if (state === "waits") expect(ofName + holds >= MOST || ofAddress >= ALL).toBe(true)
+            }
+          }
+          yield* Effect.forEach(streams, ({ stream }) => stream.end())
+          const fresh = yield* Effect.forEach(["a", "a", "b", "b"], (key) => open(turns, key))
+          expect(yield* statesOf(fresh)).toEqual(["runs", "runs", "runs", "runs"])
+        })
+      )
+    ),
+    { numRuns: 60 }
+  )
+})
 
 describe("memory is bounded", () => {
   test("when too many wait the next is refused at once", () =>
