@@ -132,6 +132,7 @@ const settings = Config.all({
   streamLookahead: integer("STREAM_LOOKAHEAD", 16_777_216, 0, 1_073_741_824),
   maxSourceConnections: integer("MAX_SOURCE_CONNECTIONS", 64, 1, 1_000),
   sourceOutage: duration("SOURCE_OUTAGE", "15 minutes", "1 second", "1 day"),
+  queueLimit: integer("QUEUE_LIMIT", 10_000, 1, 1_000_000),
   exportTtl: duration("EXPORT_TTL", "24 hours", "1 second", "365 days"),
   rateLimitMax: integer("RATE_LIMIT_MAX", 60, 1, 10_000),
   rateLimitWindow: duration("RATE_LIMIT_WINDOW", "1 minute", "1 second", "1 day"),

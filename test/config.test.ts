@@ -147,6 +147,7 @@ const table: Readonly<Record<string, Row>> = {
   STREAM_LOOKAHEAD: integer("streamLookahead", 16_777_216, 0, 1_073_741_824),
   MAX_SOURCE_CONNECTIONS: integer("maxSourceConnections", 64, 1, 1_000),
   SOURCE_OUTAGE: duration("sourceOutage", "15 minutes", "1 day", 15 * 60_000),
+  QUEUE_LIMIT: integer("queueLimit", 10_000, 1, 1_000_000),
   EXPORT_TTL: duration("exportTtl", "24 hours", "365 days", 24 * 3_600_000),
   RATE_LIMIT_MAX: integer("rateLimitMax", 60, 1, 10_000),
   RATE_LIMIT_WINDOW: duration("rateLimitWindow", "1 minute", "1 day", 60_000),

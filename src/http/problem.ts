@@ -2,6 +2,7 @@ import { Data } from "effect"
 import { STATUS_CODES } from "node:http"
 import type { ExportStatus } from "../exports/export-job.ts"
 import { bounds } from "../bounds.ts"
+import type { QueueFull } from "../jobs/export-store.ts"
 import type { TooManyStreams } from "../limits/stream-turns.ts"
 import type { DatabaseError } from "../postgres/control.ts"
 import type { SourceBusy } from "../rows/connections.ts"
@@ -58,6 +59,7 @@ export type HttpFailure =
   | PreconditionFailed
   | RateLimited
   | TooManyStreams
+  | QueueFull
   | StreamTooLong
   | Unavailable
   | NotReady
@@ -172,6 +174,11 @@ const problemOf = (failure: HttpFailure): Problem => {
         headers: { "Retry-After": String(waited) }
       }
     }
+    case "QueueFull":
+      return retryLater(
+        429,
+        `There are ${failure.limit} unfinished exports already, and no more may wait (QUEUE_LIMIT); try again when one of them is over`
+      )
     case "StreamTooLong":
       return { status: 504, detail: failure.detail }
     case "Unavailable":

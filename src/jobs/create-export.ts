@@ -11,10 +11,16 @@ interface Insert {
   readonly values: ReadonlyArray<string | number>
 }
 
-export const insertExport = (id: string, spec: ExportSpec): Insert => ({
+/**
+ * Inserts an export unless `limit` others are unfinished. Statements that run at the same moment do not see each other's
+ * row: each client connection of each instance may add one beyond the limit.
+ */
+export const insertExport = (id: string, spec: ExportSpec, limit: number): Insert => ({
   text: `insert into sluice.exports (id, dataset, spec, fingerprint)
-    values ($2::text::uuid, $3::text, $4::text::jsonb, $5::text) returning id`,
-  values: [id, spec.dataset, JSON.stringify(spec), fingerprint(spec)]
+    select $2::text::uuid, $3::text, $4::text::jsonb, $5::text
+    where (select count(*) from (select from sluice.exports where status in ('pending', 'processing') limit $6::int) unfinished) < $6
+    returning id`,
+  values: [id, spec.dataset, JSON.stringify(spec), fingerprint(spec), limit]
 })
 
 /**

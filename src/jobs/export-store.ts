@@ -12,6 +12,9 @@ import type { Attempt, StoredFile } from "../storage/export-storage.ts"
 /** Another attempt owns the job, or it was cancelled: this one must stop and leave the row alone. */
 export class LeaseLost extends Data.TaggedError("LeaseLost")<{ readonly id: string; readonly epoch: number }> {}
 
+/** `QUEUE_LIMIT` exports are unfinished. */
+export class QueueFull extends Data.TaggedError("QueueFull")<{ readonly limit: number }> {}
+
 /** A job as its worker holds it. Every write names its epoch. */
 export interface ClaimedJob extends Attempt {
   readonly dataset: string
@@ -63,7 +66,7 @@ export const channels = { changed: "sluice_changed", cancelled: "sluice_cancelle
 export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
   effect: Effect.gen(function* () {
     const { sql } = yield* Control
-    const { exportTtl } = yield* AppConfig
+    const { exportTtl, queueLimit } = yield* AppConfig
     const ttlSeconds = Math.ceil(Duration.toSeconds(exportTtl))
 
     const from = (transition: Transition) => sql`status in ${sql([...transitions[transition].from])}`
@@ -79,17 +82,19 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       leased(job, verb, () => announced(update()))
 
     /** Stores a pending export and its delivery, which `enqueue` makes. Returns its id. */
-    const create = Effect.fn("ExportStore.create")(
-      (spec: ExportSpec, enqueue: (id: string, run: RunStatement) => Promise<boolean>) =>
-        querying("create an export", async () => {
-          const id = crypto.randomUUID()
-          const insert = insertExport(id, spec)
-          await enqueue(id, (text, values) =>
-            sql.unsafe(withDelivery(text, insert), [...(values as Array<string>), ...insert.values], { prepare: true })
-          )
-          return id
-        })
-    )
+    const create = Effect.fn("ExportStore.create")(function* (
+      spec: ExportSpec,
+      enqueue: (id: string, run: RunStatement) => Promise<boolean>
+    ) {
+      const id = crypto.randomUUID()
+      const insert = insertExport(id, spec, queueLimit)
+      const stored = yield* querying("create an export", () =>
+        enqueue(id, (text, values) =>
+          sql.unsafe(withDelivery(text, insert), [...(values as Array<string>), ...insert.values], { prepare: true })
+        )
+      )
+      return stored ? id : yield* new QueueFull({ limit: queueLimit })
+    })
 
     /**
      * Takes the job for a new attempt. Undefined: it is finished, or gone. One that is still `processing` was not given

@@ -1,0 +1,108 @@
+/**
+ * Many exports at once: how quickly a backlog is worked off, what cancelled ones cost, and how many may wait.
+ * `QUEUE_JOBS` and `QUEUE_CANCELLED` say how many.
+ */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import type postgres from "postgres"
+import { createExport, reaches, type ProblemDocument } from "../support/client.ts"
+import { startService, type Service } from "../support/service.ts"
+import { connect } from "../support/shared.ts"
+import { sourceWaits } from "../support/source.ts"
+import { until } from "../support/until.ts"
+
+const JOBS = Number(process.env["QUEUE_JOBS"] ?? 40)
+const CANCELLED = Number(process.env["QUEUE_CANCELLED"] ?? 100)
+setDefaultTimeout(600_000)
+
+/** A lock that lets no export of `users` begin, until it is given back. */
+const lockUsers = async (database: string) => {
+  const sql = await connect(database, 1)
+  await sql.unsafe("begin; lock table public.users in access exclusive mode")
+  return () => sql.unsafe("rollback")
+}
+const remove = async ({ url }: Service, id: string) => {
+  expect((await fetch(`${url}/exports/${id}`, { method: "DELETE" })).status).toBe(204)
+}
+
+describe("a backlog", () => {
+  let service: Service
+  let sql: postgres.Sql
+  const deliveries = async () => {
+    const [row] = await sql`select count(*)::int as waiting from sluice_queue.job where state in ('created', 'retry', 'active')`
+    return row!["waiting"] as number
+  }
+  beforeAll(async () => {
+    service = await startService()
+    sql = await connect(service.database, 1)
+  })
+  afterAll(async () => {
+    expect(await service.stop()).toBe(0)
+  })
+
+  test("of small exports is worked off without waiting for the next poll", async () => {
+    const begun = performance.now()
+    await Promise.all(Array.from({ length: JOBS }, () => createExport(service, "?total=100")))
+    await until(
+      "all to be completed",
+      async () => {
+        const [row] = await sql`select count(*)::int as unfinished from sluice.exports where status <> 'completed'`
+        return row!["unfinished"] === 0
+      },
+      60_000
+    )
+    const seconds = (performance.now() - begun) / 1000
+    if (process.env["QUEUE_JOBS"] !== undefined) console.log(`${JOBS} jobs of 100 rows: ${seconds.toFixed(1)} s`)
+    expect(seconds).toBeLessThan(8)
+  })
+
+  test("of cancelled exports keeps nobody waiting", async () => {
+    const unlock = await lockUsers(service.database)
+    const running = [await createExport(service), await createExport(service), await createExport(service)]
+    await sourceWaits(service.database, 3)
+    for (let created = 0; created < CANCELLED; created += 50) {
+      const ids = await Promise.all(Array.from({ length: Math.min(50, CANCELLED - created) }, () => createExport(service)))
+      await Promise.all(ids.map((id) => remove(service, id)))
+    }
+    expect(await deliveries()).toBe(running.length)
+    await unlock()
+    const begun = performance.now()
+    await reaches(service, await createExport(service, "?total=100"), "completed")
+    expect(performance.now() - begun).toBeLessThan(8_000)
+    for (const id of running) await reaches(service, id, "completed")
+  })
+
+  test("a running export that is cancelled leaves the queue as well, and its worker takes the next one", async () => {
+    const unlock = await lockUsers(service.database)
+    const ids = [await createExport(service), await createExport(service), await createExport(service)]
+    await sourceWaits(service.database, 3)
+    const next = await createExport(service, "?total=100")
+    for (const id of ids) await remove(service, id)
+    await sourceWaits(service.database, 1)
+    expect(await deliveries()).toBe(1)
+    await unlock()
+    await reaches(service, next, "completed")
+  })
+})
+
+test("more unfinished exports than QUEUE_LIMIT are refused until one is over", async () => {
+  const service = await startService({ QUEUE_LIMIT: "3" })
+  const unlock = await lockUsers(service.database)
+  const [first] = [await createExport(service), await createExport(service), await createExport(service)]
+  const refused = await fetch(`${service.url}/exports/csv`, { method: "POST" })
+  const { detail, title } = (await refused.json()) as ProblemDocument
+  expect({ status: refused.status, retryAfter: refused.headers.get("Retry-After"), detail, title }).toEqual({
+    status: 429,
+    retryAfter: expect.stringMatching(/^[1-9]\d*$/),
+    detail: "There are 3 unfinished exports already, and no more may wait (QUEUE_LIMIT); try again when one of them is over",
+    title: "Too Many Requests"
+  })
+  const sql = await connect(service.database, 1)
+  const [row] = await sql`select (select count(*) from sluice.exports)::int as exports, count(*)::int as deliveries
+    from sluice_queue.job where name = 'exports'`
+  expect(row).toEqual({ exports: 3, deliveries: 3 })
+  await remove(service, first)
+  const fourth = await createExport(service)
+  await unlock()
+  await reaches(service, fourth, "completed")
+  expect(await service.stop()).toBe(0)
+})
