@@ -3,7 +3,7 @@ import { isDialectCharacter, dialectConflict } from "../csv/dialect.ts"
 import { defaultFormat, Format, formatConflict, profiles, type ProfileName } from "../csv/format.ts"
 import { markText } from "../csv/spreadsheet-text.ts"
 import { canonicalConditions, ConditionTree, Order, show } from "../datasets/conditions.ts"
-import { columnsByName, type Dataset, type Parameter } from "../datasets/dataset.ts"
+import { columnsByName, type Column, type Dataset, type Parameter } from "../datasets/dataset.ts"
 import { optional } from "../datasets/definitions.ts"
 import { parseFilter } from "../datasets/filter.ts"
 import { Path } from "../datasets/json-path.ts"
@@ -113,14 +113,33 @@ export const parameterNames = ({ parameters }: Dataset): ReadonlyArray<string> =
   ...commonParameters
 ]
 
-const declaredField = ({ values, pattern = "[^]*", allowed = `text that matches ${pattern}` }: Parameter) =>
-  optional<string, string>(values ? oneOf(...values) : matching(new RegExp(`^(?:${pattern})$`, "u"), allowed))
+const declaredField = (
+  { values, pattern = "[^]*", allowed = `text that matches ${pattern}`, operator }: Parameter,
+  on: Column
+) => {
+  const text = values ? oneOf(...values) : matching(new RegExp(`^(?:${pattern})$`, "u"), allowed)
+  return optional<string, string>(
+    text.pipe(
+      Schema.filter((value) => {
+        const condition = parseFilter(`${operator}.${value}`, on)
+        return typeof condition === "string" ? condition : true
+      })
+    )
+  )
+}
 
 type Declared = Readonly<Record<string, string | undefined>>
 
+const columnOf = ({ column }: Parameter, { columns }: Dataset) => columns.find(({ name }) => name === column)!
+
 const parameterFields = (dataset: Dataset) =>
   Schema.Struct({
-    ...Object.fromEntries(Object.entries(dataset.parameters).map(([name, parameter]) => [name, declaredField(parameter)])),
+    ...Object.fromEntries(
+      Object.entries(dataset.parameters).map(([name, parameter]) => [
+        name,
+        declaredField(parameter, columnOf(parameter, dataset))
+      ])
+    ),
     ...commonFields(dataset)
   })
 type Parameters = Schema.Schema.Type<ReturnType<typeof parameterFields>>
@@ -176,11 +195,11 @@ const formatOf = (parameters: Parameters): Format => {
 
 /** The conditions of a dataset's own parameters. */
 export const declaredConditions = (parameters: Parameters, dataset: Dataset) =>
-  Object.entries(dataset.parameters).flatMap(([field, { column, operator }]) => {
+  Object.entries(dataset.parameters).flatMap(([field, parameter]) => {
     const value = Object.hasOwn(parameters, field) ? (parameters as Declared)[field] : undefined
-    const on = dataset.columns.find(({ name }) => name === column)!
     if (value === undefined) return []
-    const condition = parseFilter(`${operator}.${value}`, on)
+    const on = columnOf(parameter, dataset)
+    const condition = parseFilter(`${parameter.operator}.${value}`, on)
     if (typeof condition === "string") throw new Error(`${field} ${condition}`)
     return [{ condition, field, on }]
   })

@@ -23,6 +23,8 @@ const post =
   (from) =>
     fetch(`${from.url}/exports/${path}`, jsonPost({ dataset: "shop.things", ...body }))
 
+const inQuotes = (text: string) => `"${text.replaceAll(/["\\]/g, String.raw`\$&`)}"`
+
 describe("what is no value", () => {
   const fragments = [
     ...String.raw`'~''~"~""~\'~;~--~/*~*/~(~)~,~:~.~=~*~%~$1~$$~::~{0}~e'~or 1=1~union select word from shop.canary~drop table shop.canary`.split(
@@ -44,12 +46,13 @@ describe("what is no value", () => {
     "datetime,boolean,binary,decimal,apiKey,errorRow"
   ).split(",")
   const operators = ["eq", "neq", "gt", "gte", "lt", "lte", "like", "ilike", "in", "is", "isdistinct"]
+  const others = ["match", "imatch", "fts", "plfts", "phfts", "wfts", "cs", "cd", "ov", "sl", "adj", "like(any)", "eq(all)"]
   const attack: fc.Arbitrary<Attack> = fc
     .record({
       text: hostile,
       parameter: fc.constantFrom(...parameters),
       name: fc.constantFrom(...names),
-      operator: fc.constantFrom(...operators)
+      operator: fc.constantFrom(...operators, ...others)
     })
     .chain(({ text, parameter, name, operator }) =>
       fc.constantFrom<Attack>(
@@ -59,6 +62,26 @@ describe("what is no value", () => {
         get(field(name, `not.in.("${text}","${text.replaceAll('"', '\\"')}")`)),
         get(field(name, `${text}.${text}`)),
         get(field(text, "eq.1")),
+        get(field("name", `fts(${text}).a`)),
+        get(field("name", `${operator}(${text}).a`)),
+        get(field("name", `like(any).{${text}}`)),
+        get(field("name", `like(any).{${inQuotes(text)}}`)),
+        get(field("or", text)),
+        get(field("or", `(id.eq.1,name.${operator}.${text})`)),
+        get(field("or", `(id.eq.1,name.eq.${inQuotes(text)})`)),
+        get(field("not.and", `(id.eq.1,${text}.eq.1)`)),
+        get(field("or", `(id.eq.1,${inQuotes(text)}.eq.1)`)),
+        get(field(`doc->>${text}`, "eq.a")),
+        get(field(`doc->>${inQuotes(text)}`, `eq.${text}`)),
+        get(field(`doc->${text}`, "is.null")),
+        get(field("columns", `id,doc->>${inQuotes(text)}:"${text.replaceAll('"', '""')}"`)),
+        get(field("columns", `doc->${text}`)),
+        get(field("order_by", `doc->>${inQuotes(text)}.desc.nullslast`)),
+        get(field("order_by", `doc->>a.${text}`)),
+        post({ where: { or: [{ id: 1 }, { name: `eq.${text}` }] } }),
+        post({ where: { or: [{ id: 1 }, { [text]: text }] } }),
+        post({ where: { "not.or": text } }),
+        post({ where: { [`doc->>${inQuotes(text)}`]: `eq.${text}` } }),
         get(field("columns", `id:"${text.replaceAll('"', '""')}"`)),
         get(field("columns", `id:${text}`)),
         get(field("columns", `"${text}",id`)),
@@ -104,6 +127,45 @@ describe("what is no value", () => {
         field("columns", quoted(name))
       ]
     }),
+    ...["match", "imatch", "fts", "plfts", "phfts", "wfts", "fts(english)", "like(any)", "ilike(any)", "match(any)"].flatMap(
+      (operator) => ["", "not."].map((not) => field("name", `${not}${operator}.${operator.endsWith("(any)") ? "{a,b}" : "a"}`))
+    ),
+    ...["cs", "cd", "ov"].map((operator) => field("tags", `${operator}.{1}`)),
+    ...["cs", "cd"].map((operator) => field("doc", `${operator}.{}`)),
+    ...["fts", "plfts", "phfts", "wfts"].map((operator) => field("doc", `${operator}.a`)),
+    ...names.filter((name) => name !== "tags").map((name) => field(name, `eq(all).{${inQuotes(pools[name][1])}}`)),
+    ...[
+      "eq",
+      "neq",
+      "gt",
+      "gte",
+      "lt",
+      "lte",
+      "like",
+      "ilike",
+      "match",
+      "imatch",
+      "isdistinct",
+      "fts",
+      "plfts",
+      "phfts",
+      "wfts"
+    ].map((operator) => field("or", `(id.eq.1,name.${operator}.a)`)),
+    "name=in.()",
+    "name=not.in.()",
+    "name=like(any).{}",
+    "name=eq(all).{}",
+    field("or", "(id.eq.1,name.in.())"),
+    field("or", "(id.eq.1,name.is.null)"),
+    field("or", "(id.eq.1,name.in.(a))"),
+    field("or", "(id.eq.1,name.like(any).{a})"),
+    field("or", "(id.eq.1,name.eq(all).{a})"),
+    field("doc->>a", "eq.a"),
+    field("doc->a", "is.null"),
+    field("columns", "id,doc->>a:label"),
+    field("columns", "doc->a"),
+    field("order_by", "doc->>a.desc.nullslast"),
+    field("order_by", "-doc->>a"),
     "flag=is.true&flag=is.false&flag=not.is.unknown",
     "flag=not.is.true&flag=not.is.false&flag=is.unknown",
     "name=is.not_null&name=not.is.not_null",
@@ -198,7 +260,7 @@ describe("what is no value", () => {
     const known = new Set(benign.flatMap(shapesOf))
     expect([...new Set(statements.flatMap(shapesOf))].filter((shape) => !known.has(shape))).toEqual([])
     const identifiers = new Set(statements.filter((statement) => statement.startsWith("copy ")).flatMap(identifiersOf))
-    const allowed = new Set([...names, "id", "shop", "things", "exported", "C"].map(quoted))
+    const allowed = new Set([...names, "id", "shop", "things", "exported", "C", "path 0", "path 1"].map(quoted))
     expect([...identifiers].filter((one) => !allowed.has(one))).toEqual([])
     expect(await untouched()).toEqual(before)
   })

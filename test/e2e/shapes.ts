@@ -39,7 +39,7 @@ const splitAt = (tokens: ReadonlyArray<string>, separator: string): ReadonlyArra
 }
 
 /** A list of equal items is as good as one of them. */
-const written = (tokens: ReadonlyArray<string>) => tokens.join(" ").replaceAll(/(\S[^,]*?)(?: , \1)+(?= [,)])/g, "$1")
+const written = (tokens: ReadonlyArray<string>) => tokens.join(" ").replaceAll(/(\S[^,]*?)(?: , \1)+(?= [,)\]])/g, "$1")
 
 const QUERY =
   /^(?<before>.*?select) (?<items>.*?) (?<from>from (?:only )?"…" \. "…"(?: as "…")?)(?: where (?<conditions>.*?))?(?: order by (?<order>[^()]*?))?(?: limit (?<limit>\S+(?: :: \w+)*))?(?<after> \) to stdout .*)?$/s

@@ -60,7 +60,22 @@ const wrong: Readonly<Record<string, ReadonlyArray<string>>> = {
   boolean: ["T/F", "true"],
   binary: ["base32", "x"],
   decimal: [";", "comma"],
-  id: ["abc", "gt.", "gt.x", "like.1*", "in.1", "in.()", "in.(1", "in.(1,x)", "is.5", "9223372036854775808", "1.5", "eq.1e3"],
+  id: [
+    "abc",
+    "gt.",
+    "gt.x",
+    "like.1*",
+    "in.1",
+    "in.(1",
+    "in.(1,x)",
+    "EQ.5",
+    "cs.5",
+    "eq(any).5",
+    "is.5",
+    "9223372036854775808",
+    "1.5",
+    "eq.1e3"
+  ],
   signup_date: ["yesterdayish", "gte.2024-02-30", "lt.", "ilike.2024*", "not.in.(2024-01-01,x)", "isdistinct.never"],
   cursor: ["x", "1", "s1", "LTE", "%FF", "9".repeat(500)],
   errorRow: ["1", "yes", "TRUE"],
@@ -138,7 +153,11 @@ const body = fc.oneof(
   fc
     .tuple(oneOf([...filterNames, "password", "ctid"]), oneOf([...wrong["id"]!.filter((value) => !value.includes("%")), "is.x"]))
     .map(([name, value]) => JSON.stringify({ where: { [name]: name === "signup_date" ? `eq.${value}` : value } })),
-  oneOf(words('[] "id" 1 {"id":{}} {"id":[[1]]} {"id":[]} {"":1} {"id":""}')).map((where) => `{"where":${where},"total":0}`),
+  oneOf(
+    words(
+      '[] "id" 1 {"id":{}} {"id":[[1]]} {"id":[]} {"":1} {"id":""} {"or":[]} {"or":[{}]} {"or":[1,{"id":1}]} {"id->a":1} {"not.or":"(id.eq.1)"}'
+    )
+  ).map((where) => `{"where":${where},"total":0}`),
   fc.uint8Array({ maxLength: 40 }).map((bytes) => Uint8Array.from([0xff, ...bytes]))
 )
 const mediaTypes = ["application/json", "Application/JSON;charset=UTF-8"]
