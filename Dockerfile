@@ -45,4 +45,4 @@ STOPSIGNAL SIGTERM
 ENTRYPOINT []
 # --no-install: without node_modules Bun would fetch a missing package from npm while running, so that without
 # DATABASE_URL it would download an embedded PostgreSQL and serve from that. With it, the start fails with one line.
-CMD ["bun", "--no-install", "--max-http-header-size=2097152", "dist/main.js"]
+CMD ["bun", "--no-install", "--max-http-header-size=32768", "dist/main.js"]

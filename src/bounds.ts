@@ -29,16 +29,20 @@ export const bounds = {
   cancelBacklog: 1_024,
   /** Shortest time between two events of one stream: at most 5 a second. */
   eventGapMs: 200,
-  /**
-   * A connection on which nothing moves for this long is closed: Bun's most. Downloads of plain files obey it, too,
-   * and it must exceed `controlStatementMs`, or an answer that takes as long is lost.
-   */
+  /** Bodies that are compressed on the fly at once; beyond it they are sent as they are. */
+  compressedBodies: 16,
+  /** Connections of clients; beyond it those that were quiet longest are closed. */
+  connections: 1_024,
+  /** How often they are looked at. */
+  connectionSweepMs: 1_000,
+  /** From the beginning of a connection until its first request is there. */
+  requestHeadMs: 20_000,
+  /** Between an answer and the next request; longer than proxies commonly keep a connection, so that they close it first. */
+  clientIdleMs: 75_000,
+  /** A client that takes no byte of what it is sent for this long is broken off. */
+  clientStallMs: 255_000,
+  /** Where sockets cannot be asked, Bun's idle timer closes connections between requests, and cuts downloads: its most. */
   idleSeconds: 255,
-  /**
-   * A client that takes no byte of a body that is made on the fly for this long is broken off. Socket buffers hold
-   * megabytes, so it is generous.
-   */
-  clientStallMs: 600_000,
   /** Wait of a direct stream for a free source connection before 503. */
   streamAdmissionMs: 5_000,
   sourceConnectMs: 10_000,

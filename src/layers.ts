@@ -2,6 +2,7 @@ import { Effect, Layer, Logger, Redacted, Schedule } from "effect"
 import { seedUsers } from "../seeds/users.ts"
 import { bounds } from "./bounds.ts"
 import { AppConfig, Databases } from "./config.ts"
+import { Compression } from "./http/compression.ts"
 import { DatasetRoutes } from "./http/datasets.ts"
 import { DownloadRoute } from "./http/download.ts"
 import { EstimateRoute } from "./http/estimate.ts"
@@ -67,7 +68,7 @@ export const live = Layer.mergeAll(HttpServer.Default, Worker.Default, Sweeper.D
       HealthRoutes.Default
     )
   ),
-  Layer.provide(ExportRoutes.Default),
+  Layer.provide(Layer.mergeAll(ExportRoutes.Default, Compression.Default)),
   Layer.provide(Exporter.Default),
   Layer.provide(SourceWait.Default),
   Layer.provide(

@@ -5,6 +5,7 @@ import { AppConfig } from "../config.ts"
 import { allowedHosts } from "./allowed-hosts.ts"
 import { makeBridge, pathOf } from "./bridge.ts"
 import { crossOrigin } from "./cross-origin.ts"
+import type { ClientConnection } from "./connections.ts"
 import { DatasetRoutes } from "./datasets.ts"
 import { DownloadRoute } from "./download.ts"
 import { EstimateRoute } from "./estimate.ts"
@@ -18,8 +19,7 @@ import { StreamRoute } from "./stream.ts"
 export interface RequestEnv {
   /** The client's address. */
   readonly address: string
-  /** Closes the connection when nothing moves on it for this long; 0 never. */
-  readonly idle: (seconds: number) => void
+  readonly connection: ClientConnection
   /** What breaks off each body that the server is sending, of all requests. */
   readonly bodies: Set<() => Promise<void>>
 }

@@ -1,8 +1,7 @@
 import { Cause, Effect, Exit, Runtime, Scope } from "effect"
 import type { Context } from "hono"
-import Negotiator from "negotiator"
-import { bounds } from "../bounds.ts"
 import type { RequestEnv } from "./app.ts"
+import type { SentBody } from "./connections.ts"
 
 /** Bytes that are asked for one chunk at a time. When the next is asked for, nobody reads the one before any more. */
 interface Chunks {
@@ -22,37 +21,6 @@ export const effectChunks = <E>(next: Effect.Effect<Uint8Array | undefined, E>):
     }
   }))
 
-export type ContentCoding = "identity" | "gzip" | "zstd"
-
-/** The coding that a request likes best (RFC 9110 §12.5.3); of those it likes equally, the cheapest for both sides. */
-export const negotiateCoding = (headers: Headers): ContentCoding => {
-  const header = headers.get("Accept-Encoding")
-  if (header === null || header.trim() === "") return "identity"
-  const preferred: Array<ContentCoding> = ["zstd", "gzip", "identity"]
-  // The second argument breaks ties; it is not in its types yet.
-  const negotiator = new Negotiator({ headers: { "accept-encoding": header } }) as unknown as {
-    encoding(available: Array<string>, options: { preferred: Array<string> }): ContentCoding | undefined
-  }
-  return negotiator.encoding(preferred, { preferred }) ?? "identity"
-}
-
-/** zstd 1 is as small as gzip 6 at three times its speed; higher levels cost more than they save on CSV. */
-const ZSTD_LEVEL = 1
-
-export const compress = (
-  body: ReadableStream<Uint8Array>,
-  coding: ContentCoding,
-  gzipLevel: number
-): ReadableStream<Uint8Array> => {
-  if (coding === "identity") return body
-  // `level` is Bun's own option.
-  const Compression = CompressionStream as unknown as new (
-    format: string,
-    options: { level: number }
-  ) => ReadableWritablePair<Uint8Array, Uint8Array>
-  return body.pipeThrough(new Compression(coding, { level: coding === "gzip" ? gzipLevel : ZSTD_LEVEL }))
-}
-
 /** The answer to HEAD where GET would stream: without this header Bun would claim a length of 0. */
 export const headResponse = (headers: Record<string, string>): Response =>
   new Response(null, { headers: { ...headers, "Transfer-Encoding": "chunked" } })
@@ -60,10 +28,12 @@ export const headResponse = (headers: Record<string, string>): Response =>
 interface StreamOptions {
   /** The request, with the signal that aborts when the client leaves, also while nobody reads the body yet. */
   readonly context: Context
-  /** The last words of a body that fails, instead of a broken connection, after `last`: its last two bytes. */
   /** How long the body may take from its first chunk on, and why it failed then. */
   readonly limit?: { readonly ms: number; readonly failure: string }
+  /** The last words of a body that fails, instead of a broken connection, after `last`: its last two bytes. */
   readonly onError?: (last: Uint8Array | undefined) => Uint8Array
+  /** What stands between the chunks and the client. */
+  readonly through?: (body: ReadableStream<Uint8Array>) => ReadableStream<Uint8Array>
 }
 
 /**
@@ -108,29 +78,23 @@ const pullStream = (
   first: Uint8Array | undefined,
   close: (outcome: Outcome, bytes: number) => Promise<void>,
   warn: (message: string) => void,
-  { context, limit, onError }: StreamOptions
+  { context, limit, onError, through = (body) => body }: StreamOptions
 ): ReadableStream<Uint8Array> => {
   let ahead: { readonly chunk: Uint8Array | undefined } | undefined = { chunk: first }
   let last: Uint8Array | undefined
-  let stall: Timer | undefined
   let bytes = 0
   let given: Uint8Array | undefined
   let over = false
+  let sending: ReadableStreamDefaultController<Uint8Array> | undefined
   const { signal } = context.req.raw
-  const { idle, bodies } = context.env as RequestEnv
-  // We have a watchdog of our own; Bun's timer would also cut readers that are slow but steady.
-  idle(0)
+  const { connection, bodies } = context.env as RequestEnv
   const finish = async (outcome: Outcome) => {
     if (over) return
     over = true
     bodies.delete(breakOff)
-    clearTimeout(stall)
     clearTimeout(timeLimit)
-    // Sticks to the connection, which may serve more requests. Bun closes a stalled one by this alone.
-    idle(outcome === "client stalled" ? 1 : bounds.idleSeconds)
     await close(outcome, bytes)
   }
-  let sending: ReadableStreamDefaultController<Uint8Array> | undefined
   const breakOff = async (reason = "the service stops") => {
     if (sending && !over) await fail(sending, new Error(reason))
   }
@@ -139,14 +103,6 @@ const pullStream = (
   const left = () => finish("client left")
   if (signal.aborted) void left()
   signal.addEventListener("abort", () => void left(), { once: true })
-  const watch = (controller: ReadableStreamDefaultController<Uint8Array>) => {
-    if (over) return
-    stall = setTimeout(() => {
-      warn(`a client took nothing for ${bounds.clientStallMs / 1000} s and was broken off`)
-      void finish("client stalled")
-      controller.error()
-    }, bounds.clientStallMs)
-  }
   const fail = async (controller: ReadableStreamDefaultController<Uint8Array>, cause: unknown) => {
     warn(`a body was broken off: ${(cause as Error).message}`)
     await finish("broken off")
@@ -155,14 +111,12 @@ const pullStream = (
     controller.enqueue(onError(last))
     controller.close()
   }
-  return new ReadableStream<Uint8Array>(
+  const made = new ReadableStream<Uint8Array>(
     {
       start(controller) {
         sending = controller
-        watch(controller)
       },
       async pull(controller) {
-        clearTimeout(stall)
         // Who asks for the next, Bun's socket or a compression, has written or copied it.
         if (given) chunks.recycle?.(given)
         given = undefined
@@ -179,13 +133,60 @@ const pullStream = (
           if (onError) last = Buffer.from(chunk.subarray(-2))
           given = chunk
           controller.enqueue(chunk)
-          watch(controller)
         } catch (cause) {
           // Whoever ended the body made its source fail, too.
           if (!over) await fail(controller, cause)
         }
       },
       cancel: left
+    },
+    { highWaterMark: 0 }
+  )
+  return toClient(
+    through(made),
+    (stalled) => connection.send(stalled),
+    () => finish("client stalled")
+  )
+}
+
+/** Hands a body to its connection, which is reset unless all of it came there. */
+const toClient = (
+  made: ReadableStream<Uint8Array>,
+  send: (stalled: () => void) => SentBody,
+  onStall: () => Promise<void>
+): ReadableStream<Uint8Array> => {
+  const reader = made.getReader()
+  let body: SentBody
+  return new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        body = send(() => {
+          void onStall()
+          breakOff()
+        })
+        const breakOff = () => {
+          controller.error()
+          body.end()
+        }
+        // At once, also while the client takes nothing and so nobody reads.
+        reader.closed.catch(breakOff)
+      },
+      async pull(controller) {
+        body.asked()
+        try {
+          const { done, value } = await reader.read()
+          if (!done) return controller.enqueue(value)
+          await body.sent()
+          controller.close()
+          body.end()
+        } catch {
+          // `closed` tells of it, too.
+        }
+      },
+      async cancel() {
+        body.end()
+        await reader.cancel()
+      }
     },
     { highWaterMark: 0 }
   )

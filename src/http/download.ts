@@ -1,12 +1,12 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
-import { AppConfig } from "../config.ts"
 import { contentTypeOf, defaultFormat } from "../csv/format.ts"
 import type { ExportFile, ExportJob } from "../exports/export-job.ts"
 import { ExportStore } from "../jobs/export-store.ts"
 import { ExportStorage, StorageError } from "../storage/export-storage.ts"
-import { compress, effectChunks, headResponse, negotiateCoding, streamBody, type ContentCoding } from "./body.ts"
+import { effectChunks, headResponse, streamBody } from "./body.ts"
 import { checkedChunks } from "./checked-file.ts"
+import { Compression, CompressionBusy, negotiateCoding, type ContentCoding } from "./compression.ts"
 import { evaluatePreconditions, rangeStillValid } from "./conditionals.ts"
 import { ExportRoutes, named } from "./exports.ts"
 import { queryValues } from "./parameters.ts"
@@ -36,7 +36,7 @@ const entityTag = ({ id, crc32 }: ExportJob, coding: ContentCoding) =>
 /** The file of a finished export (RFC 9110 §8, §13 and §14). */
 export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRoute", {
   effect: Effect.gen(function* () {
-    const { gzipLevel } = yield* AppConfig
+    const compression = yield* Compression
     const store = yield* ExportStore
     const storage = yield* ExportStorage
     const routes = yield* ExportRoutes
@@ -87,6 +87,11 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
       )
 
     const download = (c: Context) =>
+      answer(c, false).pipe(
+        Effect.catchTag("CompressionBusy", () => Effect.catchTag(answer(c, true), "CompressionBusy", Effect.die))
+      )
+
+    const answer = (c: Context, uncompressed: boolean) =>
       Effect.gen(function* () {
         yield* queryValues(c, [])
         const job = yield* named(c, store.findFile)
@@ -96,7 +101,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
         const rangeHeader = c.req.method === "GET" ? request.get("Range") : null
         // A digest is of the representation: asked for one, we choose the representation whose digest is known.
         const wantsDigest = /(?:^|,)[ \t]*sha-256[ \t]*=[ \t]*[1-9]/.test(request.get("Want-Repr-Digest") ?? "")
-        const coding = rangeHeader !== null || wantsDigest ? "identity" : negotiateCoding(request)
+        const coding = uncompressed || rangeHeader !== null || wantsDigest ? "identity" : negotiateCoding(request)
         const validators = { etag: entityTag(job, coding), lastModified: job.completedAt ?? job.createdAt }
         const headers: Record<string, string> = {
           ETag: validators.etag,
@@ -117,8 +122,14 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
         if (coding !== "identity") {
           headers["Content-Encoding"] = coding
           if (c.req.method === "HEAD") return headResponse(headers)
-          const body = yield* streamBody(Effect.flatMap(fileChunks(job, size), effectChunks), unreadable, { context: c })
-          return new Response(compress(body, coding, gzipLevel), { headers })
+          const slot = Effect.filterOrFail(
+            compression.reserve(coding),
+            (reserved) => reserved === coding,
+            () => new CompressionBusy()
+          )
+          const chunks = Effect.flatMap(Effect.zipRight(slot, fileChunks(job, size)), effectChunks)
+          const body = yield* streamBody(chunks, unreadable, { context: c, through: compression.encode(coding) })
+          return new Response(body, { headers })
         }
         if (wantsDigest) headers["Repr-Digest"] = `sha-256=:${yield* sha256(job, size)}:`
         const range = rangeHeader !== null && rangeStillValid(request, validators) ? parseRange(rangeHeader, size) : undefined

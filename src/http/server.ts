@@ -2,6 +2,8 @@ import { Data, Effect, Runtime } from "effect"
 import { bounds } from "../bounds.ts"
 import { AppConfig } from "../config.ts"
 import { makeApp, type RequestEnv } from "./app.ts"
+import { openClientSockets } from "./client-sockets.ts"
+import { makeConnections } from "./connections.ts"
 import { EventsRoute } from "./events.ts"
 import { defectResponse, Gone, InvalidRequest, problemResponse } from "./problem.ts"
 
@@ -17,6 +19,10 @@ const withUrl = (request: Request): Request | undefined => {
   return request.headers.has("Host") ? undefined : new Request(`http://localhost${request.url}`, request)
 }
 
+const NOT_WATCHED =
+  "the sockets of clients cannot be asked here, so slow clients are cut by a timer, and when this process is killed an " +
+  "HTTP/1.0 client takes half a stream for a whole one"
+
 /** The listening socket. Closing the scope breaks off what is still under way; `drain` before that lets it end. */
 export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
   scoped: Effect.gen(function* () {
@@ -25,6 +31,10 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
     const { close } = yield* EventsRoute
     const log = Runtime.runFork(yield* Effect.runtime())
     const bodies: RequestEnv["bodies"] = new Set()
+    const connections = yield* Effect.acquireRelease(
+      Effect.sync(() => makeConnections(bounds, (message) => log(Effect.logWarning(message)))),
+      ({ stop }) => Effect.sync(stop)
+    )
     const server = yield* Effect.acquireRelease(
       Effect.try({
         catch: (cause) =>
@@ -40,12 +50,10 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
               const routable = withUrl(request)
               if (!routable)
                 return problemResponse(new InvalidRequest({ detail: "The Host header must be there once, and name a host" }), "/")
-              const env: RequestEnv = {
-                address: bun.requestIP(request)?.address ?? "",
-                idle: (seconds) => bun.timeout(request, seconds),
-                bodies
-              }
-              return app.fetch(routable, env)
+              return connections.serve(request, bun, (connection) => {
+                const env: RequestEnv = { address: connection.address, connection, bodies }
+                return app.fetch(routable, env)
+              })
             },
             error: (error) => {
               // A file that is removed between our look at it and Bun's opening it.
@@ -64,6 +72,10 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
           await bun.stop(true)
         })
     )
+    yield* Effect.try({
+      try: () => connections.watch(openClientSockets(server.port ?? 0)),
+      catch: (cause) => (cause as Error).message
+    }).pipe(Effect.catchAll((reason) => Effect.logWarning(`${NOT_WATCHED}: ${reason}`)))
     /** Takes no new connections and waits for the requests under way. */
     const drain = close.pipe(Effect.zipRight(Effect.promise(() => server.stop())))
     return { url: server.url, drain } as const

@@ -6,11 +6,11 @@ import { contentTypeOf, type Format } from "../csv/format.ts"
 import { show } from "../datasets/conditions.ts"
 import { RateLimiter, type RateDecision } from "../limits/rate-limiter.ts"
 import { StreamTurns } from "../limits/stream-turns.ts"
-import type { ExportSpec } from "../exports/export-spec.ts"
 import { Datasets } from "../rows/datasets.ts"
 import { RowSource } from "../rows/row-source.ts"
 import { toSourceError } from "../rows/source-error.ts"
-import { compress, headResponse, negotiateCoding, streamBody } from "./body.ts"
+import { headResponse, streamBody } from "./body.ts"
+import { Compression, negotiateCoding, type ContentCoding } from "./compression.ts"
 import { exportQuery } from "./export-request.ts"
 import { invalid } from "./parameters.ts"
 import { StreamTooLong, type InvalidRequest } from "./problem.ts"
@@ -29,10 +29,21 @@ const errorRow =
     return Buffer.from(`${isNewLine ? "" : "\n"}"__ERROR__","internal_server_error"\n`, encoding)
   }
 
+const streamHeaders = (format: Format, coding: ContentCoding): Record<string, string> => ({
+  "Content-Type": contentTypeOf(format),
+  "Content-Disposition": `attachment; filename="export.${format.type}"`,
+  "Cache-Control": "no-store",
+  Vary: "Accept-Encoding",
+  "X-Content-Type-Options": "nosniff",
+  "X-Accel-Buffering": "no",
+  ...(coding !== "identity" && { "Content-Encoding": coding })
+})
+
 /** Rows straight from the source to the client's socket. */
 export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
   effect: Effect.gen(function* () {
-    const { gzipLevel, streamMaxTime } = yield* AppConfig
+    const { streamMaxTime } = yield* AppConfig
+    const compression = yield* Compression
     const source = yield* RowSource
     const datasets = yield* Datasets
     const limiter = yield* RateLimiter
@@ -54,16 +65,15 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
         return { spec, own }
       })
 
-    /** Opens the rows when it is the stream's turn. One that gets none was not let in, and does not count. */
-    const openInTurn = (c: Context, spec: ExportSpec, { undo }: RateDecision) =>
+    /** Waits for the stream's turn. One that gets none was not let in, and does not count. */
+    const turn = (c: Context, { undo }: RateDecision) =>
       turns.take(apiKeyOf(c), addressOf(c)).pipe(
         Effect.onError(() =>
           Effect.zipRight(
             undo,
             Effect.sync(() => c.set("rate", undefined))
           )
-        ),
-        Effect.zipRight(source.openNow(spec))
+        )
       )
 
     const tooLong = `The stream took longer than STREAM_MAX_TIME, ${Duration.format(streamMaxTime)}`
@@ -75,20 +85,14 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
         c.set("rate", decision)
         yield* admitted(Effect.succeed(decision))
 
-        const coding = negotiateCoding(c.req.raw.headers)
-        const headers = {
-          "Content-Type": contentTypeOf(spec.format),
-          "Content-Disposition": `attachment; filename="export.${spec.format.type}"`,
-          "Cache-Control": "no-store",
-          Vary: "Accept-Encoding",
-          "X-Content-Type-Options": "nosniff",
-          "X-Accel-Buffering": "no",
-          ...(coding !== "identity" && { "Content-Encoding": coding })
-        }
-        if (c.req.method === "HEAD") return headResponse(headers)
-        const body = yield* streamBody(openInTurn(c, spec, decision), toSourceError, {
+        let coding = negotiateCoding(c.req.raw.headers)
+        if (c.req.method === "HEAD") return headResponse(streamHeaders(spec.format, coding))
+        const reserved = Effect.map(compression.reserve(coding), (given) => (coding = given))
+        const open = turn(c, decision).pipe(Effect.zipRight(reserved), Effect.zipRight(source.openNow(spec)))
+        const body = yield* streamBody(open, toSourceError, {
           context: c,
           limit: { ms: Duration.toMillis(streamMaxTime), failure: tooLong },
+          through: (made) => compression.encode(coding)(made),
           ...(own["errorRow"] === "true" && { onError: errorRow(spec.format) })
         }).pipe(
           Effect.timeoutFail({
@@ -96,7 +100,7 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
             onTimeout: () => new StreamTooLong({ detail: `${tooLong}, before its first row` })
           })
         )
-        return new Response(compress(body, coding, gzipLevel), { headers })
+        return new Response(body, { headers: streamHeaders(spec.format, coding) })
       })
 
     /** Adds the window's state to every answer, refused or wrong ones too. */

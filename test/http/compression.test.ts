@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test"
 import { gunzipSync, zstdDecompressSync } from "node:zlib"
 import * as fc from "fast-check"
-import { compress, negotiateCoding, type ContentCoding } from "../../src/http/body.ts"
+import { compress, negotiateCoding, type ContentCoding } from "../../src/http/compression.ts"
 
 const negotiate = (header?: string) => negotiateCoding(new Headers(header === undefined ? {} : { "Accept-Encoding": header }))
 const rows = (cases: ReadonlyArray<[string, ContentCoding]>) =>

@@ -1,0 +1,169 @@
+/**
+ * What Bun does not say of its clients' connections, asked of the kernel: whether a client takes what it is sent, whether
+ * all of a body has left the process, and how a connection ends when the process does. Linux with glibc alone.
+ */
+import { dlopen, FFIType } from "bun:ffi"
+import { readdirSync } from "node:fs"
+
+/** A connection as its socket shows it. */
+interface SocketState {
+  /** Bytes that the client's machine has acknowledged, since the connection began. */
+  readonly taken: number
+  /** Bytes handed to the kernel that the client's machine has not acknowledged. */
+  readonly queued: number
+  /** Whether the kernel would take more. */
+  readonly writable: boolean
+}
+
+/** One connection of a client. Nothing happens to its file descriptor once that belongs to another connection. */
+export interface ClientSocket {
+  /** undefined: the connection is closed. */
+  readonly look: () => SocketState | undefined
+  /** Makes every close a reset (RST), the kernel's at the end of the process included, or an ordinary one (FIN) again. */
+  readonly resetOnClose: (on: boolean) => void
+  /** Breaks the connection off with a reset, at once. */
+  readonly reset: () => void
+  /** Closes the connection. */
+  readonly close: () => void
+}
+
+export interface ClientSockets {
+  /** The connection that a request came by. */
+  readonly find: (address: string, port: number) => ClientSocket | undefined
+  /** All connections of clients, by a name that is unique among those open. */
+  readonly all: () => Map<string, ClientSocket>
+  /** The name of a connection in `all`. */
+  readonly nameOf: (address: string, port: number) => string
+  /** How many files and connections the process may have open. */
+  readonly descriptors: number
+}
+
+const AF_INET = 2
+const AF_INET6 = 10
+const SOL_SOCKET = 1
+const SO_LINGER = 13
+const IPPROTO_TCP = 6
+const TCP_INFO = 11
+/** `struct tcp_info` of linux/tcp.h has tcpi_bytes_acked there, since Linux 4.1. */
+const BYTES_ACKED = 120
+const SIOCOUTQ = 0x5411
+const POLLOUT = 4
+const SHUT_RDWR = 2
+const RLIMIT_NOFILE = 7
+
+const { i32, u32, u64, ptr } = FFIType
+
+const openLibrary = () =>
+  dlopen("libc.so.6", {
+    getsockname: { args: [i32, ptr, ptr], returns: i32 },
+    getpeername: { args: [i32, ptr, ptr], returns: i32 },
+    getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },
+    setsockopt: { args: [i32, i32, i32, ptr, u32], returns: i32 },
+    ioctl: { args: [i32, u64, ptr], returns: i32 },
+    poll: { args: [ptr, u64, i32], returns: i32 },
+    connect: { args: [i32, ptr, u32], returns: i32 },
+    shutdown: { args: [i32, i32], returns: i32 },
+    inet_pton: { args: [i32, ptr, ptr], returns: i32 },
+    getrlimit: { args: [i32, ptr], returns: i32 }
+  }).symbols
+
+/** Finds the connections of a server that listens on `localPort`. Throws where the system does not offer what it takes. */
+export const openClientSockets = (localPort: number): ClientSockets => {
+  if (process.platform !== "linux") throw new Error(`there is no TCP_INFO on ${process.platform}`)
+  const libc = openLibrary()
+  // Filled by the kernel and read at once: nothing else runs in between.
+  const name = Buffer.alloc(128)
+  const info = Buffer.alloc(256)
+  const length = new Uint32Array(1)
+  const queue = new Int32Array(1)
+  const pollfd = Buffer.alloc(8)
+  const unspecified = Buffer.alloc(16)
+
+  const localPortOf = (fd: number): number | undefined => {
+    length[0] = name.length
+    return libc.getsockname(fd, name, length) === 0 && isInternet() ? name.readUInt16BE(2) : undefined
+  }
+  const isInternet = () => name.readUInt16LE(0) === AF_INET || name.readUInt16LE(0) === AF_INET6
+  /** Port and address of the other end, as bytes. */
+  const peerOf = (fd: number): string | undefined => {
+    length[0] = name.length
+    if (libc.getpeername(fd, name, length) !== 0) return undefined
+    // Between port and address, IPv6 has four bytes of flow information.
+    return name.readUInt16LE(0) === AF_INET
+      ? name.toString("latin1", 2, 8)
+      : name.toString("latin1", 2, 4) + name.toString("latin1", 8, 24)
+  }
+  const nameOf = (address: string, port: number): string => {
+    const bytes = Buffer.alloc(16)
+    const family = address.includes(":") ? AF_INET6 : AF_INET
+    libc.inet_pton(family, Buffer.from(`${address}\0`), bytes)
+    return String.fromCharCode(port >> 8, port & 255) + bytes.toString("latin1", 0, family === AF_INET ? 4 : 16)
+  }
+
+  const socketAt = (fd: number, peer: string): ClientSocket => {
+    const isOpen = () => peerOf(fd) === peer
+    return {
+      look: () => {
+        if (!isOpen()) return undefined
+        length[0] = info.length
+        if (libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, length) !== 0) return undefined
+        libc.ioctl(fd, SIOCOUTQ, queue)
+        pollfd.writeInt32LE(fd, 0)
+        pollfd.writeInt16LE(POLLOUT, 4)
+        const ready = libc.poll(pollfd, 1, 0)
+        return { taken: Number(info.readBigUInt64LE(BYTES_ACKED)), queued: queue[0] ?? 0, writable: ready === 1 }
+      },
+      resetOnClose: (on) => {
+        if (isOpen()) libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, new Int32Array([on ? 1 : 0, 0]), 8)
+      },
+      reset: () => {
+        // To connect a socket to nothing resets its connection; unlike a close by us, Bun then sees it and cleans up.
+        if (isOpen()) libc.connect(fd, unspecified, unspecified.length)
+      },
+      close: () => {
+        if (isOpen()) libc.shutdown(fd, SHUT_RDWR)
+      }
+    }
+  }
+
+  const descriptorLimit = () => {
+    const limit = new BigUint64Array(2)
+    libc.getrlimit(RLIMIT_NOFILE, limit)
+    return Number(limit[0])
+  }
+  const descriptors = descriptorLimit()
+  const openDescriptors = (): Iterable<number> => {
+    try {
+      return readdirSync("/proc/self/fd").map(Number)
+    } catch {
+      // To list them takes one that is free.
+      return Array(Math.min(descriptors, 65_536)).keys()
+    }
+  }
+
+  /** Where connections were seen last. */
+  let known = new Map<string, number>()
+  const all = () => {
+    const sockets = new Map<string, ClientSocket>()
+    const seen = new Map<string, number>()
+    for (const fd of openDescriptors()) {
+      if (localPortOf(fd) !== localPort) continue
+      const peer = peerOf(fd)
+      if (peer === undefined) continue
+      seen.set(peer, fd)
+      sockets.set(peer, socketAt(fd, peer))
+    }
+    known = seen
+    return sockets
+  }
+  const find = (address: string, port: number) => {
+    const peer = nameOf(address, port)
+    const fd = known.get(peer)
+    return fd !== undefined && peerOf(fd) === peer ? socketAt(fd, peer) : all().get(peer)
+  }
+
+  if (![...openDescriptors()].some((fd) => localPortOf(fd) === localPort)) {
+    throw new Error("the listening socket is not among the files of this process in /proc/self/fd")
+  }
+  return { find, all, nameOf, descriptors }
+}
