@@ -43,7 +43,7 @@ const databasesLive = Layer.scoped(
     const control = database ?? Redacted.make((yield* startEmbeddedPostgres(dataDir)).url)
     const id = yield* migrateDatabase(Redacted.value(control)).pipe(
       Effect.tapError((error) =>
-        Effect.logWarning(`${error.message}${error.unavailable ? `; trying again for up to ${bounds.startMs / 1000} s` : ""}`)
+        Effect.logWarning(`${error.logged}${error.unavailable ? `; trying again for up to ${bounds.startMs / 1000} s` : ""}`)
       ),
       // A database that starts together with the service needs a moment.
       Effect.retry({

@@ -3,6 +3,8 @@ import { describeConfigError } from "./config.ts"
 
 const describe = (error: unknown): string => {
   if (ConfigError.isConfigError(error)) return describeConfigError(error)
+  const { logged } = error as { readonly logged?: string }
+  if (logged !== undefined) return logged
   // An UnknownException says nothing itself; what it wraps does.
   const cause = (error as { readonly cause?: unknown }).cause
   const { message } = (error instanceof Cause.UnknownException ? cause : error) as { readonly message?: unknown }

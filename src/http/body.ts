@@ -104,7 +104,8 @@ const pullStream = (
   if (signal.aborted) void left()
   signal.addEventListener("abort", () => void left(), { once: true })
   const fail = async (controller: ReadableStreamDefaultController<Uint8Array>, cause: unknown) => {
-    warn(`a body was broken off: ${(cause as Error).message}`)
+    const { logged, message } = cause as { readonly logged?: string; readonly message: string }
+    warn(`a body was broken off: ${logged ?? message}`)
     await finish("broken off")
     // Without a reason, which Bun would print with a piece of our source.
     if (!onError) return controller.error()

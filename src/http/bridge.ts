@@ -36,7 +36,9 @@ export const makeBridge = (runtime: Runtime.Runtime<never>) => {
     }
 }
 
-const describe = (failure: HttpFailure) => {
-  if (failure._tag === "NotReady") return failure.errors.map(({ field, detail }) => `${field}: ${detail}`).join("; ")
+/** For the log, which has what a document leaves out. */
+const describe = (failure: HttpFailure): string => {
+  if ("logged" in failure) return failure.logged
+  if ("detail" in failure) return failure.detail
   return failure.message === "" ? failure._tag : failure.message
 }

@@ -49,7 +49,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
         reason === "damaged"
           ? store.damage(job, "The file was damaged in the storage. Create the export again.").pipe(
               Effect.zipRight(Effect.logError(`the file of an export is damaged: ${message}`)),
-              Effect.catchAll((error) => Effect.logError(`the file of an export is damaged: ${message}; ${error.message}`)),
+              Effect.catchAll((error) => Effect.logError(`the file of an export is damaged: ${message}; ${error.logged}`)),
               Effect.annotateLogs({ exportId: job.id })
             )
           : Effect.void

@@ -5,20 +5,36 @@ import { ExportStore } from "../jobs/export-store.ts"
 import { RowSource } from "../rows/row-source.ts"
 import { ExportStorage } from "../storage/export-storage.ts"
 import { queryValues } from "./parameters.ts"
-import { NotReady } from "./problem.ts"
+import { NotReady, type FieldProblem } from "./problem.ts"
 
 /** Touches nothing that can be slow. */
 const health = (c: Context) =>
   Effect.as(queryValues(c, []), Response.json({ status: "ok" }, { headers: { "Cache-Control": "no-store" } }))
 
-const check = <E extends { readonly message: string }>(field: string, probe: Effect.Effect<unknown, E>) =>
+/** What does not answer: for people, and for the log. */
+interface Unanswered extends FieldProblem {
+  readonly logged: string
+}
+
+const check = <E extends { readonly message: string; readonly logged?: string }>(
+  field: string,
+  probe: Effect.Effect<unknown, E>
+): Effect.Effect<ReadonlyArray<Unanswered>> =>
   probe.pipe(
     Effect.timeoutFail({
       duration: bounds.readyCheckMs,
-      onTimeout: () => ({ message: `no answer within ${bounds.readyCheckMs / 1000} s` })
+      onTimeout: (): { readonly message: string; readonly logged?: string } => ({
+        message: `no answer within ${bounds.readyCheckMs / 1000} s`
+      })
     }),
-    Effect.match({ onSuccess: () => [], onFailure: ({ message }) => [{ field, detail: message }] })
+    Effect.match({
+      onSuccess: () => [],
+      onFailure: ({ message, logged = message }) => [{ field, detail: message, logged: `${field}: ${logged}` }]
+    })
   )
+
+/** What a document says of it. */
+const shown = ({ field, detail }: Unanswered): FieldProblem => ({ field, detail })
 
 /** Whether the process lives, and whether it can do its work. */
 export class HealthRoutes extends Effect.Service<HealthRoutes>()("HealthRoutes", {
@@ -49,7 +65,10 @@ export class HealthRoutes extends Effect.Service<HealthRoutes>()("HealthRoutes",
       Effect.gen(function* () {
         yield* queryValues(c, [])
         const { errors, degraded } = yield* checked
-        if (errors.length > 0) return yield* new NotReady({ errors })
+        if (errors.length > 0) {
+          const logged = errors.map((one) => one.logged).join("; ")
+          return yield* new NotReady({ errors: errors.map(shown), logged })
+        }
         const document = { status: "ready", ...(degraded.length > 0 && { degraded }) }
         return Response.json(document, { headers: { "Cache-Control": "no-store" } })
       })

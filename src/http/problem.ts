@@ -43,7 +43,10 @@ export class RateLimited extends Data.TaggedError("RateLimited")<{ readonly retr
 export class StreamTooLong extends Data.TaggedError("StreamTooLong")<{ readonly detail: string }> {}
 /** Not now, but perhaps in a second. */
 export class Unavailable extends Data.TaggedError("Unavailable")<{ readonly detail: string }> {}
-export class NotReady extends Data.TaggedError("NotReady")<{ readonly errors: ReadonlyArray<FieldProblem> }> {}
+export class NotReady extends Data.TaggedError("NotReady")<{
+  readonly errors: ReadonlyArray<FieldProblem>
+  readonly logged: string
+}> {}
 
 /** Every failure that a handler may end in. */
 export type HttpFailure =
@@ -100,7 +103,6 @@ const downloadProblem = ({ id, status, error }: NotDownloadable): Problem => {
   }
 }
 
-/** The message of the failure is not shown: it names paths of ours. */
 const storageProblem = ({ reason }: StorageError): Problem => {
   switch (reason) {
     case "missing":
@@ -193,9 +195,7 @@ const problemOf = (failure: HttpFailure): Problem => {
       return { status: failure.asked ? 400 : 422, detail: failure.message }
     case "DatabaseError":
       if (isAsked(failure)) return { status: 400, detail: failure.message }
-      return failure.unavailable
-        ? retryLater(503, "Sluice's own database cannot be reached just now")
-        : { status: 500, detail: INTERNAL }
+      return failure.unavailable ? retryLater(503, failure.message) : { status: 500, detail: INTERNAL }
     case "StorageError":
       return storageProblem(failure)
   }

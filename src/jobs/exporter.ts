@@ -36,7 +36,7 @@ const whileOurs = <A, E, R>(work: Effect.Effect<A, E, R>, look: Effect.Effect<un
     work,
     look.pipe(
       Effect.catchTag("DatabaseError", (error) =>
-        error.unavailable ? Effect.logDebug(error.message) : Effect.logWarning(error.message)
+        error.unavailable ? Effect.logDebug(error.logged) : Effect.logWarning(error.logged)
       ),
       Effect.zipRight(Effect.sleep(bounds.progressGapMs)),
       Effect.forever

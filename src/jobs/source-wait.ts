@@ -13,7 +13,7 @@ const givenUp = (message: string, cause: SourceError) => new SourceError({ messa
 
 /** Writes what the status says. Sluice's own database may be away as well; then the next write says it. */
 const note = (write: Effect.Effect<void, DatabaseError | LeaseLost>) =>
-  write.pipe(Effect.catchTag("DatabaseError", (error) => Effect.logDebug(error.message)))
+  write.pipe(Effect.catchTag("DatabaseError", (error) => Effect.logDebug(error.logged)))
 
 /**
  * Reads a job's rows whatever outages the source has meanwhile, on the one delivery and the one attempt of the job:
@@ -70,7 +70,7 @@ export class SourceWait extends Effect.Service<SourceWait>()("SourceWait", {
             yield* Effect.logWarning("the export has waited for its source as long as SOURCE_OUTAGE allows")
             return yield* givenUp(`The source database could not be reached for ${inWords(now - from)}`, error)
           }
-          if (isReached) yield* Effect.logWarning(`the source database was lost, the export starts anew: ${error.message}`)
+          if (isReached) yield* Effect.logWarning(`the source database was lost, the export starts anew: ${error.logged}`)
           yield* note(store.wait(job, new Date(since)))
           yield* Effect.sleep(Math.min(pauseMs, leftMs))
           pauseMs = Math.min(2 * pauseMs, bounds.sourcePauseMaxMs)

@@ -32,7 +32,7 @@ export class Sweeper extends Effect.Service<Sweeper>()("Sweeper", {
           Effect.annotateLogs({ expired: expired.length, removedAttempts: removed.length, forgottenExports: forgotten })
         )
       }
-    }).pipe(Effect.catchAll((error) => Effect.logWarning(`${error.message}; sweeping again in ${bounds.sweepMs / 1000} s`)))
+    }).pipe(Effect.catchAll((error) => Effect.logWarning(`${error.logged}; sweeping again in ${bounds.sweepMs / 1000} s`)))
 
     yield* sweep.pipe(Effect.repeat(Schedule.spaced(bounds.sweepMs)), Effect.forkScoped)
     return { sweep } as const

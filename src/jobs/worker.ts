@@ -34,11 +34,11 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
       const attempts = job.failures + 1
       if (("retryable" in error && !error.retryable) || attempts > bounds.jobRetries) {
         const tries = attempts > 1 ? ` (tried ${attempts} times)` : ""
-        return Effect.logError(`export failed: ${error.message}${tries}`).pipe(
+        return Effect.logError(`export failed: ${error.logged}${tries}`).pipe(
           Effect.zipRight(persist(store.fail(job, `${error.message}${tries}`)))
         )
       }
-      return Effect.logWarning(`export will be tried again (${attempts} of ${bounds.jobRetries}): ${error.message}`).pipe(
+      return Effect.logWarning(`export will be tried again (${attempts} of ${bounds.jobRetries}): ${error.logged}`).pipe(
         Effect.zipRight(persist(store.release(job, true))),
         Effect.zipRight(Effect.fail(error))
       )
@@ -81,7 +81,7 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
 
     const handle = (id: string) =>
       Effect.flatMap(store.claim(id), (job) => (job ? attempt(job) : Effect.void)).pipe(
-        Effect.tapErrorTag("DatabaseError", (error) => Effect.logWarning(`the export will be delivered again: ${error.message}`)),
+        Effect.tapErrorTag("DatabaseError", (error) => Effect.logWarning(`the export will be delivered again: ${error.logged}`)),
         Effect.tapDefect((cause) => Effect.logError("an export failed unexpectedly", Cause.pretty(cause))),
         Effect.annotateLogs({ exportId: id })
       )

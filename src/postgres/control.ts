@@ -5,13 +5,16 @@ import { Databases } from "../config.ts"
 
 /**
  * Sluice's own database failed. `unavailable`: it cannot be reached just now, and the same call may work later;
- * else it is a defect of ours.
+ * else it is a defect of ours. `message` is for people who export, `logged` for the log.
  */
 export class DatabaseError extends Data.TaggedError("DatabaseError")<{
   readonly message: string
+  readonly logged: string
   readonly unavailable: boolean
   readonly cause: unknown
 }> {}
+
+const AWAY = "Sluice's own database cannot be reached just now"
 
 /**
  * SQLSTATE classes of a server that is away, full or shutting down; all other codes are errors of the socket. Those begin
@@ -23,11 +26,11 @@ export const toDatabaseError = (verb: string) => (thrown: unknown) => {
   // Drizzle wraps what the driver threw.
   const cause = thrown instanceof Error && thrown.cause instanceof Error ? thrown.cause : thrown
   const { code, message } = cause as { code?: unknown; message?: unknown }
-  return new DatabaseError({
-    message: `Cannot ${verb}: ${[code, message].filter(Boolean).join(": ")}`,
-    unavailable: isUnavailable(code),
-    cause
-  })
+  const unavailable = isUnavailable(code)
+  const logged = `Cannot ${verb}: ${[code, message].filter(Boolean).join(": ")}`
+  // Characters that it has none of: what was asked for is at fault, and the server names them.
+  const shown = code === "22P05" ? logged : `Cannot ${verb}: an internal error happened; the log says more`
+  return new DatabaseError({ message: unavailable ? AWAY : shown, logged, unavailable, cause })
 }
 
 const options = (application: string, max: number): postgres.Options<{}> => ({
@@ -53,7 +56,8 @@ export const querying = <A>(verb: string, work: () => Promise<A>): Effect.Effect
       duration: bounds.controlStatementMs,
       onTimeout: () =>
         new DatabaseError({
-          message: `Cannot ${verb} within ${bounds.controlStatementMs / 1000} s`,
+          message: AWAY,
+          logged: `Cannot ${verb} within ${bounds.controlStatementMs / 1000} s`,
           unavailable: true,
           cause: undefined
         })

@@ -18,8 +18,8 @@ class DatasetsFileError extends Data.TaggedError("DatasetsFileError")<{ readonly
 type Definitions = ReadonlyArray<readonly [AllowedRelation, Definition]>
 
 /** An outage has log lines of its own. */
-const unread = ({ message, outage }: SourceError) =>
-  outage ? Effect.void : Effect.logWarning(`what may be exported was not read: ${message}`)
+const unread = ({ logged, outage }: SourceError) =>
+  outage ? Effect.void : Effect.logWarning(`what may be exported was not read: ${logged}`)
 
 /** The values that a definition has, and where. */
 const declaredValues = ({

@@ -49,7 +49,7 @@ const help = (source: CopySource, connect: Connect, wanted: () => boolean) =>
   }).pipe(
     Effect.scoped,
     // The lead reads what was left, and says whether it can be read at all.
-    Effect.catchAll((error) => Effect.logWarning(`a helping connection ended: ${error.message}`))
+    Effect.catchAll((error) => Effect.logWarning(`a helping connection ended: ${error.logged}`))
   )
 
 /**

@@ -1,7 +1,8 @@
 import { Data } from "effect"
 
 /**
- * The source database failed. `message` is fit for the user; `retryable` says whether another try may succeed.
+ * The source database failed. `message` is for people who export: it names no server, role or address. `logged` has all of
+ * it. `retryable` says whether another try may succeed.
  * `outage`: the database cannot be reached just now, or was lost. `asked`: what the request says is at fault.
  */
 export class SourceError extends Data.TaggedError("SourceError")<{
@@ -10,7 +11,19 @@ export class SourceError extends Data.TaggedError("SourceError")<{
   readonly outage?: boolean
   readonly asked?: boolean
   readonly cause?: unknown
-}> {}
+}> {
+  /** For the log: the message, and what the server or the system said. */
+  get logged(): string {
+    const said = this.cause instanceof SourceError ? this.cause.logged : saidBy(this.cause)
+    return said === "" || this.message.includes(said) ? this.message : `${this.message} (${said})`
+  }
+}
+
+/** The code and the words of an error. */
+const saidBy = (cause: unknown): string => {
+  const { message } = (cause ?? {}) as { readonly message?: unknown }
+  return [sqlState({ cause }), message].filter((part) => typeof part === "string" && part !== "").join(": ")
+}
 
 /** The code of what failed: a server's SQLSTATE, or a socket's; empty where there is none. */
 export const sqlState = ({ cause }: { readonly cause?: unknown }): string => {
@@ -39,15 +52,46 @@ const isOutage = (code: string) =>
 /** The server has no such character as the request names. The message ends with the encoding that it was to be written in. */
 const isAsked = (code: string, message: unknown) => code === "22P05" && !/UTF8\W*$/.test(String(message))
 
-/** An error of postgres.js or of the socket as a SourceError. Its query and parameters stay out of the message. */
+/**
+ * What a part of an export raises when its relation is not the one that was planned any more: the server has no words for
+ * that, so the statement has it cast a text that says so.
+ */
+const isOtherNow = (message: unknown) => String(message).includes("is read otherwise now")
+
+/** What people are told instead of the server's words, or the system's, by the code of the error. */
+const SENTENCES: ReadonlyArray<readonly [RegExp, string]> = [
+  [/^28|^42501$/, "The source database refused the service's login"],
+  [/^3D000$/, "The source database that the service is set up to read from does not exist"],
+  [/^53300$/, "The source database has no connection free"],
+  [/^53/, "The source database ran out of memory, disk space or another resource"],
+  [/^57P03$/, "The source database is starting or stopping"],
+  [/^57P0[12]$|^08|^ECONN(RESET|ABORTED)$|^EPIPE$|^CONNECTION_/, "The connection to the source database was lost"],
+  [/^57014$/, "The source database cancelled the query"],
+  [/^55P03$/, "The source database did not give a lock on what is exported in time"],
+  [/^40/, "The source database ended the transaction because of others"],
+  [/CERT|^ERR_(TLS|SSL)/, "The certificate of the source database is not accepted"],
+  [/^E[A-Z]{3}|^CONNECT_TIMEOUT$|^DNS_/, "The source database cannot be reached"]
+]
+
+/** What concerns the data or the query is shown in the server's words, which help to ask otherwise. */
+const sentenceFor = (code: string, permanent: boolean, cause: unknown): string => {
+  if (permanent) return `Cannot read from the source database: ${saidBy(cause)}`
+  const [, known = "The source database cannot be read"] = SENTENCES.find(([codes]) => codes.test(code)) ?? []
+  return `${known}; the log says why`
+}
+
+/** An error of postgres.js or of the socket as a SourceError. Its query and parameters are neither shown nor logged. */
 export const toSourceError = (cause: unknown): SourceError => {
   if (cause instanceof SourceError) return cause
-  const { message } = cause as { readonly message?: unknown }
+  const { message, severity } = (cause ?? {}) as { readonly message?: unknown; readonly severity?: unknown }
   const code = sqlState({ cause })
-  const detail = [code, message].filter((part) => typeof part === "string" && part !== "").join(": ")
+  if (isOtherNow(message))
+    return new SourceError({ message: "Cannot read what is exported: it was changed meanwhile", retryable: true, cause })
+  // With FATAL a server refuses to open a session: by 42501 where the role may not use the database.
+  const permanent = isPermanent(code) && severity !== "FATAL"
   return new SourceError({
-    message: `Cannot read from the source database: ${detail}`,
-    retryable: !isPermanent(code),
+    message: sentenceFor(code, permanent, cause),
+    retryable: !permanent,
     outage: isOutage(code),
     asked: isAsked(code, message),
     cause
@@ -56,4 +100,9 @@ export const toSourceError = (cause: unknown): SourceError => {
 
 /** The connection to the source database was lost, or could not be had. */
 export const lostConnection = (reason: string): SourceError =>
-  new SourceError({ message: `Cannot read from the source database: ${reason}`, retryable: true, outage: true })
+  new SourceError({
+    message: "The connection to the source database was lost; the log says why",
+    retryable: true,
+    outage: true,
+    cause: new Error(reason)
+  })

@@ -1,14 +1,19 @@
 import { Context, Data, Effect, type Scope } from "effect"
 
 /**
- * The storage failed. `message` is fit for the user. `reason` says where trying again is of no use: the file is gone, or it
+ * The storage failed. `message` is for people who export and names no path, `logged` has what the system said. `reason` says where trying again is of no use: the file is gone, or it
  * is not what was written.
  */
 export class StorageError extends Data.TaggedError("StorageError")<{
   readonly message: string
   readonly cause?: unknown
   readonly reason?: "missing" | "damaged"
-}> {}
+}> {
+  get logged(): string {
+    const { message } = (this.cause ?? {}) as { readonly message?: unknown }
+    return typeof message !== "string" || this.message.includes(message) ? this.message : `${this.message} (${message})`
+  }
+}
 
 /** There is no room for the export, or soon would not be. Trying again at once does not help. */
 export class StorageFull extends Data.TaggedError("StorageFull")<{ readonly message: string }> {}
@@ -67,4 +72,4 @@ export class ExportStorage extends Context.Tag("ExportStorage")<
 
 /** Removes an attempt; where that fails the log says so, and the sweeper tries again. */
 export const discard = (storage: Context.Tag.Service<ExportStorage>, attempt: Attempt): Effect.Effect<void> =>
-  storage.remove(attempt).pipe(Effect.catchAll((error) => Effect.logWarning(`${error.message}; the sweeper will try again`)))
+  storage.remove(attempt).pipe(Effect.catchAll((error) => Effect.logWarning(`${error.logged}; the sweeper will try again`)))

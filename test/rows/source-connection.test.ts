@@ -144,15 +144,21 @@ describe("a query that fails", () => {
 
 describe("a session that cannot be opened", () => {
   test.each([
-    ["the server is not there", { port: "1" }, "ECONNREFUSED"],
-    ["the password is wrong", { password: "wrong" }, "28P01"],
-    ["the database is missing", { pathname: "/missing" }, "3D000"],
-    ["the server offers no TLS", { search: "?sslmode=require" }, "the server does not offer it"]
-  ])("says so when %s, and leaves no backend", async (_, change, detail) => {
-    const { message } = await Effect.runPromise(Effect.scoped(Effect.flip(connectSource(changed(change)))))
-    expect(message).toStartWith("Cannot read from the source database: ")
-    expect(message).toContain(detail)
-    expect(message).not.toContain(new URL(url()).password)
+    ["the server is not there", { port: "1" }, "cannot be reached", "ECONNREFUSED"],
+    ["the password is wrong", { password: "wrong" }, "refused the service's login", "28P01"],
+    ["the database is missing", { pathname: "/missing" }, "does not exist", "3D000"],
+    ["the server offers no TLS", { search: "?sslmode=require" }, "cannot be read", "the server does not offer it"]
+  ])("says so when %s, in the log with the reason, and leaves no backend", async (_, change, sentence, reason) => {
+    const target = changed(change)
+    const { message, logged } = await Effect.runPromise(Effect.scoped(Effect.flip(connectSource(target))))
+    expect(message).toStartWith("The ")
+    expect(message).toContain(sentence)
+    expect(logged).toStartWith(message)
+    expect(logged).toContain(reason)
+    const { hostname, port, username, password } = new URL(target)
+    for (const secret of [hostname, port.padStart(4, ":"), `"${username}"`, "missing", password])
+      expect(message).not.toContain(secret)
+    expect(logged).not.toContain(new URL(url()).password)
     await noBackend()
   })
 
