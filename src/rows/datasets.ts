@@ -107,12 +107,14 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
           const relations = await connection.query<RelationRow>(datasetsStatement(exportDatasets))
           const { namesakes, ...refined } = await refineAll(connection, relations, definitions)
           const missing = exportDatasets.filter(({ schema, table }) =>
-            relations.every((one) => !one.columns || one.schema !== schema || (table !== undefined && one.table !== table))
+            relations.every((one) => one.schema !== schema || (table !== undefined && one.table !== table))
           )
+          const bare = relations.filter(({ columns }) => !columns)
           return {
             ...refined,
             leftOut: [
               ...missing.map(({ schema, table = "*" }) => `${schema}.${table} is not there, or this role may not read it`),
+              ...bare.map(({ schema, table }) => `${schema}.${table} has no columns that this role may read`),
               ...namesakes.map((name) => `${name} is called as another dataset is; DATASETS_FILE can give it a name`)
             ]
           }

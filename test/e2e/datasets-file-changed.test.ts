@@ -32,7 +32,7 @@ describe("a column that the file names and that is there no more", () => {
     const response = await staff.stream("dataset=hr.moving&columns=name")
     const text = await response.text()
     await staff.sql.unsafe(swap)
-    expect([response.status, text.includes("unseen")]).toEqual([500, false])
+    expect([response.status, text.includes("unseen")]).toEqual([422, false])
     expect((JSON.parse(text) as ProblemDocument).detail).toBe("Cannot export hr.moving: its column name is another one now")
   })
 

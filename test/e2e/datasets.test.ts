@@ -217,6 +217,22 @@ describe("what is not named", () => {
     expect(await two.stop()).toBe(0)
   })
 
+  test("because it has no columns is told in the log, however it is named", async () => {
+    const database = await freshDatabase()
+    const owner = await connect(database, 1)
+    await owner.unsafe(
+      "create schema bare; create table bare.nothing (); create table bare.something (id int); create table public.none ()"
+    )
+    const bare = await startService({ DATABASE_URL: database, EXPORT_DATASETS: "bare.*,public.none" })
+    const said = bare.log().map(({ message }) => String(message))
+    expect(said.filter((message) => message.includes("be exported"))).toEqual([
+      "may be exported: bare.something",
+      "cannot be exported: bare.nothing has no columns that this role may read",
+      "cannot be exported: public.none has no columns that this role may read"
+    ])
+    expect(await bare.stop()).toBe(0)
+  })
+
   test("at all leaves nothing to export, and the log says how to name it", async () => {
     const none = await startService({ EXPORT_DATASETS: "" })
     expect(none.log().map(({ message }) => message)).toContain(
