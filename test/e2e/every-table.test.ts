@@ -121,7 +121,7 @@ const outcomeOf = async (name: string, query: string): Promise<"equal" | "other"
         () => true,
         () => false
       )
-      return isReadable || answers.some(({ status }) => status !== 422) ? "wrong" : "unreadable"
+      return isReadable || answers.some(({ status }) => status !== 503) ? "wrong" : "unreadable"
     }
     const expected = await copy(query)
     const others = answers.filter(({ file }) => !file.equals(expected))
