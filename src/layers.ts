@@ -40,7 +40,9 @@ const databasesLive = Layer.scoped(
   Databases,
   Effect.gen(function* () {
     const { database, source, dataDir, seedRows } = yield* AppConfig
-    const control = database ?? Redacted.make((yield* startEmbeddedPostgres(dataDir)).url)
+    const embedded = database ? undefined : yield* startEmbeddedPostgres(dataDir)
+    const control = database ?? Redacted.make(embedded!.url)
+    const reading = embedded ? Redacted.make(embedded.sourceUrl) : control
     const id = yield* migrateDatabase(Redacted.value(control)).pipe(
       Effect.tapError((error) =>
         Effect.logWarning(`${error.logged}${error.unavailable ? `; trying again for up to ${bounds.startMs / 1000} s` : ""}`)
@@ -52,7 +54,7 @@ const databasesLive = Layer.scoped(
       })
     )
     if (seedRows > 0) yield* seedUsers(Redacted.value(control), seedRows)
-    return { control, source: source ?? control, id }
+    return { control, source: source ?? reading, id }
   })
 )
 

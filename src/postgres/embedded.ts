@@ -1,13 +1,15 @@
 // An embedded PostgreSQL, for a service that was given no database.
 //
-// Its life: wait for a previous owner's server to go → open the cluster → start the server on a free port → wait
-// until it answers → write `<dataDir>/database-url`. From then on a fiber in the scope starts it again, on the same
-// port, whenever it ends. Closing the scope stops it, and so does any end of our process, SIGKILL included.
+// Its life: wait for a previous owner's server to go → open the cluster → make its roles → start the server on a free
+// port → wait until it answers → write `<dataDir>/database-url`. From then on a fiber in the scope starts it again, on
+// the same port, whenever it ends. Closing the scope stops it, and so does any end of our process, SIGKILL included.
 import { Effect, Schedule, type Scope } from "effect"
-import { open, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
+import { open, readFile, readlink, realpath, rename, rm, stat, writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import postgres from "postgres"
-import { attempt, type Cluster, EmbeddedPostgresError, isAlive, openCluster, spawnOptions } from "./cluster-files.ts"
+import { type Cluster, dataDirectory, openCluster } from "./cluster-files.ts"
+import { attempt, EmbeddedPostgresError, isAlive, spawnOptions } from "./programs.ts"
+import { prepareRoles } from "./roles.ts"
 
 export { EmbeddedPostgresError }
 
@@ -16,6 +18,7 @@ const READY_LIMIT = "60 seconds" // crash recovery replays up to max_wal_size
 const STOP_LIMIT = "20 seconds" // a fast shutdown writes shared_buffers to disk, 10 ms to some seconds
 const START_TRIES = 5
 const RESTART_DELAY = "1 second"
+const RESTART_DELAY_MAX = "1 minute"
 const POLL = Schedule.spaced("20 millis")
 const LOG_LIMIT_BYTES = 10_000_000
 const LOG_TAIL_BYTES = 2_000
@@ -62,9 +65,9 @@ const runningServer = (cluster: string) =>
   attempt(`Cannot use ${cluster}`, async () => {
     const file = join(cluster, "postmaster.pid")
     const pid = await readFile(file, "utf8").then(Number.parseInt, () => Number.NaN)
-    if (!(pid > 0) || !isAlive(pid)) return undefined
-    const argv = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => cluster)
-    if (argv.split("\0").includes(cluster)) return pid
+    if (!(pid > 0) || !isAlive(pid)) return undefined // below 0: no server, but SQL in single-user mode
+    // A server stands in its data directory. Where there is no telling, it counts as one.
+    if (((await readlink(`/proc/${pid}/cwd`).catch(() => undefined)) ?? cluster) === (await realpath(cluster))) return pid
     await rm(file) // a stranger that got the number later, perhaps after a reboot: PostgreSQL would yield to it
     return undefined
   })
@@ -95,10 +98,12 @@ const startServer = (cluster: Cluster, log: string, port: number): Effect.Effect
       try {
         const logStart = (await output.stat()).size
         const settings = [`port=${port}`, ...SETTINGS].flatMap((setting) => ["-c", setting])
-        const child = Bun.spawn(
-          [...cluster.account.prefix, "sh", "-c", WRAPPER, "sh", cluster.postgres, "-D", cluster.path, ...settings],
-          { ...spawnOptions(cluster.account), stdin: "pipe", stdout: output.fd, stderr: output.fd }
-        )
+        const child = Bun.spawn(["sh", "-c", WRAPPER, "sh", cluster.postgres, "-D", dataDirectory(cluster.path), ...settings], {
+          ...spawnOptions(cluster.account, cluster.path),
+          stdin: "pipe",
+          stdout: output.fd,
+          stderr: output.fd
+        })
         return { child, logStart }
       } finally {
         await output.close()
@@ -120,6 +125,9 @@ const startServer = (cluster: Cluster, log: string, port: number): Effect.Effect
     }))
   )
 
+/** The port was taken meanwhile, processes of a killed server are still ending, or another service makes the roles. */
+const PASSING = /could not create any TCP\/IP sockets|shared memory block .* is still in use|lock file .* already exists/
+
 /** Until a connection works. While the server starts it refuses, or says 57P03 (recovering from a crash). */
 const answers = (url: string) =>
   attempt("Cannot connect to the embedded PostgreSQL", async () => {
@@ -140,31 +148,37 @@ const answers = (url: string) =>
     })
   )
 
-/** Starts the server on a free port and waits until it answers. */
+/** Makes the roles, starts the server on a free port and waits until it answers. */
 const firstStart = (cluster: Cluster, log: string) =>
   Effect.gen(function* () {
+    const rival = yield* runningServer(cluster.path) // another service, started at the same moment
+    if (rival !== undefined) return yield* inUse(cluster.path, rival)
+    const passwords = yield* prepareRoles(cluster)
     const port = yield* freePort
-    const url = `postgres://sluice:${cluster.password}@127.0.0.1:${port}/sluice`
+    const urlOf = (role: string, password: string) => `postgres://${role}:${password}@127.0.0.1:${port}/sluice`
+    const url = urlOf("sluice", passwords.sluice)
     const server = yield* startServer(cluster, log, port)
     const ended = Effect.gen(function* () {
       const code = yield* server.exited
-      const rival = yield* runningServer(cluster.path) // another service, started at the same moment
-      if (rival !== undefined) return yield* inUse(cluster.path, rival)
+      const first = yield* runningServer(cluster.path)
+      if (first !== undefined) return yield* inUse(cluster.path, first)
       const message = `Cannot start PostgreSQL: it exited with code ${code}. The end of ${log}:\n${yield* server.lastLines}`
       return yield* new EmbeddedPostgresError({ message })
     })
     yield* Effect.raceFirst(answers(url), ended)
-    return { server, port, url }
+    return { server, port, url, sourceUrl: urlOf("sluice_source", passwords.source) }
   }).pipe(
     Effect.retry({
       times: START_TRIES - 1,
       schedule: Schedule.spaced(RESTART_DELAY),
-      // The port was taken meanwhile, or processes of a killed server are still ending.
-      while: ({ message }) => /could not create any TCP\/IP sockets|shared memory block .* is still in use/.test(message)
+      while: ({ message }) => PASSING.test(message)
     })
   )
 
-/** Starts the server again and again, whenever it ends, on the port that clients know. */
+/**
+ * Starts the server again whenever it ends, on the port that clients know: after a second, and after twice as long each
+ * time up to a minute, until one has run longer than that.
+ */
 const keepRunning = (cluster: Cluster, log: string, port: number, first: Server) => {
   const report = (code: number) =>
     Effect.logWarning(`PostgreSQL ended unexpectedly (exit code ${code}) and is started again. Its log is ${log}`)
@@ -173,26 +187,30 @@ const keepRunning = (cluster: Cluster, log: string, port: number, first: Server)
     Effect.flatMap((server) => server.exited),
     Effect.flatMap(report),
     Effect.scoped,
-    Effect.catchAll((error) => Effect.logWarning(error.message)),
-    Effect.delay(RESTART_DELAY)
+    Effect.catchAll((error) => Effect.logWarning(error.message))
   )
-  return first.exited.pipe(Effect.flatMap(report), Effect.zipRight(Effect.forever(again)))
+  const restarts = Schedule.exponential(RESTART_DELAY).pipe(
+    Schedule.either(Schedule.spaced(RESTART_DELAY_MAX)),
+    Schedule.resetAfter(RESTART_DELAY_MAX)
+  )
+  return first.exited.pipe(Effect.flatMap(report), Effect.delay(RESTART_DELAY), Effect.zipRight(Effect.repeat(again, restarts)))
 }
 
 /**
- * Starts the cluster under `dataDir` (creating it the first time), and stops it when the scope closes.
+ * Starts the cluster under `dataDir` (creating it the first time), and stops it when the scope closes. `url` is for the
+ * role that owns Sluice's schemas, `sourceUrl` for the one that reads what is exported; both until the next start.
  * `previousLimitMs`: how long a server that still runs there may take to end.
  */
 export const startEmbeddedPostgres = (
   dataDir: string,
   previousLimitMs = PREVIOUS_LIMIT_MS
-): Effect.Effect<{ readonly url: string }, EmbeddedPostgresError, Scope.Scope> =>
+): Effect.Effect<{ readonly url: string; readonly sourceUrl: string }, EmbeddedPostgresError, Scope.Scope> =>
   Effect.gen(function* () {
     const root = resolve(dataDir)
     yield* waitForPrevious(join(root, "postgres"), previousLimitMs)
     const cluster = yield* openCluster(root)
     const log = join(root, "postgres.log")
-    const { server, port, url } = yield* firstStart(cluster, log)
+    const { server, port, url, sourceUrl } = yield* firstStart(cluster, log)
     yield* attempt(`Cannot write to ${root}`, async () => {
       // For an operator: psql "$(cat .data/database-url)"
       const fresh = join(root, "database-url.new")
@@ -200,5 +218,5 @@ export const startEmbeddedPostgres = (
       await rename(fresh, join(root, "database-url"))
     })
     yield* Effect.forkScoped(keepRunning(cluster, log, port, server))
-    return { url }
+    return { url, sourceUrl }
   })

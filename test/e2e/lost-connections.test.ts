@@ -9,11 +9,10 @@ import { Effect, Exit, Scope } from "effect"
 import postgres from "postgres"
 import { seedUsers } from "../../seeds/users.ts"
 import { isFinished } from "../../src/exports/export-job.ts"
-import { startEmbeddedPostgres } from "../../src/postgres/embedded.ts"
 import { copyCsv, createExport, download, reaches, statusOf } from "../support/client.ts"
 import { exportedUsers, startTraffic } from "../support/faults.ts"
 import { startService, type Service } from "../support/service.ts"
-import { temporaryDirectory } from "../support/shared.ts"
+import { asSuperuser, makeSuperuser, startServer, temporaryDirectory } from "../support/shared.ts"
 import { offerTls } from "../support/tls.ts"
 import { until } from "../support/until.ts"
 
@@ -35,7 +34,7 @@ interface Started {
 
 const outside = async (sslmode: "disable" | "require"): Promise<Started> => {
   const directory = await temporaryDirectory()
-  const { url } = await Effect.runPromise(Scope.extend(startEmbeddedPostgres(directory), scope))
+  const url = await Effect.runPromise(Scope.extend(startServer(directory), scope))
   await Effect.runPromise(seedUsers(url, 5_000))
   if (sslmode === "require") {
     const sql = postgres(url, { max: 1 })
@@ -47,8 +46,9 @@ const outside = async (sslmode: "disable" | "require"): Promise<Started> => {
 
 const embedded = async (): Promise<Started> => {
   const directory = await temporaryDirectory()
+  await Effect.runPromise(makeSuperuser(directory))
   const service = await startService({ ...settings, DATABASE_URL: "", DATA_DIR: directory, SEED_ROWS: "5000" })
-  const admin = (await readFile(join(directory, "database-url"), "utf8")).trim()
+  const admin = asSuperuser((await readFile(join(directory, "database-url"), "utf8")).trim())
   return { service: { ...service, database: admin }, admin, directory }
 }
 

@@ -2,10 +2,9 @@ import { afterAll, expect, setDefaultTimeout, test } from "bun:test"
 import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Exit, Scope } from "effect"
-import { startEmbeddedPostgres } from "../../src/postgres/embedded.ts"
 import { copyCsv, createExport, download, reaches, statusOf } from "../support/client.ts"
 import { startService, storedFiles, type Service } from "../support/service.ts"
-import { freshDatabase, temporaryDirectory } from "../support/shared.ts"
+import { freshDatabase, startServer, temporaryDirectory } from "../support/shared.ts"
 import { makeUsersLarge, sourceIsBusy } from "../support/source.ts"
 import { until } from "../support/until.ts"
 
@@ -20,7 +19,7 @@ const hasProgress = (service: Service, id: string) =>
 
 test("a PostgreSQL that restarts under a running job and an idle service: both go on by themselves", async () => {
   const directory = await temporaryDirectory()
-  const { url: database } = await Effect.runPromise(Scope.extend(startEmbeddedPostgres(directory), scope))
+  const database = await Effect.runPromise(Scope.extend(startServer(directory), scope))
   await makeUsersLarge(database, ROWS)
   const service = await startService({ DATABASE_URL: database })
   const restart = async () => {

@@ -2,11 +2,10 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { mkdir, rm, writeFile } from "node:fs/promises"
 import { Effect, Exit, Scope } from "effect"
-import { startEmbeddedPostgres } from "../../src/postgres/embedded.ts"
 import { copyCsv, createExport, download, reaches, statusOf } from "../support/client.ts"
 import { expectProblem, send } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase, temporaryDirectory } from "../support/shared.ts"
+import { connect, freshDatabase, startServer, temporaryDirectory } from "../support/shared.ts"
 import { makeUsersLarge, sourceBackends, sourceIsBusy } from "../support/source.ts"
 import { until } from "../support/until.ts"
 
@@ -24,8 +23,7 @@ let reader: Service
 let keeper: Service
 beforeAll(async () => {
   const directory = await temporaryDirectory()
-  const { url } = await Effect.runPromise(Scope.extend(startEmbeddedPostgres(directory), scope))
-  elsewhere = url
+  elsewhere = await Effect.runPromise(Scope.extend(startServer(directory), scope))
   await makeUsersLarge(elsewhere, ROWS)
   reader = await startService({ SOURCE_DATABASE_URL: elsewhere })
 })

@@ -26,12 +26,15 @@ export interface Service {
   readonly stop: () => Promise<number>
 }
 
-/** Starts a service on a free port, on a fresh database unless `env` names one, and waits until it listens. */
-export const startService = async (env: Record<string, string> = {}): Promise<Service> => {
+/**
+ * Starts a service on a free port, on a fresh database unless `env` names one, and waits until it listens. `ownBundle` is
+ * what to run instead of the bundle of this checkout.
+ */
+export const startService = async (env: Record<string, string> = {}, ownBundle?: string): Promise<Service> => {
   const storage = env["EXPORT_STORAGE_PATH"] ?? (await temporaryDirectory())
   const database = env["DATABASE_URL"] ?? (await freshDatabase())
   const logPath = join(await temporaryDirectory(), "log")
-  const bundle = await serverBundle()
+  const bundle = ownBundle ?? (await serverBundle())
   const run = () =>
     Bun.spawn([process.execPath, ...bunFlags, bundle], {
       cwd: join(import.meta.dir, "../.."),

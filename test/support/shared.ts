@@ -8,6 +8,7 @@ import { join } from "node:path"
 import { Effect, Exit, Logger, LogLevel, Scope } from "effect"
 import postgres from "postgres"
 import { seedUsers } from "../../seeds/users.ts"
+import { inSingleUserMode, openCluster } from "../../src/postgres/cluster-files.ts"
 import { startEmbeddedPostgres } from "../../src/postgres/embedded.ts"
 import { migrateDatabase } from "../../src/postgres/migrate.ts"
 
@@ -36,8 +37,27 @@ export const temporaryDirectory = (): Promise<string> =>
 
 const withDatabase = (url: string, database: string) => Object.assign(new URL(url), { pathname: `/${database}` }).href
 
+/** The same database for the role that `makeSuperuser` made. */
+export const asSuperuser = (url: string) => Object.assign(new URL(url), { username: "tester", password: "in-no-message" }).href
+
+/**
+ * Makes a superuser in an embedded cluster that does not run, which the service's roles are not: tests make databases,
+ * end other roles' sessions, and change settings of the server.
+ */
+export const makeSuperuser = (dataDir: string) =>
+  Effect.tap(openCluster(dataDir), (cluster) =>
+    inSingleUserMode(cluster, "sluice", "create role tester superuser login password 'in-no-message';")
+  )
+
+/** Starts an embedded PostgreSQL, and returns the URL of an empty database for a superuser there. */
+export const startServer = (dataDir: string) =>
+  makeSuperuser(dataDir).pipe(
+    Effect.zipRight(startEmbeddedPostgres(dataDir)),
+    Effect.map(({ url }) => withDatabase(asSuperuser(url), "postgres"))
+  )
+
 const template = once(async () => {
-  const { url } = await inScope(startEmbeddedPostgres(await temporaryDirectory()))
+  const url = await inScope(startServer(await temporaryDirectory()))
   const admin = await inScope(
     Effect.acquireRelease(
       Effect.sync(() => postgres(url, { max: 1, onnotice: () => {} })),

@@ -2,8 +2,9 @@ import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect } from "effect"
 import postgres from "postgres"
-import { openCluster, spawnOptions } from "../../src/postgres/cluster-files.ts"
-import { inScope, temporaryDirectory } from "./shared.ts"
+import { dataDirectory } from "../../src/postgres/cluster-files.ts"
+import { spawnOptions } from "../../src/postgres/programs.ts"
+import { asSuperuser, inScope, makeSuperuser, temporaryDirectory } from "./shared.ts"
 import { until } from "./until.ts"
 
 /** A PostgreSQL that a test stops, and starts again on the port that clients know. */
@@ -26,14 +27,14 @@ const freePort = () => {
 
 /** A server that is not started yet. */
 export const sourceServer = async (): Promise<SourceServer> => {
-  const { account, postgres: program, path, password } = await Effect.runPromise(openCluster(await temporaryDirectory()))
+  const { account, postgres: program, path } = await Effect.runPromise(makeSuperuser(await temporaryDirectory()))
   const port = freePort()
-  const url = `postgres://sluice:${password}@127.0.0.1:${port}/sluice`
+  const url = asSuperuser(`postgres://127.0.0.1:${port}/sluice`)
   const settings = [`port=${port}`, "listen_addresses=127.0.0.1", "unix_socket_directories=", `max_connections=${CONNECTIONS}`]
   let running: ReturnType<typeof run> | undefined
   const run = () =>
-    Bun.spawn([...account.prefix, program, "-D", path, ...settings.flatMap((setting) => ["-c", setting])], {
-      ...spawnOptions(account),
+    Bun.spawn([program, "-D", dataDirectory(path), ...settings.flatMap((setting) => ["-c", setting])], {
+      ...spawnOptions(account, path),
       stdin: "ignore",
       stdout: "ignore",
       stderr: "ignore"
