@@ -77,8 +77,8 @@ export const treeSql = (tree: ConditionTree, columnOf: (condition: Condition) =>
   return isGroup(tree) ? `not ${sql}` : `not (${sql})`
 }
 
-/** The text that the server makes of a value may be so many times as long, and so many characters longer: bytes are as hex. */
-const LONGER = "4 * length(value) + 400"
+/** The text that the server makes of a value may be so many times as long, and so many characters longer: of `now`, for example. */
+const LONGER = "32 * length(value) + 400"
 
 /** True where a value is written much longer than it was given; fails where it is none for its column and operator. */
 const checkSql = ({ condition: { operator, language }, on }: ConditionOn, asked: string): string => {
