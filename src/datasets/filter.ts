@@ -39,7 +39,7 @@ export const parseFilter = (filter: string, column: Column): Condition | string 
   const wrong = FILTER.test(filter)
     ? checkOperator(operator, modifier, column)
     : hasOperatorForm(filter)
-      ? `has no operator as in ${show(filter)}; those of type ${column.type} are ${operatorsOf(column).join(", ")}`
+      ? `names an unknown operator in ${show(filter)}; type ${column.type} knows ${operatorsOf(column).join(", ")}`
       : checkOperator("eq", undefined, column)
   if (wrong !== undefined) return wrong + hint(filter, column)
   const values = operator === "in" ? parseList(text) : modifier === undefined || isSearch(operator) ? [text] : parseArray(text)
@@ -59,7 +59,7 @@ export const parseFilter = (filter: string, column: Column): Condition | string 
 
 /** For a value that looks like an operator. */
 const hint = (filter: string, { ordered }: Column): string =>
-  ordered && !filter.startsWith("eq.") ? `; a value that begins so is asked for as ${show(`eq.${filter}`)}` : ""
+  ordered && !filter.startsWith("eq.") ? `; if it is a value, write ${show(`eq.${filter}`)}` : ""
 
 const checkOperator = (operator: Operator, modifier: string | undefined, column: Column): string | undefined => {
   const known = operatorsOf(column)

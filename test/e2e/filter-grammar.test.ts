@@ -212,7 +212,7 @@ describe("order_by", () => {
 describe("is a 400 that says what there is", () => {
   const text = "eq, neq, gt, gte, lt, lte, in, isdistinct, like, ilike, match, imatch, fts, plfts, phfts, wfts, is"
   const unknown = (filter: string) =>
-    `has no operator as in "${filter}"; those of type text are ${text}; a value that begins so is asked for as "eq.${filter}"`
+    `names an unknown operator in "${filter}"; type text knows ${text}; if it is a value, write "eq.${filter}"`
   test.each<[name: string, filter: string, detail: string | RegExp]>([
     ["name", "EQ.x", unknown("EQ.x")],
     ["name", "ge.x", unknown("ge.x")],

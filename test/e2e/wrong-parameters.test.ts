@@ -110,8 +110,8 @@ describe.each(["", "/api/v1"])("under %p", (prefix) => {
     expect(await refused('{"dataset":{}}', "dataset")).toBe("must be a string, a number, true or false")
     expect(await refused('{"columns":[{"nam":"id"}]}', "columns")).toContain('objects such as {"name": "id"')
     expect(await refused('{"where":{"id":"ge.5"}}', "where.id")).toBe(
-      'has no operator as in "ge.5"; those of type bigint are eq, neq, gt, gte, lt, lte, in, isdistinct, is; ' +
-        'a value that begins so is asked for as "eq.ge.5"'
+      'names an unknown operator in "ge.5"; type bigint knows eq, neq, gt, gte, lt, lte, in, isdistinct, is; ' +
+        'if it is a value, write "eq.ge.5"'
     )
     // Known to the runtime, and not to PostgreSQL.
     if (path !== "/exports/estimate") return
