@@ -24,9 +24,12 @@ interface Mistake {
   readonly detail: string
 }
 
+/** Characters of a name that an error shows: the key of a path may have thousands. */
+const NAME_SHOWN = 60
+
 /** What is wrong with a filter, said of its field. */
 export const mistakeIn = ({ field, inGroup }: Pick<RequestCondition, "field" | "inGroup">, detail: string): Mistake => ({
-  field,
+  field: field.slice(0, NAME_SHOWN),
   detail: inGroup === undefined ? detail : `holds a filter on ${inGroup} that ${detail}`
 })
 
@@ -49,12 +52,12 @@ export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) =>
 
   const full = (field: string, most: string) => {
     isFull = true
-    mistakes.push({ field, detail: `is one too many: ${most}` })
+    mistakes.push(mistakeIn({ field, inGroup: undefined }, `is one too many: ${most}`))
   }
 
   const readOne = ({ on: name, text }: WrittenFilter, field: string, depth: number): ConditionTree | undefined => {
     const on = findColumn(name, columns)
-    const inGroup = depth > 0 ? name.written.slice(0, 60) : undefined
+    const inGroup = depth > 0 ? name.written.slice(0, NAME_SHOWN) : undefined
     const unknown = `is no column that may be filtered; those are ${someOf(filterableOf(dataset)) || "none"}`
     const condition = typeof on === "object" ? parseFilter(text, on) : on === undefined ? unknown : `cannot be followed: ${on}`
     values += typeof condition === "string" ? 1 : condition.values.length

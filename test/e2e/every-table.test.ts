@@ -233,7 +233,10 @@ describe("every type", () => {
       const filters = own.flatMap(({ name, operators }, at) => {
         // A number of more than 400 digits is no value that a request may have.
         const value = name.startsWith("numeric(1000") ? "1" : ((row[at] as string | null | undefined) ?? undefined)
-        return all.flatMap((operator) => {
+        const isArray = operators.includes("ov") && !operators.includes("sl")
+        const list = `eq(any).{"${value?.replaceAll(/["\\]/g, String.raw`\$&`)}"}`
+        const listed = operators.includes("eq") && !isArray && value !== undefined ? [{ name, isKnown: true, filter: list }] : []
+        const plain = all.flatMap((operator) => {
           const isKnown = operators.includes(operator)
           if (isKnown && value === undefined && !["is", "like", "match"].includes(operator)) return []
           const texts: Record<string, string> = {
@@ -243,6 +246,7 @@ describe("every type", () => {
           const isText = !isKnown || /like|match|fts/.test(operator)
           return [{ name, isKnown, filter: `${operator}.${texts[operator] ?? (isText || value === undefined ? "a" : value)}` }]
         })
+        return [...plain, ...listed]
       })
       for (const { isKnown, ones } of [true, false].flatMap((known) =>
         inHundreds(filters.filter((one) => one.isKnown === known)).map((some) => ({ isKnown: known, ones: some }))

@@ -1,7 +1,7 @@
 /** What is at a path in a column's values is exported as COPY writes it, in any format and by any source. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import type postgres from "postgres"
-import { copyCsv } from "../support/client.ts"
+import { copyCsv, download, jsonPost, reaches } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase } from "../support/shared.ts"
 
@@ -51,6 +51,18 @@ test.each<[format: string, options: string, force: string]>([
       HEADER.replace(",a,", ",a2,").replaceAll('"', "")
     )
   }
+})
+
+test("in a body it is asked for as in a query, or as an object with a label", async () => {
+  const [service] = services
+  const columns = ["id", { name: "doc->>a", label: "A, b" }, 'doc->"x,y"', { name: "path 0" }, 'doc->>"b":second']
+  const created = await fetch(`${service!.url}/exports/csv`, jsonPost({ dataset: "j.t", columns, order_by: ["-doc->>a", "id"] }))
+  expect(created.status).toBe(202)
+  const { exportId } = (await created.json()) as { exportId: string }
+  await reaches(service!, exportId, "completed")
+  const select = `id, doc->>'a' as "A, b", doc->'x,y' as "x,y", "path 0", doc->>'b' as second`
+  const expected = await copyCsv({ ...service!, database }, `select ${select} from j.t order by doc->>'a' desc, id`)
+  expect(String(await download(service!, exportId))).toBe(String(expected))
 })
 
 test("text at a path is guarded from formulas as any text", async () => {
