@@ -47,7 +47,7 @@ export const makeOutage = (subject: string): Outage => {
 export class SourceOutage extends Effect.Service<SourceOutage>()("SourceOutage", {
   sync: () => {
     const outage = makeOutage("the source database")
-    const failed = (error: SourceError) => outage.failed((error.cause as Error | undefined)?.message ?? error.message)
+    const failed = (error: SourceError) => outage.failed(error.logged)
     /** Notes how an attempt to reach it ends. */
     const watch = <A, R>(connect: Effect.Effect<A, SourceError, R>): Effect.Effect<A, SourceError, R> =>
       connect.pipe(

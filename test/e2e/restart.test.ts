@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { Effect, Exit, Scope } from "effect"
 import { copyCsv, createExport, download, reaches, statusOf } from "../support/client.ts"
 import { startService, storedFiles, type Service } from "../support/service.ts"
-import { freshDatabase, startServer, temporaryDirectory } from "../support/shared.ts"
+import { connect, freshDatabase, startServer, temporaryDirectory } from "../support/shared.ts"
 import { makeUsersLarge, sourceIsBusy } from "../support/source.ts"
 import { until } from "../support/until.ts"
 
@@ -94,6 +94,8 @@ test("SIGTERM during a job gives it back at once to the next service, and a stre
   await makeUsersLarge(database, 1_000)
   const third = await startService(env)
   await reaches(third, id, "completed")
+  const sql = await connect(database, 1)
+  expect([...(await sql`select epoch, crashes, failures from sluice.exports`)]).toEqual([{ epoch: 2, crashes: 0, failures: 0 }])
   expect(await storedFiles(storage)).toEqual([`${id}.2.csv`])
   expect(await third.stop()).toBe(0)
 })
