@@ -54,6 +54,8 @@ const searchSql = ({ operator, language, values }: Condition, on: Column, column
 /** A condition of a request's text: the server casts what `bind` writes. */
 const conditionSql = (condition: Condition, on: Column, bind: Bind): string => {
   const { operator, quantifier, values } = condition
+  // An empty list has no type of its own. The column is not written: the server could not tell the type of a key that is not used.
+  if (values.length === 0) return String(quantifier === "all")
   const plain = columnSql(on, bind)
   // The operators of enums are for any enum, and a domain over one is none.
   const column = on.category === "E" && on.type !== on.base ? `${plain}::${on.base}` : plain
@@ -61,10 +63,8 @@ const conditionSql = (condition: Condition, on: Column, bind: Bind): string => {
   const written = () => values.map((value) => `${bind(value)}::text${type}`)
   if (operator === "is") return `${column} is ${values[0]!.replace("_", " ")}`
   if (isSearch(operator)) return searchSql(condition, on, column, bind)
-  if (operator === "in") return values.length === 0 ? "false" : `${column} in (${written().join(", ")})`
+  if (operator === "in") return `${column} in (${written().join(", ")})`
   if (quantifier === undefined) return `${column} ${SQL_OPERATORS[operator]} ${written()[0]}`
-  // An empty list has no type of its own.
-  if (values.length === 0) return String(quantifier === "all")
   return `${column} ${SQL_OPERATORS[operator]} ${quantifier} (array[${written().join(", ")}])`
 }
 

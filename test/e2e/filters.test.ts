@@ -4,20 +4,9 @@ import * as fc from "fast-check"
 import type postgres from "postgres"
 import { download, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
-import {
-  aFilter,
-  byHand,
-  field,
-  filterText,
-  names,
-  quoted,
-  ROWS,
-  someFilters,
-  THINGS,
-  thingsDatabase,
-  whereOf,
-  type Filter
-} from "./things.ts"
+import { someFilters, someTrees } from "./filter-arbitraries.ts"
+import { byHand, queryOf, whereOf, type Tree } from "./filter-model.ts"
+import { field, names, quoted, ROWS, THINGS, thingsDatabase } from "./things.ts"
 
 setDefaultTimeout(60_000)
 
@@ -39,55 +28,69 @@ beforeAll(async () => {
   service = await start({ DATABASE_URL: made.url, EXPORT_DATASETS: "shop.things,shop.shapeless", MAX_CONCURRENT_EXPORTS: "8" })
 })
 
-const idsByHand = async (conditions: ReadonlyArray<Filter>, rest = "order by id"): Promise<ReadonlyArray<number>> => {
-  const found = await sql.unsafe(`select id from shop.things where ${conditions.map(byHand).join(" and ")} ${rest}`)
+const idsByHand = async (trees: ReadonlyArray<Tree>): Promise<ReadonlyArray<number>> => {
+  const found = await sql.unsafe(`select id from shop.things where ${trees.map(byHand).join(" and ")} order by id`)
   return found.map(({ id }) => id as number)
 }
 const stream = (query: string, from = service) => fetch(`${from.url}/exports/csv?${query}`)
 const idsOf = (csv: string) => [...csv.matchAll(/^\uFEFF?(\d+)(?=[,;\r\n])/gm)].map(([, id]) => Number(id))
 
-const checkBody = async (filters: ReadonlyArray<Filter>) => {
-  const body = `{"dataset":"shop.things","columns":["id"],"order_by":"id","where":${whereOf(filters)}}`
-  const created = await fetch(`${service.url}/exports/csv`, jsonPost(body))
-  const { exportId } = (await created.json()) as { exportId: string }
-  expect(created.status).toBe(202)
-  await reaches(service, exportId, "completed")
-  expect(idsOf(String(await download(service, exportId)))).toEqual([...(await idsByHand(filters))])
+const csvOf = (ids: ReadonlyArray<number>) => `id\n${ids.map((id) => `${id}\n`).join("")}`
+const checkQuery = async (trees: ReadonlyArray<Tree>, from = service): Promise<ReadonlyArray<number>> => {
+  const [response, ids] = await Promise.all([stream(queryOf(trees), from), idsByHand(trees)])
+  expect([response.status, await response.text()]).toEqual([200, csvOf(ids)])
+  return ids
 }
+
+const checkBody = async (trees: ReadonlyArray<Tree>) => {
+  const body = `{"dataset":"shop.things","columns":["id"],"order_by":"id","where":${whereOf(trees)}}`
+  const created = await fetch(`${service.url}/exports/csv`, jsonPost(body))
+  const { exportId, detail } = (await created.json()) as { exportId: string; detail?: string }
+  expect([created.status, detail]).toEqual([202, undefined])
+  await reaches(service, exportId, "completed")
+  expect(idsOf(String(await download(service, exportId)))).toEqual([...(await idsByHand(trees))])
+}
+
+/** Checks some of them, eight at a time. */
+const checkAll = <A>(arbitrary: fc.Arbitrary<A>, check: (one: A) => Promise<unknown>, number: number) =>
+  fc.assert(
+    fc.asyncProperty(
+      fc.array(arbitrary, { minLength: 8, maxLength: 8 }),
+      async (all) => void (await Promise.all(all.map(check)))
+    ),
+    { numRuns: Math.ceil(number / 8) }
+  )
 
 describe("filters give the rows of SQL written by hand", () => {
   test("in a query", async () => {
     let found = 0
-    const check = async (filters: ReadonlyArray<Filter>) => {
-      const query = filters.map((filter) => field(filter.name, filterText(filter))).join("&")
-      const response = await stream(`${THINGS}&columns=id&order_by=id&${query}`)
-      const ids = await idsByHand(filters)
-      expect([response.status, await response.text()]).toEqual([200, `id\n${ids.map((id) => `${id}\n`).join("")}`])
-      found += Math.min(1, ids.length)
+    const check = async (filters: ReadonlyArray<Tree>) => {
+      const { length } = await checkQuery(filters)
+      if (length > 0) found += 1
     }
-    const several = fc.array(someFilters, { minLength: 5, maxLength: 5 })
-    await fc.assert(
-      fc.asyncProperty(several, async (all) => void (await Promise.all(all.map(check)))),
-      { numRuns: 24 }
-    )
-    expect(found).toBeGreaterThan(30)
+    await checkAll(someFilters, check, 48)
+    expect(found).toBeGreaterThan(10)
   })
 
-  test("in the body of a POST, as strings, numbers, truth values, null and lists", async () => {
-    const several = fc.array(fc.array(aFilter, { minLength: 1, maxLength: 3 }), { minLength: 8, maxLength: 8 })
-    await fc.assert(
-      fc.asyncProperty(several, async (all) => void (await Promise.all(all.map(checkBody)))),
-      { numRuns: 4 }
-    )
+  test("in trees of or and and, in a query", async () => {
+    let [found, all] = [0, 0]
+    const check = async (trees: ReadonlyArray<Tree>) => {
+      const { length } = await checkQuery(trees)
+      if (length > 0) found += 1
+      if (length === ROWS) all += 1
+    }
+    await checkAll(someTrees, check, 200)
+    expect(found).toBeGreaterThan(40)
+    expect(all).toBeLessThan(100)
+  })
+
+  test("in the body of a POST, as strings, numbers, truth values, null, lists and objects", async () => {
+    await checkAll(fc.oneof(someFilters, someTrees), checkBody, Number(process.env["FILTER_BODIES"] ?? 48))
   })
 
   test("by a cursor, too", async () => {
     const cursor = await start({ DATABASE_URL: service.database, EXPORT_SOURCE: "cursor", EXPORT_DATASETS: "shop.things" })
-    const filters = fc.sample(someFilters, 20)
-    for (const one of filters) {
-      const query = `${THINGS}&columns=id&order_by=id&${one.map((filter) => field(filter.name, filterText(filter))).join("&")}`
-      expect(idsOf(await (await stream(query, cursor)).text())).toEqual([...(await idsByHand(one))])
-    }
+    for (const one of fc.sample(fc.oneof(someFilters, someTrees), 20)) await checkQuery(one, cursor)
   })
 })
 

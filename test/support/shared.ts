@@ -2,7 +2,7 @@
  * What the test files share: one embedded PostgreSQL, a template database with migrations and demo users, and one
  * bundle of the server. Each is made when first asked for.
  */
-import { mkdtemp, rm } from "node:fs/promises"
+import { mkdtemp, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Exit, Logger, LogLevel, Scope } from "effect"
@@ -57,7 +57,8 @@ export const startServer = (dataDir: string) =>
   )
 
 const template = once(async () => {
-  const url = await inScope(startServer(await temporaryDirectory()))
+  const dataDir = await temporaryDirectory()
+  const url = await inScope(startServer(dataDir))
   const admin = await inScope(
     Effect.acquireRelease(
       Effect.sync(() => postgres(url, { max: 1, onnotice: () => {} })),
@@ -71,8 +72,11 @@ const template = once(async () => {
   await made`delete from sluice.identity`
   await made.end()
   await Effect.runPromise(seedUsers(withDatabase(url, TEMPLATE), USERS).pipe(Effect.provide(quiet)))
-  return { url, admin }
+  return { url, admin, dataDir }
 })
+
+/** The log of the server that they share. */
+export const serverLog = async (): Promise<string> => readFile(join((await template()).dataDir, "postgres.log"), "utf8")
 
 let databases = 0
 /** The URL of a fresh database with migrations and `USERS` demo users. */
