@@ -83,6 +83,8 @@ export const bounds = {
   /** How often what may be exported is read from the source database, and how soon again when it could not be. */
   datasetsRefreshMs: 60_000,
   datasetsRetryMs: 1_000,
+  /** How long the column is looked for whose bytes are not UTF-8, after an export failed over them. */
+  invalidBytesMs: 5_000,
   /** Requests whose filters the source database looks at, at once. */
   castConnections: 4,
   controlConnections: 4,

@@ -97,8 +97,8 @@ export class CsvEncoder {
   }
 
   /** The header line: the columns' names, under the rules of text values. */
-  header(names: ReadonlyArray<string>): void {
-    const values = names.map((name) => Buffer.from(name))
+  header(names: ReadonlyArray<string | Buffer>): void {
+    const values = names.map((name) => (typeof name === "string" ? Buffer.from(name) : name))
     const lengths = values.map(({ length }) => Buffer.of(length >>> 24, length >>> 16, length >>> 8, length))
     this.#row(
       Buffer.concat([Buffer.of(names.length >>> 8, names.length), ...values.flatMap((value, i) => [lengths[i]!, value])]),

@@ -4,7 +4,8 @@ import { defaultDialect } from "./dialect.ts"
 /** How a file is written: its Dialect, what stands around the rows, and how SQL writes values of each type. */
 export const Format = Schema.Struct({
   type: Schema.Literal("csv", "tsv"),
-  encoding: Schema.Literal("utf-8", "utf-16le"),
+  /** `raw`: the bytes that the database has, whatever its encoding. */
+  encoding: Schema.Literal("utf-8", "utf-16le", "raw"),
   /** The file begins with a byte order mark. */
   bom: Schema.Boolean,
   header: Schema.Literal("names", "labels", "none"),
@@ -81,12 +82,15 @@ export const profiles = {
 export type ProfileName = keyof typeof profiles
 export const defaultFormat: Format = postgres
 
-/** The media type of a file (RFC 4180 §3, RFC 7111). With a byte order mark it is `utf-16` (RFC 2781 §3.3). */
+/**
+ * The media type of a file (RFC 4180 §3, RFC 7111). With a byte order mark it is `utf-16` (RFC 2781 §3.3); what raw bytes
+ * are is for the database's owner to know.
+ */
 export const contentTypeOf = ({ type, encoding, header }: Format): string => {
-  const charset = encoding === "utf-16le" ? "utf-16" : encoding
+  const charset = encoding === "raw" ? "" : `; charset=${encoding === "utf-16le" ? "utf-16" : encoding}`
   return type === "tsv"
-    ? `text/tab-separated-values; charset=${charset}`
-    : `text/csv; charset=${charset}; header=${header === "none" ? "absent" : "present"}`
+    ? `text/tab-separated-values${charset}`
+    : `text/csv${charset}; header=${header === "none" ? "absent" : "present"}`
 }
 
 /** Why allowed values do not go together, if they do not; `field` is the parameter to blame. */
@@ -94,6 +98,9 @@ export const formatConflict = (format: Format): { field: string; detail: string 
   if (format.encoding === "utf-16le" && !format.bom) return { field: "bom", detail: "must be true: UTF-16 needs it" }
   if (format.encoding === "utf-16le" && format.delimiter !== "\t")
     return { field: "delimiter", detail: "must be a tab: Excel splits UTF-16 at nothing else" }
+  if (format.encoding === "raw" && format.bom) return { field: "bom", detail: "must be false with encoding=raw: it is UTF-8" }
+  if (format.encoding === "raw" && !/^[\0-\x7f]*$/.test(format.null))
+    return { field: "null", detail: "must be ASCII with encoding=raw" }
   if (format.type === "tsv" && format.delimiter !== "\t") return { field: "delimiter", detail: "must be a tab in a TSV file" }
   if (format.decimal !== "." && format.decimal === format.delimiter)
     return { field: "decimal", detail: `must differ from the delimiter ${JSON.stringify(format.delimiter)}` }

@@ -88,6 +88,7 @@ const commonFields = (dataset: Pick<Dataset, "columns">) => ({
   total: optional(Total),
   limit: optional(Total),
   profile: optional(oneOf(...(Object.keys(profiles) as ReadonlyArray<ProfileName>))),
+  encoding: optional(oneOf("utf-8", "raw")),
   delimiter: optional(DialectCharacter),
   quoteChar: optional(DialectCharacter),
   quote: optional(oneOf(...Format.fields.quoting.literals)),
@@ -148,12 +149,15 @@ type Parameters = Schema.Schema.Type<ReturnType<typeof parameterFields>>
 export const exportParameters = (dataset: Dataset) =>
   parameterFields(dataset).pipe(
     Schema.filter((parameters) => {
-      const { total, limit, header, columns = [] } = parameters
+      const { total, limit, header, encoding, profile, columns = [] } = parameters
       const format = formatOf(parameters)
       const dialect = dialectConflict(format)
       const conflicts = [
         dialect && { field: dialect.field === "quote" ? "quoteChar" : dialect.field, detail: dialect.detail },
         formatConflict(format),
+        encoding !== undefined && profile !== undefined && profile !== "postgres"
+          ? { field: "encoding", detail: "is for profile=postgres alone, where it is utf-8 or raw" }
+          : undefined,
         total !== undefined && limit !== undefined
           ? { field: "limit", detail: "is an alias of total; give only one of them" }
           : undefined,
@@ -176,7 +180,7 @@ const formatOf = (parameters: Parameters): Format => {
   const marks = { formulas: parameters.formulas ?? base.formulas, longNumbers: base.longNumbers }
   return {
     type: base.type,
-    encoding: base.encoding,
+    encoding: parameters.encoding ?? base.encoding,
     bom: bom ?? base.bom,
     header: header ?? (labels ? "labels" : base.header),
     delimiter: delimiter ?? base.delimiter,

@@ -48,6 +48,8 @@ const toSpec = <E>(
       Effect.mapError(({ errors: more = [] }) => invalid([...more, ...errors]))
     )
     if (errors.length > 0) return yield* invalid(errors)
+    if (parameters.encoding === "raw" && datasets.exportSource === "cursor")
+      return yield* invalid([{ field: "encoding", detail: "must be utf-8 where EXPORT_SOURCE is cursor: raw bytes need COPY" }])
     yield* mayAsk
     const declared = declaredConditions(parameters, dataset).map((one) => ({ ...one, inGroup: undefined }))
     const failures = yield* datasets.castFailures([...declared, ...leaves])

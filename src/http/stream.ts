@@ -26,7 +26,7 @@ const errorRow =
   (last: Uint8Array | undefined) => {
     const unit = encoding === "utf-16le" ? 2 : 1
     const isNewLine = last === undefined || (last.at(-unit) === LF && (unit === 1 || last.at(-1) === 0))
-    return Buffer.from(`${isNewLine ? "" : "\n"}"__ERROR__","internal_server_error"\n`, encoding)
+    return Buffer.from(`${isNewLine ? "" : "\n"}"__ERROR__","internal_server_error"\n`, encoding === "raw" ? "ascii" : encoding)
   }
 
 const streamHeaders = (format: Format, coding: ContentCoding): Record<string, string> => ({

@@ -78,7 +78,7 @@ const refineAll = async (connection: SourceConnection, relations: ReadonlyArray<
  */
 export class Datasets extends Effect.Service<Datasets>()("Datasets", {
   scoped: Effect.gen(function* () {
-    const { exportDatasets, datasetsFile } = yield* AppConfig
+    const { exportDatasets, datasetsFile, exportSource } = yield* AppConfig
     const url = Redacted.value((yield* Databases).source)
     const outage = yield* SourceOutage
     let known: ReadonlyMap<string, Dataset> | undefined
@@ -191,6 +191,6 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
             )
         : Effect.succeed([])
 
-    return { all, find, castFailures } as const
+    return { all, find, castFailures, exportSource } as const
   })
 }) {}

@@ -14,6 +14,7 @@ import { assist } from "./helpers.ts"
 import { Datasets } from "./datasets.ts"
 import { SourceOutage } from "./outage.ts"
 import { partsOf, planRows, type Explained, type Relation, type RowPlan } from "./plan.ts"
+import { ExplainedRows, rawShape } from "./raw-bytes.ts"
 import { connectSource, type SourceConnection } from "./source-connection.ts"
 import { SourceError, toSourceError } from "./source-error.ts"
 import { copyStatements, quoteStatement, selectStatement, shapeOf } from "./statement.ts"
@@ -25,13 +26,14 @@ const partStatements = async (
   connection: SourceConnection,
   spec: ExportSpec,
   dataset: Dataset,
-  plan: RowPlan
+  plan: RowPlan,
+  encoding: string | undefined
 ): Promise<Iterator<string>> => {
   const statement = selectStatement(spec, dataset)
   const quoted =
     statement.values.length > 0 ? await connection.query<{ readonly literal: string }>(quoteStatement(statement)) : []
   const literals = quoted.map(({ literal }) => literal)
-  return partsOf(plan).map(copyStatements(spec, dataset, literals))
+  return partsOf(plan).map(copyStatements(spec, dataset, literals, encoding))
 }
 
 /** A job may have waited while its dataset got another row limit. */
@@ -100,22 +102,26 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
         yield* Effect.logInfo("export planned").pipe(
           Effect.annotateLogs({ dataset: dataset.name, source, parts, reason, estimatedRows })
         )
-        const shape = shapeOf(spec, dataset)
+        const asText = shapeOf(spec, dataset)
+        const raw = spec.format.encoding === "raw" ? yield* attempt(() => rawShape(connection, asText)) : undefined
+        const shape = raw ?? asText
+        const connect = connectSource(url, { timezone: spec.format.timezone })
+        const explained = (rows: ByteRows): ByteRows => (raw ? rows : new ExplainedRows(rows, spec, dataset, connect))
         if (source === "cursor") {
           const statement = selectStatement(spec, dataset)
-          return new CursorSource(connection, shape, { statement, estimatedRows }, batchSize, chunkSize)
+          return explained(new CursorSource(connection, shape, { statement, estimatedRows }, batchSize, chunkSize))
         }
-        const statements = yield* attempt(() => partStatements(connection, spec, dataset, plan))
+        const statements = yield* attempt(() => partStatements(connection, spec, dataset, plan, raw?.encoding))
         const helpers = Math.min(exportParallelism, parts) - 1
         // Before the first part is asked for: its answer would come after that.
         const snapshot = helpers > 0 ? yield* attempt(() => connection.exportSnapshot()) : undefined
         const rows = new CopySource(connection, shape, statements, estimatedRows, chunkSize, helpers * bounds.helperBytes)
         if (snapshot) {
-          const connect = connectSource(url, { snapshot, timezone: spec.format.timezone })
-          const assistants = Array.from({ length: helpers }, () => assist(rows, connections, connect))
+          const follow = connectSource(url, { snapshot, timezone: spec.format.timezone })
+          const assistants = Array.from({ length: helpers }, () => assist(rows, connections, follow))
           yield* Effect.forkScoped(Effect.all(assistants, { concurrency: "unbounded" }))
         }
-        return rows
+        return explained(rows)
       }).pipe(Effect.map((rows): ByteRows => (asked.format.encoding === "utf-16le" ? new Utf16Rows(rows) : rows)))
 
     /** Waits for a connection as long as it takes. The scope owns the connection. */

@@ -137,7 +137,7 @@ export const quoteStatement = ({ values }: Statement): Statement => ({
 })
 
 /** COPY's options for a format; its columns are named as the query's are. */
-const copyOptions = (spec: ExportSpec, dataset: Dataset): string => {
+const copyOptions = (spec: ExportSpec, dataset: Dataset, encoding: string | undefined): string => {
   const { format } = spec
   const quote = literal(format.quote)
   const texts = selectedOf(spec, dataset).filter(({ column }) => isText(column))
@@ -145,20 +145,25 @@ const copyOptions = (spec: ExportSpec, dataset: Dataset): string => {
     format.quoting === "all" ? "*" : format.quoting === "text" ? texts.map(({ alias }) => identifier(alias)).join(", ") : ""
   return [
     `format csv, delimiter ${literal(format.delimiter)}, quote ${quote}, escape ${quote}`,
+    ...(encoding === undefined ? [] : [`encoding ${literal(encoding)}`]),
     ...(format.null === "" ? [] : [`null ${literal(format.null)}`]),
     ...(forced === "" ? [] : [forced === "*" ? "force_quote *" : `force_quote (${forced})`])
   ].join(", ")
 }
 
-/** The COPY of an export, or of each of its parts, without a header; `literals` are what `quoteStatement` answered. */
+/**
+ * The COPY of an export, or of each of its parts, without a header; `literals` are what `quoteStatement` answered.
+ * `encoding`: of its bytes, if not the session's.
+ */
 export const copyStatements = (
   spec: ExportSpec,
   dataset: Dataset,
-  literals: ReadonlyArray<string>
+  literals: ReadonlyArray<string>,
+  encoding?: string
 ): ((part?: Part) => string) => {
   let bound = 0
   const query = queryOf(spec, dataset, () => literals[bound++]!)
-  const options = copyOptions(spec, dataset)
+  const options = copyOptions(spec, dataset, encoding)
   return (part) => `copy (${query(part)}) to stdout (${options})`
 }
 

@@ -26,7 +26,7 @@ const exportParameters = [
   ...new URLSearchParams(
     "country_code=US&subscription_tier=free&min_ltv=99.95&columns=id,name&dataset=users&order_by=-id&total=1&limit=1" +
       "&profile=rfc4180&delimiter=;&quoteChar='&quote=all&null=NULL&newline=lf&bom=true&header=names&formulas=keep" +
-      "&timezone=UTC&datetime=iso8601&boolean=1/0&binary=hex&decimal=."
+      "&timezone=UTC&datetime=iso8601&boolean=1/0&binary=hex&decimal=.&encoding=utf-8"
   )
 ]
 const streamParameters = [...exportParameters, ["apiKey", "k"], ["errorRow", "true"]] as const

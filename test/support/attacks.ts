@@ -30,7 +30,7 @@ const good: Readonly<Record<string, string>> = Object.fromEntries(
   new URLSearchParams(
     "country_code=US&subscription_tier=free&min_ltv=99.95&columns=id,name&delimiter=;&quoteChar='&total=1&limit=1" +
       "&order_by=-id&profile=rfc4180&newline=lf&bom=true&header=names&null=NULL&quote=all&formulas=keep&timezone=UTC" +
-      "&datetime=iso8601&boolean=1/0&binary=hex&decimal=.&id=gt.5&signup_date=lt.2030-01-01" +
+      "&datetime=iso8601&boolean=1/0&binary=hex&decimal=.&encoding=utf-8&id=gt.5&signup_date=lt.2030-01-01" +
       "&apiKey=k&errorRow=true&cursor=czE"
   )
 )
@@ -60,6 +60,7 @@ const wrong: Readonly<Record<string, ReadonlyArray<string>>> = {
   boolean: ["T/F", "true"],
   binary: ["base32", "x"],
   decimal: [";", "comma"],
+  encoding: ["UTF-8", "latin1", "utf-16le", "__proto__"],
   id: [
     "abc",
     "gt.",

@@ -1,0 +1,120 @@
+import { Effect, type Scope } from "effect"
+import { bounds } from "../bounds.ts"
+import type { Dataset } from "../datasets/dataset.ts"
+import type { ExportSpec } from "../exports/export-spec.ts"
+import type { ByteRows, CsvShape } from "./byte-rows.ts"
+import { identifier, literal } from "./identifier.ts"
+import type { SourceConnection } from "./source-connection.ts"
+import { SourceError, sqlState, toSourceError } from "./source-error.ts"
+import { selectStatement, type Statement } from "./statement.ts"
+
+/**
+ * The database's own encoding, and the header as it writes it. The session stays in UTF-8, which statements are sent in;
+ * COPY has an option for what it writes.
+ */
+export const rawShape = async (
+  connection: SourceConnection,
+  shape: CsvShape
+): Promise<CsvShape & { readonly encoding: string }> => {
+  const [row] = await connection.query<{ readonly encoding: string; readonly header: ReadonlyArray<string> }>({
+    text: `
+      select current_setting('server_encoding') as encoding, coalesce((
+        select json_agg(encode(convert_to(title, current_setting('server_encoding')), 'hex') order by ordinality)
+        from json_array_elements_text($1::text::json) with ordinality titles (title, ordinality)
+      ), '[]') as header`,
+    values: [JSON.stringify(shape.header ?? [])]
+  })
+  const { encoding, header } = row!
+  return { ...shape, encoding, header: shape.header && header.map((title) => Buffer.from(title, "hex")) }
+}
+
+const INVALID_BYTES = "22021"
+
+/** Text in UTF-8, byte for byte (RFC 3629 §4), for a database whose characters are bytes. */
+const CONTINUED = "[\\u0080-\\u00bf]"
+const VALID = `^(${[
+  "[\\u0001-\\u007f]",
+  `[\\u00c2-\\u00df]${CONTINUED}`,
+  `\\u00e0[\\u00a0-\\u00bf]${CONTINUED}`,
+  `[\\u00e1-\\u00ec\\u00ee\\u00ef]${CONTINUED}{2}`,
+  `\\u00ed[\\u0080-\\u009f]${CONTINUED}`,
+  `\\u00f0[\\u0090-\\u00bf]${CONTINUED}{2}`,
+  `[\\u00f1-\\u00f3]${CONTINUED}{3}`,
+  `\\u00f4[\\u0080-\\u008f]${CONTINUED}{2}`
+].join("|")})*$`
+
+const isInvalid = (name: string) => `${name}::text !~ ${literal(VALID)}`
+
+/** Asks which column, by its number in the export, has a value that is not UTF-8 in the first row with such a value. */
+const invalidStatement = (spec: ExportSpec, dataset: Dataset): Statement => {
+  const { text, values } = selectStatement(spec, dataset)
+  const names = spec.columns.map((_, nth) => identifier(`c${nth}`))
+  const found = names.map((name, nth) => `when ${isInvalid(name)} then ${nth}`).join(" ")
+  return {
+    text: `select case ${found} end as nth from (${text}) exported (${names.join(", ")}) where ${names.map(isInvalid).join(" or ")} limit 1`,
+    values
+  }
+}
+
+const RAW = "With profile=postgres&encoding=raw the export has them as they are"
+
+/** Says of which column the bytes are that a failure is about. It reads the rows again, for `invalidBytesMs` at most. */
+const explain = (
+  failure: SourceError,
+  spec: ExportSpec,
+  dataset: Dataset,
+  connect: Effect.Effect<SourceConnection, SourceError, Scope.Scope>
+): Effect.Effect<SourceError> =>
+  Effect.gen(function* () {
+    const connection = yield* connect
+    const ask = <Row>(statement: Statement) =>
+      Effect.tryPromise({ try: () => connection.query<Row>(statement), catch: toSourceError })
+    const [server] = yield* ask<{ readonly encoding: string }>({
+      text: "select current_setting('server_encoding') as encoding",
+      values: []
+    })
+    // In any other encoding the server converts, and its complaint says all there is to say.
+    if (server!.encoding !== "SQL_ASCII") return failure
+    yield* ask({ text: `set local statement_timeout = ${bounds.invalidBytesMs}`, values: [] })
+    const [found] = yield* ask<{ readonly nth: number }>(invalidStatement(spec, dataset)).pipe(Effect.orElseSucceed(() => []))
+    const column = found && spec.columns[found.nth]!.name
+    const subject = column === undefined ? `A column of ${dataset.name}` : `The column "${column}"`
+    const message = `${subject} holds bytes that are not UTF-8, and the encoding of the database, SQL_ASCII, does not say what they are. ${RAW}`
+    return new SourceError({ message, retryable: false, cause: failure.cause })
+  }).pipe(
+    Effect.scoped,
+    Effect.timeout(bounds.invalidBytesMs + bounds.sourceConnectMs),
+    Effect.orElseSucceed(() => failure)
+  )
+
+/** Rows whose failure over bytes that are not UTF-8 names their column. */
+export class ExplainedRows implements ByteRows {
+  readonly #explain: (failure: SourceError) => Promise<SourceError>
+
+  constructor(
+    private readonly inner: ByteRows,
+    spec: ExportSpec,
+    dataset: Dataset,
+    connect: Effect.Effect<SourceConnection, SourceError, Scope.Scope>
+  ) {
+    this.#explain = (failure) => Effect.runPromise(explain(failure, spec, dataset, connect))
+  }
+
+  get rows(): number {
+    return this.inner.rows
+  }
+
+  get estimatedRows(): number {
+    return this.inner.estimatedRows
+  }
+
+  next(): Promise<Uint8Array | undefined> {
+    return this.inner.next().catch(async (cause: unknown) => {
+      throw cause instanceof SourceError && sqlState(cause) === INVALID_BYTES ? await this.#explain(cause) : cause
+    })
+  }
+
+  recycle(chunk: Uint8Array): void {
+    this.inner.recycle(chunk)
+  }
+}
