@@ -137,7 +137,7 @@ export const fieldText = (filter: Filter): string => filter.name + pathText(filt
 const treeValue = (text: string) => (/^(?:[^,()"\\{}]*|\{[^{}]*\})$/.test(text) ? text : escaped(text))
 
 /** The list of a group, with blanks where they mean nothing. */
-const listText = ({ trees }: Group): string => {
+export const listText = ({ trees }: Group): string => {
   const parts = trees.map((tree, nth) => {
     const blank = nth % 3 === 1 ? " " : ""
     if (isGroup(tree)) return `${blank}${tree.not ? "not." : ""}${tree.operator}${blank}${listText(tree)}${blank}`
