@@ -1,0 +1,102 @@
+/** What the store writes of attempts that wait, that nobody ends, and that another one follows, on a real database. */
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test"
+import { Effect, Exit, Layer, Redacted } from "effect"
+import type postgres from "postgres"
+import { Databases } from "../../src/config.ts"
+import { ExportStore, LeaseLost, type ClaimedJob } from "../../src/jobs/export-store.ts"
+import { ExportQueue } from "../../src/jobs/queue.ts"
+import { Control } from "../../src/postgres/control.ts"
+import { specOf } from "../support/datasets.ts"
+import { settings } from "../support/effect.ts"
+import { connect, freshDatabase, inScope } from "../support/shared.ts"
+
+setDefaultTimeout(60_000)
+
+let sql: postgres.Sql
+let store: ExportStore
+let queue: ExportQueue
+beforeAll(async () => {
+  const url = await freshDatabase()
+  sql = await connect(url, 1)
+  const redacted = Redacted.make(url)
+  const databases = Layer.succeed(Databases, { control: redacted, source: redacted, id: crypto.randomUUID() })
+  const layers = Layer.mergeAll(ExportStore.Default, ExportQueue.Default).pipe(
+    Layer.provide(Control.Default),
+    Layer.provide(databases),
+    Layer.provide(settings())
+  )
+  const services = await inScope(Layer.build(layers))
+  ;[store, queue] = Effect.runSync(Effect.provide(Effect.all([ExportStore, ExportQueue]), services))
+})
+
+const run = Effect.runPromise
+const created = () => run(store.create(specOf(), queue.enqueue))
+const claimed = async (id: string): Promise<ClaimedJob> => (await run(store.claim(id)))!
+const rowOf = async (id: string) => {
+  const [row] = await sql`select status, epoch, crashes, failures, percentage, processed_rows::int as rows,
+    waiting_since as since from sluice.exports where id = ${id}`
+  return row!
+}
+const loses = async (write: Effect.Effect<unknown, unknown>) =>
+  expect(
+    Exit.isFailure(await Effect.runPromiseExit(Effect.filterOrFail(Effect.flip(write), (error) => error instanceof LeaseLost)))
+  ).toBe(false)
+
+test("a claim of a pending export counts no crash, one of an export that nobody gave back counts one", async () => {
+  const id = await created()
+  expect(await claimed(id)).toMatchObject({ id, epoch: 1, crashes: 0, failures: 0 })
+  expect(await claimed(id)).toMatchObject({ epoch: 2, crashes: 1 })
+  await run(store.release(await claimed(id), false))
+  expect(await claimed(id)).toMatchObject({ epoch: 4, crashes: 2, failures: 0 })
+})
+
+test("an attempt that lost its job to another one takes the crash back, once it is known to live", async () => {
+  const id = await created()
+  const first = await claimed(id)
+  const second = await claimed(id)
+  await loses(store.progress(first, { processedRows: 1, totalRows: 2 }))
+  await run(store.survived(first))
+  expect(await rowOf(id)).toMatchObject({ status: "processing", epoch: 2, crashes: 0 })
+  // Never below none, and not of a job that is over.
+  await run(store.survived(first))
+  await run(store.fail(second, "over"))
+  expect(await rowOf(id)).toMatchObject({ status: "failed", crashes: 0 })
+})
+
+test("an export that waits says since when, starts anew without losing its percentage, and says no more when it goes on", async () => {
+  const id = await created()
+  const job = await claimed(id)
+  const behind = await created()
+  await run(store.progress(job, { processedRows: 60, totalRows: 100 }))
+  const since = new Date("2026-01-02T03:04:05.678Z")
+  await run(store.wait(job, since))
+  expect(await rowOf(id)).toMatchObject({ status: "processing", rows: 0, percentage: 60, since })
+  expect((await run(store.find(id)))!.waitingSince).toEqual(since)
+  // So does one in the queue behind it.
+  expect((await run(store.find(behind)))!.waitingSince).toEqual(since)
+  await run(store.reached(job))
+  for (const each of [id, behind]) expect((await run(store.find(each)))!.waitingSince).toBeNull()
+})
+
+test("what ends a wait ends it for good: a release, a failure, a cancellation, another attempt", async () => {
+  const since = new Date()
+  for (const end of ["release", "fail", "cancel", "claim"] as const) {
+    const id = await created()
+    const job = await claimed(id)
+    await run(store.wait(job, since))
+    if (end === "release") await run(store.release(job, false))
+    else if (end === "fail") await run(store.fail(job, "the end"))
+    else if (end === "cancel") await run(store.cancel(id))
+    else await claimed(id)
+    expect({ end, waitingSince: (await run(store.find(id)))!.waitingSince }).toEqual({ end, waitingSince: null })
+    if (end !== "release") await loses(store.wait(job, since))
+  }
+})
+
+test("cancelling takes the delivery out of the queue, in the same statement", async () => {
+  const [kept, gone] = [await created(), await created()]
+  expect(await run(store.cancel(gone))).toBe(true)
+  const left = await sql`select id from sluice_queue.job where id in ${sql([kept, gone])}`
+  expect(left.map((row) => row["id"])).toEqual([kept])
+  expect(await run(store.cancel(gone))).toBe(false)
+})
