@@ -158,7 +158,7 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
     const all: Effect.Effect<ReadonlyMap<string, Dataset>, SourceError> = Effect.suspend(() => {
       if (known) return Effect.succeed(known)
       const message = "Cannot tell what may be exported: the source database did not answer yet"
-      return Effect.fail(new SourceError({ message, retryable: true }))
+      return Effect.fail(new SourceError({ message, retryable: true, outage: true }))
     })
 
     /** The dataset of an export that was asked for earlier. */

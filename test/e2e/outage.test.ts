@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { crc32 } from "node:zlib"
 import { copyCsv, createExport, download, reaches, statusOf } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
+import { connect, freshDatabase, temporaryDirectory } from "../support/shared.ts"
 import { sourceServer, type SourceServer } from "../support/source-server.ts"
 import { makeUsersLarge, sourceBackends, terminateSource } from "../support/source.ts"
 import { until } from "../support/until.ts"
@@ -29,15 +30,15 @@ const lasts = async () => {
 }
 const create = (asked: Service, count: number) => Promise.all(Array.from({ length: count }, () => createExport(asked)))
 /** Waits for the exports to be completed, and compares their bytes with what COPY writes. */
-const expectComplete = async (ids: ReadonlyArray<string>) => {
+const expectComplete = async (ids: ReadonlyArray<string>, asked = service) => {
   for (const id of ids) {
-    const { progress, waiting } = await reaches(service, id, "completed", LIMIT_MS)
+    const { progress, waiting } = await reaches(asked, id, "completed", LIMIT_MS)
     expect({ progress, waiting }).toEqual({
       progress: { totalRows: ROWS, totalRowsExact: true, processedRows: ROWS, percentage: 100 },
       waiting: null
     })
     expect(
-      crc32(await download(service, id))
+      crc32(await download(asked, id))
         .toString(16)
         .padStart(8, "0")
     ).toBe(crc)
@@ -94,6 +95,28 @@ test("full connection slots are waited for as well", async () => {
   await lasts()
   await free()
   await expectComplete(ids)
+})
+
+test("a service that stops and another that starts during the outage leave the jobs waiting", async () => {
+  const settings = { SOURCE_DATABASE_URL: source.url, DATABASE_URL: await freshDatabase(), MAX_CONCURRENT_EXPORTS: "1" }
+  const storage = { EXPORT_STORAGE_PATH: await temporaryDirectory() }
+  const first = await startService({ ...settings, ...storage })
+  await source.stop()
+  const ids = await create(first, 2)
+  const areWaiting = async (asked: Service) => {
+    for (const id of ids) await until("it to say so", async () => (await statusOf(asked, id)).waiting !== null)
+  }
+  await areWaiting(first)
+  expect(await first.stop()).toBe(0)
+  const second = await startService({ ...settings, ...storage })
+  await areWaiting(second)
+  await lasts()
+  expect(logged(second, "will be tried again")).toEqual([])
+  await source.start()
+  await expectComplete(ids, second)
+  const sql = await connect(settings.DATABASE_URL, 1)
+  for (const row of await sql`select crashes, failures from sluice.exports`) expect(row).toEqual({ crashes: 0, failures: 0 })
+  expect(await second.stop()).toBe(0)
 })
 
 test("a source that is lost again and again fails the export in the end", async () => {
