@@ -15,7 +15,7 @@ const EXPONENT = /^([\d_.]+)e([+-]?[\d_]+)$/i
 export const hasTooManyDigits = (value: string, column: Pick<Column, "base" | "category">): boolean => {
   if (isString(column) || TEXTS.test(column.base)) return false
   const isJson = column.base === "jsonb" || column.base === "json"
-  const text = isJson ? value.replaceAll(/"(?:[^"\\]|\\.)*"/gs, '""') : value.replaceAll(/["\\]/g, "")
+  const text = isJson ? value.replaceAll(/"(?:[^"\\]|\\.)*(?:"|$)/gs, '""') : value.replaceAll(/["\\]/g, "")
   return (text.match(NUMBER) ?? []).some((number) => digitsOf(number) > bounds.numberDigits)
 }
 

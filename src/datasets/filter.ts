@@ -127,7 +127,13 @@ const parseList = (text: string): ReadonlyArray<string> | string => {
   return values && scanner.isAtEnd ? values : `must be a list such as in.(a,b) or in.("a,b",c), not ${show(text)}`
 }
 
-const ARRAY_ITEM = /\s*(?:"((?:[^"\\]|\\.)*)"|((?:[^",{}\\\s]|\\.)(?:(?:[^",{}\\]|\\.)*(?:[^",{}\\\s]|\\.))?))\s*([,}])/suy
+const ARRAY_ITEM = /\s*(?:"((?:[^"\\]|\\.)*)"\s*|((?:[^",{}\\\s]|\\.)(?:[^",{}\\]|\\.)*))([,}])/sy
+
+/** Without space at its end, where no backslash stands before that. */
+const trimmed = (item: string): string => {
+  const characters = item.match(/\\.|[^\\]/gsu) ?? []
+  return characters.slice(0, characters.findLastIndex((one) => /\S/.test(one) || one.length > 1) + 1).join("")
+}
 
 /** Reads a list such as `{a,"b,c"}`, as PostgreSQL reads an array of one dimension; a text says what is wrong with it. */
 const parseArray = (text: string): ReadonlyArray<string> | string => {
@@ -138,9 +144,10 @@ const parseArray = (text: string): ReadonlyArray<string> | string => {
   if (!scanner.take(/\s*\{/y)) return wrong
   for (;;) {
     const [, quoted, bare = "", end] = scanner.take(ARRAY_ITEM) ?? []
+    const item = quoted ?? trimmed(bare)
     if (end === undefined) return wrong
-    if (quoted === undefined && /^null$/i.test(bare)) return `cannot have NULL in ${show(text)}; is.null asks for it`
-    values.push((quoted ?? bare).replaceAll(/\\(.)/gsu, "$1"))
+    if (quoted === undefined && /^null$/i.test(item)) return `cannot have NULL in ${show(text)}; is.null asks for it`
+    values.push(item.replaceAll(/\\(.)/gsu, "$1"))
     if (end === "}") return /^\s*$/.test(scanner.rest) ? values : wrong
   }
 }

@@ -121,12 +121,10 @@ export const parseColumns = (text: string, columns: ReadonlyArray<Column>): Read
   if (items.some(({ label }) => label === "")) return "has an empty label"
   const found = findAll(items, columns)
   if (typeof found === "string") return found
-  const titles = found.map(({ item, column }) => item.label ?? (column.path ? column.label : column.name))
-  const repeated = found.findIndex(
-    ({ column }, at) => column.path && titles.some((title, other) => other !== at && title === titles[at])
-  )
-  if (repeated !== -1)
-    return `has two columns that are called ${show(titles[repeated])}; give one of them a label, as in a->b:label`
+  const titles = Map.groupBy(found, ({ item, column }) => item.label ?? (column.path ? column.label : column.name))
+  for (const [title, own] of titles)
+    if (own.length > 1 && own.some(({ column }) => column.path))
+      return `has two columns that are called ${show(title)}; give one of them a label, as in a->b:label`
   return found.map(({ item, column }) => ({ column, label: item.label }))
 }
 

@@ -24,8 +24,8 @@ export class Scanner {
 }
 
 /** A value in double quotes as PostgREST has it: a backslash takes the next character as it is. */
-export const QUOTED_VALUE = /"((?:[^"\\]|\\.)*)"/suy
+export const QUOTED_VALUE = /"((?:[^"\\]|\\.)*)"/sy
 /** A name likewise, in which two double quotes are one, too, as in SQL. */
-export const QUOTED_NAME = /"((?:[^"\\]|\\.|"")*)"/suy
+export const QUOTED_NAME = /"((?:[^"\\]|\\.|"")*)"/sy
 
 export const unescape = (quoted: string): string => quoted.replaceAll(/\\(.)|""/gsu, (_, one: string | undefined) => one ?? '"')
