@@ -46,6 +46,12 @@ export const bounds = {
   /** Wait of a direct stream for a free source connection before 503. */
   streamAdmissionMs: 5_000,
   sourceConnectMs: 10_000,
+  /** Bytes of the source's answer to a short statement, a plan for example; past them its session is ended. */
+  answerBytes: 8 * 1024 * 1024,
+  /** Of the answer that lists what may be exported, which depends on the operator alone. */
+  catalogBytes: 64 * 1024 * 1024,
+  /** Bytes that an export's filters may make of its plan, which repeats them for each partition. Past them it is planned without. */
+  planBytes: 2 * 1024 * 1024,
   /** Wait of a source query for a table lock. */
   sourceLockMs: 30_000,
   /** The server looks this often whether its client is still there. */

@@ -104,7 +104,7 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
       const connection = yield* outage.watch(connectSource(url))
       const { mistakes, ...found } = yield* Effect.tryPromise({
         try: async () => {
-          const relations = await connection.query<RelationRow>(datasetsStatement(exportDatasets))
+          const relations = await connection.query<RelationRow>(datasetsStatement(exportDatasets), bounds.catalogBytes)
           const { namesakes, ...refined } = await refineAll(connection, relations, definitions)
           const missing = exportDatasets.filter(({ schema, table }) =>
             relations.every((one) => one.schema !== schema || (table !== undefined && one.table !== table))

@@ -53,6 +53,8 @@ export interface Explained {
 
 interface PlanSettings {
   readonly source: "copy" | "cursor"
+  /** Why it must be one part, where it must. */
+  readonly onePart?: string | undefined
   /** Connections that the export may have. */
   readonly connections: number
   /** Bytes of CSV that a part should make. */
@@ -86,6 +88,7 @@ export const planRows = (
   }
   const onePart = (reason: string): RowPlan => ({ source: settings.source, scans: [], parts: 1, reason, ...expected })
   if (settings.source === "cursor") return onePart("a cursor reads in one part")
+  if (settings.onePart !== undefined) return onePart(settings.onePart)
   if (settings.connections === 1) return onePart("one connection")
   if (spec.total !== undefined) return onePart("a total")
 

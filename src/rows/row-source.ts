@@ -17,7 +17,7 @@ import { partsOf, planRows, type Explained, type Relation, type RowPlan } from "
 import { ExplainedRows, rawShape } from "./raw-bytes.ts"
 import { connectSource, type SourceConnection } from "./source-connection.ts"
 import { SourceError, toSourceError } from "./source-error.ts"
-import { copyStatements, quoteStatement, selectStatement, shapeOf } from "./statement.ts"
+import { copyStatements, quoteStatement, selectStatement, shapeOf, type Statement } from "./statement.ts"
 import { checkColumns, checkUnchanged, lockDataset, withoutHidden } from "./unchanged.ts"
 import { Utf16Rows } from "./utf16-rows.ts"
 
@@ -35,6 +35,15 @@ const partStatements = async (
   const literals = quoted.map(({ literal }) => literal)
   return partsOf(plan).map(copyStatements(spec, dataset, literals, encoding))
 }
+
+/** Bytes that the values of a query take in the plan of a relation, which may name them in two conditions. */
+const filterBytes = ({ values }: Statement): number => 2 * values.reduce((sum, value) => sum + value.length + 20, 0)
+
+/** The query with which an export's relations are locked, and its rows estimated, where its filters are too long for that. */
+const withoutFilters = (spec: ExportSpec, dataset: Dataset): [ExportSpec, Dataset] => [
+  { ...spec, conditions: [] },
+  { ...dataset, conditions: [] }
+]
 
 /** A job may have waited while its dataset got another row limit. */
 const atMost = (spec: ExportSpec, maxRows: number | undefined): ExportSpec =>
@@ -57,13 +66,15 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
     })
 
     const planOn = async (connection: SourceConnection, spec: ExportSpec, dataset: Dataset): Promise<RowPlan> => {
-      const { text, values } = selectStatement(spec, dataset)
+      const isCopy = exportSource === "copy"
+      const relations = isCopy ? await connection.query<Relation>(relationsStatement(dataset)) : []
+      const statement = selectStatement(spec, dataset)
+      const isLong = filterBytes(statement) * relations.length > bounds.planBytes
+      const { text, values } = isLong ? selectStatement(...withoutFilters(spec, dataset)) : statement
       const [explained] = await connection.query<Explained>({ text: `explain (format json) ${text}`, values }).catch((cause) => {
         throw withoutHidden(cause as SourceError, dataset)
       })
       await checkUnchanged(connection, spec, dataset)
-      const isCopy = exportSource === "copy"
-      const relations = isCopy ? await connection.query<Relation>(relationsStatement(dataset)) : []
       const key = isCopy ? orderedKey(spec, dataset) : undefined
       const histogram =
         key === undefined ? [] : await connection.query<{ readonly bound: string }>(histogramStatement(dataset, key))
@@ -73,6 +84,7 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
         relations,
         {
           source: exportSource,
+          onePart: isLong ? "its filters are too long to plan with" : undefined,
           connections: exportParallelism,
           partBytes: bounds.partBytes,
           partPages: bounds.partPages

@@ -55,6 +55,11 @@ interface Session {
   readonly timezone?: string
 }
 
+const tooLong = new SourceError({
+  message: "The source database's answer is too long to be read: ask for less, with fewer or shorter filters",
+  retryable: false
+})
+
 /** Which server answers, and the settings by which it writes values and that are left to the role, which may be altered. */
 const SESSION = `json_build_array(pg_postmaster_start_time(), current_setting('search_path'), current_setting('lc_monetary'),
   current_setting('quote_all_identifiers'))::text as session`
@@ -68,6 +73,8 @@ export class SourceConnection {
   #flow: Flow | undefined
   #expectCopy: ReturnType<typeof tapCopyData> | undefined
   #ended: SourceError | undefined
+  /** Bytes that the answer to the short statement under way may still have. */
+  #answerLeft = Number.POSITIVE_INFINITY
   /** Fail the waits that are under way. Racing each wait against one long promise would keep every batch alive. */
   readonly #waits = new Set<(error: SourceError) => void>()
 
@@ -107,6 +114,11 @@ export class SourceConnection {
       raw.on("error", ({ message }) => ended(message))
       raw.once("close", () => ended("the connection was closed"))
       if (this.#ended) raw.destroy()
+    })
+    // Before postgres.js, which would gather an answer of any length.
+    this.#stream.on("data", (bytes: Buffer) => {
+      this.#answerLeft -= bytes.length
+      if (this.#answerLeft < 0) this.#broken(tooLong)
     })
     this.#flow = this.#stream
     if (this.#socket!.destroyed) ended("the connection was closed")
@@ -153,9 +165,12 @@ export class SourceConnection {
     return { name, session }
   }
 
-  /** The rows of a short statement, decoded. */
-  query<Row>({ text, values }: Statement): Promise<ReadonlyArray<Row>> {
-    return this.#wait(() => this.#sql.unsafe(text, [...values]) as unknown as Promise<ReadonlyArray<Row>>)
+  /** The rows of a short statement, decoded. One that is answered by more than `mostBytes` ends the session. */
+  query<Row>({ text, values }: Statement, mostBytes: number = bounds.answerBytes): Promise<ReadonlyArray<Row>> {
+    this.#answerLeft = mostBytes
+    return this.#wait(() => this.#sql.unsafe(text, [...values]) as unknown as Promise<ReadonlyArray<Row>>).finally(() => {
+      this.#answerLeft = Number.POSITIVE_INFINITY
+    })
   }
 
   /**
