@@ -4,7 +4,7 @@ import type { Connections } from "./connections.ts"
 import type { CopySource } from "./copy-source.ts"
 import { Reader } from "./open-part.ts"
 import type { SourceConnection } from "./source-connection.ts"
-import { toSourceError, type SourceError } from "./source-error.ts"
+import { sqlState, toSourceError, type SourceError } from "./source-error.ts"
 
 /**
  * Dismisses the reader when it was held up nearly all of the time, since one connection is as fast as what takes the
@@ -34,10 +34,17 @@ const reviewed = (source: CopySource, reader: Reader) => {
 /** A connection in the export's snapshot. */
 type Connect = Effect.Effect<SourceConnection, SourceError, Scope.Scope>
 
+/** The snapshot ends with the export's own session, because a client left for example; that session says why. */
+const isSnapshotGone = (error: SourceError): boolean => ["42704", "55000"].includes(sqlState(error))
+
 /** One helper's time with an export: until nothing is left to do, it is wanted elsewhere, or is of no use. */
 const help = (source: CopySource, connect: Connect, wanted: () => boolean) =>
   Effect.gen(function* () {
-    const reader = new Reader(yield* connect, wanted)
+    const connection = yield* connect.pipe(
+      Effect.catchIf(isSnapshotGone, ({ message }) => Effect.logDebug(`a helping connection came too late: ${message}`))
+    )
+    if (!connection) return
+    const reader = new Reader(connection, wanted)
     const reading = Effect.tryPromise({
       try: async () => {
         await source.help(reader)
