@@ -22,8 +22,8 @@ export interface RawAnswer {
   readonly body: string
 }
 
-/** Sends one request over a connection of its own and reads until the server closes it. */
-export const send = async (url: string, request: RawRequest): Promise<RawAnswer> => {
+/** The bytes of a request to a service. */
+export const requestBytes = (url: string, request: RawRequest): Buffer => {
   const { host } = new URL(url)
   const { method = "GET", target, version = "1.1", headers = {}, body = "", chunked = false } = request
   const bytes = Buffer.from(body)
@@ -33,10 +33,14 @@ export const send = async (url: string, request: RawRequest): Promise<RawAnswer>
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => `${name}: ${value}\r\n`)
   const head = Buffer.from(`${method} ${target} HTTP/${version}\r\n${lines.join("")}\r\n`, "latin1")
-  const frames = chunked ? [Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from("\r\n0\r\n\r\n")] : [bytes]
-
-  return parse((await exchange(url, Buffer.concat([head, ...frames]))).toString())
+  const last = bytes.length > 0 ? "\r\n0\r\n\r\n" : "\r\n"
+  const frames = chunked ? [Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from(last)] : [bytes]
+  return Buffer.concat([head, ...frames])
 }
+
+/** Sends one request over a connection of its own and reads until the server closes it. */
+export const send = async (url: string, request: RawRequest): Promise<RawAnswer> =>
+  parseAnswer((await exchange(url, requestBytes(url, request))).toString())
 
 /** Writes bytes on a connection of its own and returns what comes until the server closes; `onData` sees each piece. */
 export const exchange = async (
@@ -58,7 +62,8 @@ export const exchange = async (
   return Buffer.concat(received)
 }
 
-const parse = (text: string): RawAnswer => {
+/** The parts of an answer as it came over the wire. */
+export const parseAnswer = (text: string): RawAnswer => {
   const [head = "", ...rest] = text.split("\r\n\r\n")
   const [statusLine = "", ...lines] = head.split("\r\n")
   const headers = new Headers(
