@@ -60,19 +60,14 @@ export const rowsOf = async (
   >
   const [header = [], ...records] = lines
   if (header.join() !== selected.map(({ label }) => label).join()) throw new Error(`the header is ${header.join()}`)
-  const columns = await Promise.all(
-    selected.map(async ({ column, at }, nth) => {
-      const type = at ?? catalog.get(table)!.get(column)!
-      const texts = JSON.stringify(records.map((record) => record[nth]))
-      const found = await sql.unsafe<Array<{ value: unknown }>>(
-        `select to_json(value::text::${type}) as value
-        from json_array_elements_text($1::text::json) with ordinality _(value, nth) order by nth`,
-        [texts]
-      )
-      return found.map(({ value }) => value)
-    })
+  const types = selected.map(({ column, at }) => at ?? catalog.get(table)!.get(column)!)
+  const values = types.map((type, nth) => `to_json((record ->> ${nth})::${type})`)
+  const found = await sql.unsafe<Array<{ values: ReadonlyArray<unknown> }>>(
+    `select json_build_array(${values.join(", ")}) as values
+    from json_array_elements($1::text::json) with ordinality _(record, nth) order by nth`,
+    [JSON.stringify(records)]
   )
-  return records.map((_, at) => Object.fromEntries(selected.map(({ label }, nth) => [label, columns[nth]![at] ?? null])))
+  return found.map((row) => Object.fromEntries(selected.map(({ label }, nth) => [label, row.values[nth] ?? null])))
 }
 
 /** Eight at a time. */
