@@ -67,6 +67,8 @@ export const openCluster = (dataDir: string) =>
         if (!maker || (maker !== process.pid && isAlive(maker))) continue
         await rm(join(dataDir, name), { recursive: true, force: true }).catch(() => {}) // its initdb may still run
       }
+      // Earlier versions kept the superuser's password there, who has none any more.
+      await rm(join(path, "sluice.password"), { force: true })
       return (await stat(path).catch(unless("ENOENT")))?.uid
     })
     if (owner === undefined) {

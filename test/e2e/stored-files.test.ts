@@ -101,3 +101,26 @@ test.skipIf(disk === undefined)(
     await service.stop()
   }
 )
+
+/** Room enough, of which nothing is taken before it is used. */
+const large = await mountFileSystem("tmpfs", "size=200m")
+
+test.skipIf(large === undefined)(
+  "a disk that becomes read-only leaves the service ready: what is stored is still served",
+  async () => {
+    const service = await startService({ EXPORT_STORAGE_PATH: large! })
+    const id = await createExport(service, "?total=10")
+    await reaches(service, id, "completed")
+    const remount = (mode: "ro" | "rw") => expect(Bun.spawnSync(["mount", "-o", `remount,${mode}`, large!]).success).toBe(true)
+    const isDegraded = async () => (await send(service.url, { target: "/ready" })).body.includes("degraded")
+    remount("ro")
+    await until("/ready to say so", isDegraded)
+    const answer = await send(service.url, { target: "/ready" })
+    const detail = "New exports cannot be stored. Cannot write to the storage: EROFS: read-only file system"
+    expect([answer.status, JSON.parse(answer.body)]).toEqual([200, { status: "ready", degraded: [{ field: "storage", detail }] }])
+    expect((await download(service, id)).toString().split("\n")).toHaveLength(12)
+    remount("rw")
+    await until("/ready to say nothing of it", async () => !(await isDegraded()))
+    await service.stop()
+  }
+)
