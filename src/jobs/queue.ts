@@ -96,12 +96,10 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
         for (let workers = 0; workers < maxConcurrentExports; workers++) {
           let worker = ""
           const run = async ([job]: ReadonlyArray<{ readonly id: string; readonly signal: AbortSignal }>) => {
-            try {
-              if (job) await handle(job.id, job.signal)
-            } finally {
-              // Else the next delivery would wait for the next poll: one a second, however many there are.
-              boss.notifyWorker(worker)
-            }
+            if (job) await handle(job.id, job.signal)
+            // Else the next delivery would wait for the next poll: one a second, however many there are. After a failure it
+            // does, so that a storage that is away for a moment does not fail the whole queue.
+            boss.notifyWorker(worker)
           }
           worker = await boss.work(QUEUE, { pollingIntervalSeconds: 1, notifyPollingIntervalSeconds: 1 }, run)
         }
