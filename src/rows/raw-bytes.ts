@@ -1,4 +1,4 @@
-import { Effect, type Scope } from "effect"
+import { Effect, FiberSet, type Scope } from "effect"
 import { bounds } from "../bounds.ts"
 import type { Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
@@ -87,18 +87,12 @@ const explain = (
     Effect.orElseSucceed(() => failure)
   )
 
-/** Rows whose failure over bytes that are not UTF-8 names their column. */
-export class ExplainedRows implements ByteRows {
-  readonly #explain: (failure: SourceError) => Promise<SourceError>
-
+/** Rows whose failure over bytes that are not UTF-8 is told as `explain` does. */
+class ExplainedRows implements ByteRows {
   constructor(
     private readonly inner: ByteRows,
-    spec: ExportSpec,
-    dataset: Dataset,
-    connect: Effect.Effect<SourceConnection, SourceError, Scope.Scope>
-  ) {
-    this.#explain = (failure) => Effect.runPromise(explain(failure, spec, dataset, connect))
-  }
+    private readonly toExplained: (failure: SourceError) => Promise<SourceError>
+  ) {}
 
   get rows(): number {
     return this.inner.rows
@@ -110,7 +104,7 @@ export class ExplainedRows implements ByteRows {
 
   next(): Promise<Uint8Array | undefined> {
     return this.inner.next().catch(async (cause: unknown) => {
-      throw cause instanceof SourceError && sqlState(cause) === INVALID_BYTES ? await this.#explain(cause) : cause
+      throw cause instanceof SourceError && sqlState(cause) === INVALID_BYTES ? await this.toExplained(cause) : cause
     })
   }
 
@@ -118,3 +112,14 @@ export class ExplainedRows implements ByteRows {
     this.inner.recycle(chunk)
   }
 }
+
+/** Makes rows name the column whose bytes are not UTF-8. The scope owns the search for it. */
+export const explaining = (
+  spec: ExportSpec,
+  dataset: Dataset,
+  connect: Effect.Effect<SourceConnection, SourceError, Scope.Scope>
+): Effect.Effect<(rows: ByteRows) => ByteRows, never, Scope.Scope> =>
+  Effect.map(
+    FiberSet.makeRuntimePromise(),
+    (search) => (rows) => new ExplainedRows(rows, (failure) => search(explain(failure, spec, dataset, connect)))
+  )

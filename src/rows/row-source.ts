@@ -14,7 +14,7 @@ import { assist } from "./helpers.ts"
 import { Datasets } from "./datasets.ts"
 import { SourceOutage } from "./outage.ts"
 import { partsOf, planRows, type Explained, type Relation, type RowPlan } from "./plan.ts"
-import { ExplainedRows, rawShape } from "./raw-bytes.ts"
+import { explaining, rawShape } from "./raw-bytes.ts"
 import { connectSource, type SourceConnection } from "./source-connection.ts"
 import { SourceError, toSourceError } from "./source-error.ts"
 import { copyStatements, quoteStatement, selectStatement, shapeOf, type Statement } from "./statement.ts"
@@ -118,7 +118,7 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
         const raw = spec.format.encoding === "raw" ? yield* attempt(() => rawShape(connection, asText)) : undefined
         const shape = raw ?? asText
         const connect = connectSource(url, { timezone: spec.format.timezone })
-        const explained = (rows: ByteRows): ByteRows => (raw ? rows : new ExplainedRows(rows, spec, dataset, connect))
+        const explained = raw ? (rows: ByteRows) => rows : yield* explaining(spec, dataset, connect)
         if (source === "cursor") {
           const statement = selectStatement(spec, dataset)
           return explained(new CursorSource(connection, shape, { statement, estimatedRows }, batchSize, chunkSize))
