@@ -4,6 +4,14 @@ export const bounds = {
   urlChars: 16_384,
   /** Bytes of a request body; an export's parameters need a few hundred. */
   bodyBytes: 65_536,
+  /** How long one may take to arrive. */
+  bodyMs: 10_000,
+  /**
+   * Bytes of all that are arriving, each counted as `bodyLeastBytes` at least, about what a request takes besides. Past it
+   * the oldest gives way.
+   */
+  bodiesBytes: 4 * 1024 * 1024,
+  bodyLeastBytes: 16_384,
   /** Values in all filters of a request together. */
   filterValues: 1_000,
   /** Filters of a request, and the lists of them in `or` and `and`; and how deep such lists may stand in one another. */
@@ -14,7 +22,7 @@ export const bounds = {
   /** Characters of an API key. */
   apiKeyChars: 256,
   /** Requests remembered by the rate limiter, over all keys. Past it the key that was quiet longest is forgotten. */
-  rateLimitEntries: 65_536,
+  rateLimitEntries: 32_768,
   /** Requests of one key whose filters the source does not take, in a window, for each that RATE_LIMIT_MAX lets in. */
   filterChecksPerRequest: 10,
   /** How long a stream waits for its turn while its key or address has as many as it may, and how many may wait. */

@@ -1,4 +1,4 @@
-import { Deferred, Effect, Queue } from "effect"
+import { Effect } from "effect"
 import type { Context } from "hono"
 import { bounds } from "../bounds.ts"
 import { isFinished } from "../exports/export-job.ts"
@@ -13,6 +13,35 @@ import { Unavailable } from "./problem.ts"
 const FINAL_ID = "final"
 
 /**
+ * Waits for a change. A promise and a timer, where fibers would take 30 KB: hundreds of streams wait at once, most of the
+ * time for nothing.
+ */
+class Waiter {
+  #wake: ((afterMs: number) => void) | undefined
+  #changed: number | undefined
+
+  /** Resolves when something has changed, or after `mostMs`. */
+  wait(mostMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      let timer = setTimeout(resolve, this.#changed ?? mostMs)
+      this.#wake = (afterMs) => {
+        clearTimeout(timer)
+        timer = setTimeout(resolve, afterMs)
+        this.#wake = undefined
+      }
+      if (this.#changed !== undefined) this.#wake = undefined
+      this.#changed = undefined
+    })
+  }
+
+  /** Ends the wait in `afterMs`: a change that comes within that time is seen with the next look, which reads the row. */
+  wake(afterMs: number): void {
+    if (this.#wake) this.#wake(afterMs)
+    else this.#changed = afterMs
+  }
+}
+
+/**
  * Progress as Server-Sent Events: the status at once, then after each change, at most one per `eventGapMs`, until
  * the export is finished. In between a comment keeps proxies from closing the connection.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
@@ -23,7 +52,8 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
     const changes = yield* ExportChanges
     const routes = yield* ExportRoutes
     let streams = 0
-    const closing = yield* Deferred.make<void>()
+    const waiters = new Set<Waiter>()
+    let closing = false
 
     const events = (c: Context) =>
       Effect.gen(function* () {
@@ -45,38 +75,39 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
           Effect.sync(() => streams++),
           () => Effect.sync(() => streams--)
         )
+        const waiter = new Waiter()
+        yield* Effect.acquireRelease(
+          Effect.sync(() => waiters.add(waiter)),
+          () => Effect.sync(() => waiters.delete(waiter))
+        )
         // Watched before the first look, so that no change falls in between.
-        const watch = yield* changes.watch(id)
-        return yield* effectChunks(eventSource(id, base, watch))
+        yield* changes.watch(id, () => waiter.wake(bounds.eventGapMs))
+        let last: string | undefined
+        let finished = false
+        const looks = yield* effectChunks(
+          Effect.gen(function* () {
+            const job = yield* store.find(id)
+            finished = job === undefined || isFinished(job.status)
+            const event = job === undefined ? "" : encode(yield* routes.documentOf(job, base))
+            const isNews = event !== last
+            last = event
+            return new TextEncoder().encode(isNews ? event : ": still here\n\n")
+          })
+        )
+        return {
+          next: async () => {
+            if (finished) return undefined
+            if (last !== undefined) await waiter.wait(bounds.eventKeepAliveMs)
+            return closing ? undefined : looks.next()
+          }
+        }
       })
-
-    const eventSource = (id: string, base: string, watch: Queue.Dequeue<void>) => {
-      let last: string | undefined
-      let finished = false
-      const look = Effect.gen(function* () {
-        const job = yield* store.find(id)
-        finished = job === undefined || isFinished(job.status)
-        const event = job === undefined ? "" : encode(yield* routes.documentOf(job, base))
-        if (event === last) return ": still here\n\n"
-        last = event
-        return event
-      })
-      // A change that comes within the gap is seen with the next look, since each look reads the row.
-      const changed = Queue.take(watch).pipe(
-        Effect.zipLeft(Effect.sleep(bounds.eventGapMs)),
-        Effect.timeoutOption(bounds.eventKeepAliveMs),
-        Effect.raceFirst(Deferred.await(closing))
-      )
-      return Effect.gen(function* () {
-        if (finished) return undefined
-        if (last !== undefined) yield* changed
-        if (yield* Deferred.isDone(closing)) return undefined
-        return new TextEncoder().encode(yield* look)
-      })
-    }
 
     /** Ends all streams: the service stops, and an EventSource comes back to the next one. */
-    const close = Deferred.succeed(closing, undefined)
+    const close = Effect.sync(() => {
+      closing = true
+      for (const waiter of waiters) waiter.wake(0)
+    })
 
     return { events, close } as const
   })

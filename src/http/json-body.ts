@@ -8,6 +8,7 @@ import { filtersOf } from "./json-where.ts"
 import { isObject, parseJson, textOf } from "./json-value.ts"
 import { expectJson } from "./media-type.ts"
 import { InvalidRequest, type FieldProblem, type UnsupportedMediaType } from "./problem.ts"
+import { makeBodyReader, type Unread } from "./request-body.ts"
 
 /** The members of a JSON object, as a query would have them, and the filters in its `where`. What is in `errors` has no text. */
 interface JsonRequest {
@@ -16,27 +17,29 @@ interface JsonRequest {
   readonly errors: ReadonlyArray<FieldProblem>
 }
 
+const readBytes = makeBodyReader(bounds)
+
+const unreadable = (unread: Unread): InvalidRequest => {
+  switch (unread) {
+    case "too large":
+      return new InvalidRequest({ status: 413, detail: `The body is larger than ${bounds.bodyBytes} bytes` })
+    case "too slow":
+      return new InvalidRequest({ status: 408, detail: `The body did not arrive within ${bounds.bodyMs / 1000} s` })
+    case "crowded out":
+      return new InvalidRequest({ status: 408, detail: "The body had not arrived when others needed its room; send it again" })
+    case "ended early":
+      return new InvalidRequest({ detail: "The body ended early" })
+  }
+}
+
 const readText = (c: Context): Effect.Effect<string, InvalidRequest | UnsupportedMediaType> =>
   Effect.gen(function* () {
-    const tooLarge = new InvalidRequest({ status: 413, detail: `The body is larger than ${bounds.bodyBytes} bytes` })
-    if (Number(c.req.header("Content-Length") ?? 0) > bounds.bodyBytes) return yield* tooLarge
-    const chunks: Array<Uint8Array> = []
-    let bytes = 0
-    const complete = yield* Effect.tryPromise({
-      try: async () => {
-        for await (const chunk of c.req.raw.body ?? []) {
-          bytes += chunk.length
-          if (bytes > bounds.bodyBytes) return false
-          chunks.push(chunk)
-        }
-        return true
-      },
-      catch: () => new InvalidRequest({ detail: "The body ended early" })
-    })
-    if (!complete) return yield* tooLarge
-    if (bytes > 0) yield* expectJson(c)
+    if (Number(c.req.header("Content-Length") ?? 0) > bounds.bodyBytes) return yield* unreadable("too large")
+    const bytes = yield* Effect.promise(() => readBytes(c.req.raw.body))
+    if (typeof bytes === "string") return yield* unreadable(bytes)
+    if (bytes.length > 0) yield* expectJson(c)
     return yield* Effect.try({
-      try: () => new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)),
+      try: () => new TextDecoder("utf-8", { fatal: true }).decode(bytes),
       catch: () => new InvalidRequest({ detail: "The body is not UTF-8" })
     })
   })

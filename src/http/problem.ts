@@ -18,7 +18,7 @@ export interface FieldProblem {
 export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{
   readonly detail: string
   readonly errors?: ReadonlyArray<FieldProblem>
-  readonly status?: 400 | 413 | 414
+  readonly status?: 400 | 408 | 413 | 414
 }> {}
 export class NotFound extends Data.TaggedError("NotFound")<{ readonly detail: string }> {}
 export class MethodNotAllowed extends Data.TaggedError("MethodNotAllowed")<{ readonly method: string; readonly allow: string }> {}
@@ -120,7 +120,13 @@ const isAsked = (failure: DatabaseError) => sqlState(failure) === "22P05"
 const problemOf = (failure: HttpFailure): Problem => {
   switch (failure._tag) {
     case "InvalidRequest":
-      return { status: failure.status ?? 400, detail: failure.detail, errors: failure.errors ?? [] }
+      return {
+        status: failure.status ?? 400,
+        detail: failure.detail,
+        errors: failure.errors ?? [],
+        // RFC 9110 §15.5.9: what is left of the body is not waited for.
+        ...(failure.status === 408 && { headers: { Connection: "close" } })
+      }
     case "NotFound":
       return { status: 404, detail: failure.detail }
     case "MethodNotAllowed":

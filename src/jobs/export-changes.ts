@@ -10,13 +10,13 @@ import { channels } from "./export-store.ts"
 export class ExportChanges extends Effect.Service<ExportChanges>()("ExportChanges", {
   scoped: Effect.gen(function* () {
     const { sql } = yield* Control
-    /** Ids that waiters look at, each waiter with a queue of one: many changes at once are one. */
-    const watchers = new Map<string, Set<Queue.Queue<void>>>()
+    /** What is to be called after a change of an export, by its id. */
+    const watchers = new Map<string, Set<() => void>>()
     /** Ids of exports that were cancelled, for the one worker of this instance. */
     const cancelled = yield* Queue.sliding<string>(bounds.cancelBacklog)
 
     const changed = (id: string) => {
-      for (const watcher of watchers.get(id) ?? []) watcher.unsafeOffer(undefined)
+      for (const watcher of watchers.get(id) ?? []) watcher()
     }
     /** After a gap nobody knows what was missed: everyone looks again. */
     const resync = () => {
@@ -27,18 +27,15 @@ export class ExportChanges extends Effect.Service<ExportChanges>()("ExportChange
       await sql.listen(channels.cancelled, (id) => void cancelled.unsafeOffer(id))
     })
 
-    /** A queue that gets an item after each change of the export, as long as the scope is open. */
-    const watch = (id: string): Effect.Effect<Queue.Dequeue<void>, never, Scope.Scope> =>
+    /** Calls `onChange` after each change of the export, as long as the scope is open. */
+    const watch = (id: string, onChange: () => void): Effect.Effect<void, never, Scope.Scope> =>
       Effect.acquireRelease(
-        Effect.map(Queue.sliding<void>(1), (queue) => {
-          watchers.set(id, (watchers.get(id) ?? new Set()).add(queue))
-          return queue
-        }),
-        (queue) =>
+        Effect.sync(() => void watchers.set(id, (watchers.get(id) ?? new Set()).add(onChange))),
+        () =>
           Effect.sync(() => {
             const set = watchers.get(id)
-            if (set?.delete(queue) && set.size === 0) watchers.delete(id)
-          }).pipe(Effect.zipRight(Queue.shutdown(queue)))
+            if (set?.delete(onChange) && set.size === 0) watchers.delete(id)
+          })
       )
 
     return { watch, cancelled } as const

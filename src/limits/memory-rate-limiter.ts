@@ -6,6 +6,17 @@ import { RateLimiter, type RateDecision } from "./rate-limiter.ts"
 /** Milliseconds of the monotonic clock: a wall clock that is set back would lock out every key that it had let in. */
 const monotonicMs = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
 
+/** The times of a key's requests; most keys make one. */
+type Times = number | ReadonlyArray<number>
+const listOf = (times: Times = []): ReadonlyArray<number> => (typeof times === "number" ? [times] : times)
+
+const SALT = crypto.getRandomValues(new Uint8Array(16))
+/**
+ * 48 bits that stand for a key. Clients choose their keys, as many and as long as they like, and a number takes no memory
+ * of its own in a Map. With the salt nobody can look for a key that shares the window of another.
+ */
+const digest = (key: string): number => new Bun.CryptoHasher("sha256").update(SALT).update(key).digest().readUIntBE(0, 6)
+
 /**
  * A sliding window log in this process: the times of the requests let in, per key. It is exact, and bounded over
  * all keys: past `rateLimitEntries` the key that was let in longest ago is forgotten first.
@@ -16,17 +27,23 @@ export const memoryRateLimiter = Layer.effect(
     const { rateLimitMax: limit, rateLimitWindow } = yield* AppConfig
     const windowMs = Duration.toMillis(rateLimitWindow)
     /** In the order of their last request let in: a Map keeps the order of insertion. */
-    const log = new Map<string, Array<number>>()
+    const log = new Map<number, Times>()
     let entries = 0
 
     /** The key's requests that are still in the window. */
-    const current = (key: string, now: number): Array<number> => {
-      const times = log.get(key) ?? []
-      const gone = times.findIndex((time) => time > now - windowMs)
-      const left = times.splice(0, gone === -1 ? times.length : gone)
-      entries -= left.length
-      if (times.length === 0) log.delete(key)
-      return times
+    const current = (key: number, now: number): ReadonlyArray<number> => {
+      const times = listOf(log.get(key))
+      if (times.length === 0 || times[0]! > now - windowMs) return times
+      const first = times.findIndex((time) => time > now - windowMs)
+      const left = first === -1 ? [] : times.slice(first)
+      replace(key, times, left)
+      return left
+    }
+    /** Sets the requests of a key, which keeps its place. */
+    const replace = (key: number, times: ReadonlyArray<number>, by: ReadonlyArray<number>) => {
+      entries += by.length - times.length
+      if (by.length === 0) log.delete(key)
+      else log.set(key, by.length === 1 ? by[0]! : by)
     }
     const decide = (times: ReadonlyArray<number>, allowed: boolean, most: number, now: number): RateDecision => ({
       allowed,
@@ -35,35 +52,32 @@ export const memoryRateLimiter = Layer.effect(
       undo: Effect.void
     })
     /** Removes one request of the key that was let in at `time`, unless it has left the window. */
-    const undo = (key: string, time: number) => {
-      const times = log.get(key) ?? []
+    const undo = (key: number, time: number) => {
+      const times = listOf(log.get(key))
       const index = times.indexOf(time)
-      if (index === -1) return
-      times.splice(index, 1)
-      entries--
-      if (times.length === 0) log.delete(key)
+      if (index !== -1) replace(key, times, times.toSpliced(index, 1))
     }
 
     return {
       limit,
       windowSeconds: Duration.toSeconds(rateLimitWindow),
-      peek: (key, most = limit) =>
+      peek: (name, most = limit) =>
         Effect.map(monotonicMs, (now) => {
-          const times = current(key, now)
+          const times = current(digest(name), now)
           return decide(times, times.length < most, most, now)
         }),
-      take: (key, most = limit) =>
+      take: (name, most = limit) =>
         Effect.map(monotonicMs, (now) => {
-          const times = current(key, now)
-          if (times.length >= most) return decide(times, false, most, now)
-          times.push(now)
-          entries++
+          const key = digest(name)
+          const before = current(key, now)
+          if (before.length >= most) return decide(before, false, most, now)
+          const times = [...before, now]
+          // Last in the order of insertion.
           log.delete(key)
-          log.set(key, times)
+          replace(key, before, times)
           for (const [oldest, forgotten] of log) {
             if (entries <= bounds.rateLimitEntries || oldest === key) break
-            log.delete(oldest)
-            entries -= forgotten.length
+            replace(oldest, listOf(forgotten), [])
           }
           return { ...decide(times, true, most, now), undo: Effect.sync(() => undo(key, now)) }
         })
