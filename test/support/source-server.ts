@@ -11,8 +11,8 @@ import { until } from "./until.ts"
 export interface SourceServer {
   readonly url: string
   readonly start: () => Promise<void>
-  /** Ends its sessions and refuses new ones, as `pg_ctl stop` does. */
-  readonly stop: () => Promise<void>
+  /** Ends its sessions and refuses new ones, as `pg_ctl stop` does; by SIGKILL without a word to them. */
+  readonly stop: (signal?: "SIGINT" | "SIGKILL") => Promise<void>
   /** Takes all its connections until the returned function gives them back. */
   readonly fill: () => Promise<() => Promise<void>>
 }
@@ -26,11 +26,11 @@ const freePort = () => {
 }
 
 /** A server that is not started yet. */
-export const sourceServer = async (): Promise<SourceServer> => {
+export const sourceServer = async (connections = CONNECTIONS): Promise<SourceServer> => {
   const { account, postgres: program, path } = await Effect.runPromise(makeSuperuser(await temporaryDirectory()))
   const port = freePort()
   const url = asSuperuser(`postgres://127.0.0.1:${port}/sluice`)
-  const settings = [`port=${port}`, "listen_addresses=127.0.0.1", "unix_socket_directories=", `max_connections=${CONNECTIONS}`]
+  const settings = [`port=${port}`, "listen_addresses=127.0.0.1", "unix_socket_directories=", `max_connections=${connections}`]
   let running: ReturnType<typeof run> | undefined
   const run = () =>
     Bun.spawn([program, "-D", dataDirectory(path), ...settings.flatMap((setting) => ["-c", setting])], {
@@ -49,15 +49,18 @@ export const sourceServer = async (): Promise<SourceServer> => {
     await sql.end({ timeout: 1 })
     return isUp
   }
-  const stop = async () => {
+  const stop = async (signal: "SIGINT" | "SIGKILL" = "SIGINT") => {
     if (!running) return
-    process.kill(Number.parseInt(await readFile(join(path, "postmaster.pid"), "utf8")), "SIGINT")
+    process.kill(Number.parseInt(await readFile(join(path, "postmaster.pid"), "utf8")), signal)
     await running.exited
     running = undefined
   }
   const start = async () => {
-    running = run()
-    await until("the source to start", answers)
+    await until("the server to start", () => {
+      // One that was killed leaves processes, which keep the next from starting until they have ended.
+      if (running?.exitCode !== null) running = run()
+      return answers()
+    })
   }
   const fill = async () => {
     const taken: Array<postgres.Sql> = []
@@ -72,6 +75,6 @@ export const sourceServer = async (): Promise<SourceServer> => {
     })
     return async () => void (await Promise.all(taken.map((sql) => sql.end({ timeout: 1 }))))
   }
-  await inScope(Effect.addFinalizer(() => Effect.promise(stop)))
+  await inScope(Effect.addFinalizer(() => Effect.promise(() => stop())))
   return { url, start, stop, fill }
 }
