@@ -87,3 +87,29 @@ export const interceptData = (
     return true
   }
 }
+
+/** Takes what a socket reads from its first byte on, and gives the length of each message as soon as its header is there. */
+export const messageLengths = (onLength: (bytes: number) => void): ((data: Buffer) => void) => {
+  const head = Buffer.alloc(HEADER_BYTES)
+  let headBytes = 0
+  /** What is still to come of a message. */
+  let left = 0
+  return (data) => {
+    for (let at = 0; at < data.length;) {
+      if (left > 0) {
+        const skipped = Math.min(left, data.length - at)
+        left -= skipped
+        at += skipped
+        continue
+      }
+      const copied = data.copy(head, headBytes, at, at + HEADER_BYTES - headBytes)
+      headBytes += copied
+      at += copied
+      if (headBytes < HEADER_BYTES) return
+      headBytes = 0
+      const length = head.readUInt32BE(1)
+      left = length - 4
+      onLength(1 + length)
+    }
+  }
+}

@@ -13,7 +13,7 @@ import postgres from "postgres"
 import { bounds } from "../bounds.ts"
 import { tapCopyData, type CopySink } from "./copy-tap.ts"
 import { readDirectly, type Flow } from "./direct-reads.ts"
-import { tapDataRows, type OnRow } from "./frame-tap.ts"
+import { messageLengths, tapDataRows, type OnRow } from "./frame-tap.ts"
 import { literal } from "./identifier.ts"
 import { lostConnection, SourceError, sqlState, toSourceError } from "./source-error.ts"
 import { openSocket, socketTarget } from "./source-socket.ts"
@@ -115,11 +115,12 @@ export class SourceConnection {
       raw.once("close", () => ended("the connection was closed"))
       if (this.#ended) raw.destroy()
     })
-    // Before postgres.js, which would gather an answer of any length.
-    this.#stream.on("data", (bytes: Buffer) => {
-      this.#answerLeft -= bytes.length
+    // Before postgres.js, which would gather an answer of any length. A plan is one message: its header tells.
+    const count = messageLengths((bytes) => {
+      this.#answerLeft -= bytes
       if (this.#answerLeft < 0) this.#broken(tooLong)
     })
+    this.#stream.on("data", count)
     this.#flow = this.#stream
     if (this.#socket!.destroyed) ended("the connection was closed")
     return this.#stream

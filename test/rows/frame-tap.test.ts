@@ -2,7 +2,7 @@ import { expect, test } from "bun:test"
 import { PassThrough } from "node:stream"
 import type { Socket } from "node:net"
 import * as fc from "fast-check"
-import { tapDataRows, type OnRow } from "../../src/rows/frame-tap.ts"
+import { messageLengths, tapDataRows, type OnRow } from "../../src/rows/frame-tap.ts"
 import { frameOf } from "./frames.ts"
 
 const payloads = fc.oneof(fc.uint8Array({ maxLength: 20 }), fc.uint8Array({ minLength: 300, maxLength: 2000, size: "max" }))
@@ -66,4 +66,29 @@ test("what a row's receiver throws is told to the owner, and not thrown into the
   tapDataRows(socket as unknown as Socket, fail, (cause) => void told.push(cause))
   expect(socket.emit("data", frameOf("D", Buffer.of(1)))).toBe(true)
   expect(told).toEqual([failure])
+})
+
+test("the length of each message is known with its header, wherever the reads fall", () => {
+  fc.assert(
+    fc.property(streams, ({ frames, reads }) => {
+      const messages = frames.map(([type, payload]) => frameOf(type, payload))
+      const sent = Buffer.concat(messages)
+      let read = 0
+      const seen: Array<readonly [length: number, read: number]> = []
+      const take = messageLengths((length) => void seen.push([length, read]))
+      for (let turn = 0; read < sent.length; turn++) {
+        const from = read
+        read = Math.min(sent.length, from + reads[turn % reads.length]!)
+        take(sent.subarray(from, read))
+      }
+      expect(seen.map(([length]) => length)).toEqual(messages.map(({ length }) => length))
+      let start = 0
+      for (const [nth, { length }] of messages.entries()) {
+        // Not later than with the read that has the fifth byte.
+        const longest = Math.max(...reads)
+        expect(seen[nth]![1]).toBeLessThan(start + 5 + longest)
+        start += length
+      }
+    })
+  )
 })
