@@ -4,8 +4,11 @@
  */
 import { beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import net from "node:net"
+import { Effect } from "effect"
 import postgres from "postgres"
-import { freshDatabase } from "../support/shared.ts"
+import { migrateDatabase } from "../../src/postgres/migrate.ts"
+import { connect, freshDatabase } from "../support/shared.ts"
+import { until } from "../support/until.ts"
 
 setDefaultTimeout(30_000)
 
@@ -77,4 +80,24 @@ test("a connection that is lost while types are asked for fails its query alone"
   socket.destroy(new Error("reset"))
   expect(await failed).not.toBe("nothing failed")
   expect(await one(client.sql)).toEqual([{ one: 1 }])
+})
+
+test("migrations whose connection is lost in their transaction may be tried again", async () => {
+  const admin = await connect(url, 2)
+  await admin.unsafe("create database migrated_anew")
+  const empty = Object.assign(new URL(url), { pathname: "/migrated_anew" }).href
+  const holder = await connect(empty, 1)
+  await holder.unsafe("create schema sluice")
+  // Who makes the same table has to wait for the end of this.
+  await holder.unsafe("begin; create table sluice.exports (id integer)")
+  const migrating = Effect.runPromise(Effect.flip(migrateDatabase(empty)))
+  await until("the migrations to wait, and to lose their connection", async () => {
+    const ended = await admin`
+      select pg_terminate_backend(pid) from pg_stat_activity
+      where application_name = 'sluice migrations' and datname = 'migrated_anew' and wait_event_type = 'Lock'`
+    return ended.length > 0
+  })
+  expect((await migrating).unavailable).toBe(true)
+  await holder.unsafe("rollback")
+  await Effect.runPromise(migrateDatabase(empty))
 })
