@@ -2,7 +2,7 @@ import { ParseResult, Schema } from "effect"
 import { isDialectCharacter, dialectConflict } from "../csv/dialect.ts"
 import { defaultFormat, Format, formatConflict, profiles, type ProfileName } from "../csv/format.ts"
 import { markText } from "../csv/spreadsheet-text.ts"
-import { canonicalConditions, ConditionTree, Order, show } from "../datasets/conditions.ts"
+import { canonicalConditions, ConditionTree, leavesOf, Order, show } from "../datasets/conditions.ts"
 import { columnsByName, type Column, type Dataset, type Parameter } from "../datasets/dataset.ts"
 import { optional } from "../datasets/definitions.ts"
 import { parseFilter } from "../datasets/filter.ts"
@@ -32,6 +32,28 @@ export const ExportSpec = Schema.Struct({
   format: Format
 })
 export type ExportSpec = typeof ExportSpec.Type
+
+/** Whether the spec has members that the version before this one would leave out without an error. */
+const hasNewMembers = ({ columns, conditions, order }: ExportSpec): boolean =>
+  [...columns, ...leavesOf(conditions), ...order].some((one) => "path" in one || "quantifier" in one || "nulls" in one)
+
+/**
+ * Returns the spec as it is stored. During an upgrade, instances of the version before take jobs from the same queue. They
+ * ignore members that they do not know, so `doc->>name` would become all of `doc`. A spec with such members is stored with
+ * its `order` under another name: those instances require `order`, and refuse the spec instead of misreading it.
+ */
+export const toStoredSpec = (spec: ExportSpec): object => {
+  const { order, ...rest } = spec
+  return hasNewMembers(spec) ? { ...rest, orderBy: order } : spec
+}
+
+/** Reads a stored spec. Fails for one of a later version that has members which this version does not know. */
+export const fromStoredSpec = (stored: unknown) => {
+  const { orderBy, ...rest } = stored as { readonly orderBy?: unknown }
+  return Schema.decodeUnknown(ExportSpec, { onExcessProperty: "error" })(
+    orderBy === undefined ? stored : { ...rest, order: orderBy }
+  )
+}
 
 const refuse = (message: (value: unknown) => string) => ({
   // A union would list the complaint of each of its members otherwise.

@@ -1,5 +1,4 @@
-import type { ExportSpec } from "../exports/export-spec.ts"
-import { fingerprint } from "../exports/export-spec.ts"
+import { fingerprint, toStoredSpec, type ExportSpec } from "../exports/export-spec.ts"
 
 /** The parameter that holds the queue's own values in the statement that pg-boss makes. */
 const DELIVERED = "$1"
@@ -20,7 +19,7 @@ export const insertExport = (id: string, spec: ExportSpec, limit: number): Inser
     select $2::text::uuid, $3::text, $4::text::jsonb, $5::text
     where (select count(*) from (select from sluice.exports where status in ('pending', 'processing') limit $6::int) unfinished) < $6
     returning id`,
-  values: [id, spec.dataset, JSON.stringify(spec), fingerprint(spec), limit]
+  values: [id, spec.dataset, JSON.stringify(toStoredSpec(spec)), fingerprint(spec), limit]
 })
 
 /**

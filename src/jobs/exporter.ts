@@ -1,6 +1,6 @@
-import { Effect, Schema } from "effect"
+import { Effect } from "effect"
 import { bounds } from "../bounds.ts"
-import { ExportSpec } from "../exports/export-spec.ts"
+import { fromStoredSpec, type ExportSpec } from "../exports/export-spec.ts"
 import type { DatabaseError } from "../postgres/control.ts"
 import type { ByteRows } from "../rows/byte-rows.ts"
 import { RowSource } from "../rows/row-source.ts"
@@ -44,7 +44,7 @@ const whileOurs = <A, E, R>(work: Effect.Effect<A, E, R>, look: Effect.Effect<un
   )
 
 const specOf = ({ spec }: ClaimedJob): Effect.Effect<ExportSpec, SourceError> =>
-  Schema.decodeUnknown(ExportSpec)(spec).pipe(
+  fromStoredSpec(spec).pipe(
     Effect.mapError((cause) => {
       const message = "Cannot read what was to be exported: another version of the service wrote it. Ask for it again."
       return new SourceError({ message, retryable: false, cause })

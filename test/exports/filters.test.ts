@@ -1,10 +1,10 @@
 /** Filters as a spec holds them: equal ones alike, and those that were stored before as they were. */
 import { describe, expect, test } from "bun:test"
-import { Schema } from "effect"
+import { Effect, Schema } from "effect"
 import * as fc from "fast-check"
 import { parseFieldName } from "../../src/datasets/field-name.ts"
 import { parseFilterList, type WrittenTree } from "../../src/datasets/filter-tree.ts"
-import { ExportSpec, fingerprint, toExportSpec } from "../../src/exports/export-spec.ts"
+import { ExportSpec, fingerprint, fromStoredSpec, toExportSpec, toStoredSpec } from "../../src/exports/export-spec.ts"
 import { readFilters } from "../../src/exports/filters.ts"
 import { usersDataset } from "../support/datasets.ts"
 
@@ -31,6 +31,29 @@ test("a spec that was stored before there were groups is read as it was", () => 
   const spec = Schema.decodeUnknownSync(ExportSpec)(JSON.parse(stored))
   expect(JSON.stringify(spec)).toBe(stored)
   expect(spec.conditions).toEqual(specOf(leaf("country_code", "in.(US,UK)"), leaf("lifetime_value", "not.gte.99.950")).conditions)
+})
+
+test("a spec with members that the version before would leave out is one that it refuses", async () => {
+  const plain = specOf(leaf("id", "gt.5"))
+  expect(toStoredSpec(plain)).toBe(plain)
+  const [id, ...columns] = plain.columns
+  const specs: ReadonlyArray<ExportSpec> = [
+    specOf(leaf("name", "like(any).{A*,B*}")),
+    specOf(group("or", "(id.lt.3,name.eq(any).{a,b})")),
+    { ...plain, columns: [{ ...id!, path: [{ arrow: "->>", key: "a" }] }, ...columns] },
+    { ...plain, order: [{ column: "id", descending: true, nulls: "last" }] }
+  ]
+  for (const spec of specs) {
+    const stored: unknown = JSON.parse(JSON.stringify(toStoredSpec(spec)))
+    // That version reads `order`, and fails without it.
+    expect(stored).not.toHaveProperty("order")
+    expect(await Effect.runPromise(fromStoredSpec(stored))).toEqual(spec)
+  }
+})
+
+test("a stored spec with a member that is not known is refused", async () => {
+  const stored = { ...specOf(), later: true }
+  expect((await Effect.runPromiseExit(fromStoredSpec(stored)))._tag).toBe("Failure")
 })
 
 test("a spec with groups is stored and read back unchanged", () => {
