@@ -8,38 +8,10 @@ import { effectChunks, headResponse, streamBody } from "./body.ts"
 import { basePath, ExportRoutes, type exportDocument } from "./exports.ts"
 import { queryValues } from "./parameters.ts"
 import { Unavailable } from "./problem.ts"
+import { Waiter } from "./waiter.ts"
 
 /** The id of an export's last event: a browser that comes back with it is told to stop by 204. */
 const FINAL_ID = "final"
-
-/**
- * Waits for a change. A promise and a timer, where fibers would take 30 KB: hundreds of streams wait at once, most of the
- * time for nothing.
- */
-class Waiter {
-  #wake: ((afterMs: number) => void) | undefined
-  #changed: number | undefined
-
-  /** Resolves when something has changed, or after `mostMs`. */
-  wait(mostMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      let timer = setTimeout(resolve, this.#changed ?? mostMs)
-      this.#wake = (afterMs) => {
-        clearTimeout(timer)
-        timer = setTimeout(resolve, afterMs)
-        this.#wake = undefined
-      }
-      if (this.#changed !== undefined) this.#wake = undefined
-      this.#changed = undefined
-    })
-  }
-
-  /** Ends the wait in `afterMs`: a change that comes within that time is seen with the next look, which reads the row. */
-  wake(afterMs: number): void {
-    if (this.#wake) this.#wake(afterMs)
-    else this.#changed = afterMs
-  }
-}
 
 /**
  * Progress as Server-Sent Events: the status at once, then after each change, at most one per `eventGapMs`, until
