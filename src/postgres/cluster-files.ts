@@ -67,8 +67,6 @@ export const openCluster = (dataDir: string) =>
         if (!maker || (maker !== process.pid && isAlive(maker))) continue
         await rm(join(dataDir, name), { recursive: true, force: true }).catch(() => {}) // its initdb may still run
       }
-      // Earlier versions kept the superuser's password there, who has none any more.
-      await rm(join(path, "sluice.password"), { force: true })
       return (await stat(path).catch(unless("ENOENT")))?.uid
     })
     if (owner === undefined) {
@@ -82,5 +80,7 @@ export const openCluster = (dataDir: string) =>
       const message = `Cannot start PostgreSQL in ${path}: it belongs to user id ${owner}. Start as that user, or set another DATA_DIR.`
       return yield* new EmbeddedPostgresError({ message })
     }
+    // Earlier versions kept the superuser's password there. That role has no password any more.
+    yield* attempt(`Cannot use ${path}`, () => rm(join(path, "sluice.password"), { force: true }))
     return { account, postgres, path } satisfies Cluster
   })
