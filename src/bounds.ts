@@ -28,8 +28,8 @@ export const bounds = {
   /** How long a stream waits for its turn while its key or address has as many as it may, and how many may wait. */
   streamTurnMs: 5_000,
   streamQueue: 256,
-  /** Anyone can make up keys: all of one address together have as many streams at once as this many keys. */
-  keysPerAddress: 2,
+  /** Streams that all keys of one address may have at once beyond those of a single key, since anyone can make up keys. */
+  addressStreams: 16,
   /** Server-Sent Event streams at once. */
   eventStreams: 256,
   eventKeepAliveMs: 5_000,

@@ -77,7 +77,7 @@ export class StreamTurns extends Effect.Service<StreamTurns>()("StreamTurns", {
 
     const ofKey: Limit = { of: "key", most: streamsPerKey }
     const ofAddress: Limit = { of: "address", most: streamsPerKey }
-    const ofAll: Limit = { of: "address", most: streamsPerKey * bounds.keysPerAddress }
+    const ofAll: Limit = { of: "address", most: streamsPerKey + bounds.addressStreams }
 
     /**
      * Waits up to `streamTurnMs` for the turn of a stream, which lasts until the scope closes. `key` is undefined where the

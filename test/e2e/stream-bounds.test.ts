@@ -1,6 +1,7 @@
 /** What one client may hold of the streams: how many at once, how long each, and what else it asks of the source. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type { Socket } from "node:net"
+import { bounds } from "../../src/bounds.ts"
 import { exchange, expectProblem, send } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase } from "../support/shared.ts"
@@ -82,14 +83,15 @@ describe("streams at once of one key", () => {
     expect((await small("left")).status).toBe(200)
   })
   test("and of one address under made-up keys have a bound, too", async () => {
-    const stalled = await Promise.all(["a", "b", "c", "d"].map((key) => stall(key)))
+    const all = MOST + bounds.addressStreams
+    const stalled = await Promise.all(Array.from({ length: all }, (_, index) => stall(`made-up-${index}`)))
     const waiting = small("e")
     // It waits when the others leave.
     await until(
       "it to count",
       async () => remaining(await send(service.url, { method: "HEAD", target: "/exports/csv?total=0&apiKey=e" })) < LIMIT
     )
-    expect(await sourceBackends(service.database)).toHaveLength(4)
+    await until("the readers to leave", async () => (await sourceBackends(service.database)).length === all)
     for (const { leave } of stalled) leave()
     expect((await waiting).status).toBe(200)
   })
