@@ -84,7 +84,7 @@ export const readDefinitions = (
   }
   const malformed = malformedTexts(read.right)
   if (malformed.length > 0)
-    return failed(malformed.map((place) => `${place}: holds half a surrogate pair, which is not valid Unicode`))
+    return failed(malformed.map((place) => `${place}: contains an unpaired surrogate, which is not valid Unicode`))
   const definitions: Array<readonly [AllowedRelation, Definition]> = []
   const mistakes: Array<string> = []
   for (const [relation, definition] of Object.entries(read.right.datasets)) {

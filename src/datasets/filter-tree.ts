@@ -27,7 +27,7 @@ export const groupNamed = (name: string): Pick<WrittenGroup, "not" | "operator">
   return operator === "and" || operator === "or" ? { not: not !== undefined, operator } : undefined
 }
 
-export const TOO_DEEP = `has lists in lists more than ${bounds.filterDepth} deep`
+export const TOO_DEEP = `exceeds the limit: lists of \`and\` and \`or\` may be nested at most ${bounds.filterDepth} deep`
 
 const GROUP = /(not\.)?(and|or)[ \t]*(?=\()/y
 const OPEN = /[ \t]*\([ \t]*/y

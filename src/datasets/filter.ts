@@ -39,7 +39,7 @@ export const parseFilter = (filter: string, column: Column): Condition | string 
   const wrong = FILTER.test(filter)
     ? checkOperator(operator, modifier, column)
     : hasOperatorForm(filter)
-      ? `names an unknown operator in ${show(filter)}; type ${column.type} knows ${operatorsOf(column).join(", ")}`
+      ? `has an unknown operator in ${show(filter)}; the operators of type ${column.type} are ${operatorsOf(column).join(", ")}`
       : checkOperator("eq", undefined, column)
   if (wrong !== undefined) return wrong + hint(filter, column)
   const values = operator === "in" ? parseList(text) : modifier === undefined || isSearch(operator) ? [text] : parseArray(text)
@@ -59,12 +59,12 @@ export const parseFilter = (filter: string, column: Column): Condition | string 
 
 /** For a value that looks like an operator. */
 const hint = (filter: string, { ordered }: Column): string =>
-  ordered && !filter.startsWith("eq.") ? `; if it is a value, write ${show(`eq.${filter}`)}` : ""
+  ordered && !filter.startsWith("eq.") ? `; to compare with that value itself, write ${show(`eq.${filter}`)}` : ""
 
 const checkOperator = (operator: Operator, modifier: string | undefined, column: Column): string | undefined => {
   const known = operatorsOf(column)
   if (!known.includes(operator))
-    return `cannot be compared by ${operator}: it is of type ${column.type}, which knows ${known.join(", ")}`
+    return `cannot be filtered by ${operator}: its type ${column.type} has the operators ${known.join(", ")}`
   if (modifier === undefined) return undefined
   if (isSearch(operator))
     return LANGUAGE.test(modifier) ? undefined : `must name a language such as ${operator}(english), not ${show(modifier)}`

@@ -141,8 +141,7 @@ export const parseOrder = (text: string, columns: ReadonlyArray<Column>): Readon
     const direction = isSuffixed ? item.direction : undefined
     const nulls = isSuffixed ? item.nulls : undefined
     if (!column.ordered) return `cannot sort by ${show(item.written)}: its type ${column.type} has no order`
-    if (item.minus && direction !== undefined)
-      return `says twice how to sort by ${show(item.written)}: by a minus and by ${direction}`
+    if (item.minus && direction !== undefined) return `gives two directions for ${show(item.written)}: a minus and ${direction}`
     const descending = item.minus || direction === "desc"
     orders.push({
       column: column.name,

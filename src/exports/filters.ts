@@ -52,7 +52,7 @@ export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) =>
 
   const full = (field: string, most: string) => {
     isFull = true
-    mistakes.push(mistakeIn({ field, inGroup: undefined }, `is one too many: ${most}`))
+    mistakes.push(mistakeIn({ field, inGroup: undefined }, `exceeds the limit: ${most}`))
   }
 
   const readOne = ({ on: name, text }: WrittenFilter, field: string, depth: number): ConditionTree | undefined => {
@@ -62,7 +62,7 @@ export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) =>
     const condition = typeof on === "object" ? parseFilter(text, on) : on === undefined ? unknown : `cannot be followed: ${on}`
     values += typeof condition === "string" ? 1 : condition.values.length
     if (values > bounds.filterValues) {
-      full(field, `filters have at most ${bounds.filterValues} values together`)
+      full(field, `the filters of a request may have at most ${bounds.filterValues} values together`)
       return undefined
     }
     if (typeof condition === "string") {
@@ -77,7 +77,7 @@ export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) =>
     if (isFull) return []
     nodes += 1
     if (nodes > bounds.filterNodes) {
-      full(field, `a request has at most ${bounds.filterNodes} filters, groups of them included`)
+      full(field, `a request may have at most ${bounds.filterNodes} filters, each \`and\` and \`or\` counted as one`)
       return []
     }
     if (!("filters" in tree)) return [readOne(tree, field, depth)].filter((one) => one !== undefined)

@@ -30,7 +30,7 @@ const datasetNamed = (
 }
 
 const noDataset = (name: string | undefined, known: ReadonlyArray<string>) => {
-  if (known.length === 0) return "cannot be had: nothing may be exported here"
+  if (known.length === 0) return "names nothing: no dataset may be exported here"
   const list = `known are ${someOf(known, MAX_ERRORS)}`
   return name === undefined ? `is missing; ${list}` : `must be a dataset, not ${JSON.stringify(name.slice(0, 60))}; ${list}`
 }
@@ -49,7 +49,7 @@ const toSpec = <E>(
     )
     if (errors.length > 0) return yield* invalid(errors)
     if (parameters.encoding === "raw" && datasets.exportSource === "cursor")
-      return yield* invalid([{ field: "encoding", detail: "must be utf-8 where EXPORT_SOURCE is cursor: raw bytes need COPY" }])
+      return yield* invalid([{ field: "encoding", detail: "must be utf-8: this service cannot send raw bytes" }])
     yield* mayAsk
     const declared = declaredConditions(parameters, dataset).map((one) => ({ ...one, inGroup: undefined }))
     const failures = yield* datasets.castFailures([...declared, ...leaves])
@@ -141,8 +141,8 @@ export const exportRequest = <E = never>(
     const names = [...parameterNames(dataset), "where"]
     const columns = filterableOf(dataset)
     const { values, errors: more } = valuesOf(given, names, (field) => {
-      if (columns.includes(field)) return "is a column: filter by it in where"
-      return groupNamed(field) ? "belongs into where" : describeUnknown(names)(field)
+      if (columns.includes(field)) return "is a column: filter by it in `where`"
+      return groupNamed(field) ? "belongs in `where`" : describeUnknown(names)(field)
     })
     if (errors.length + more.length > 0) return yield* invalid([...more, ...errors])
     return yield* toSpec({ values, filters: where }, dataset, datasets, mayAsk)

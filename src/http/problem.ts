@@ -139,12 +139,12 @@ const problemOf = (failure: HttpFailure): Problem => {
     case "MisdirectedRequest":
       return {
         status: 421,
-        detail: `The host ${JSON.stringify(failure.host)} is not served here; ALLOWED_HOSTS names those that are`
+        detail: `The host ${JSON.stringify(failure.host)} is not served here`
       }
     case "ForeignOrigin":
       return {
         status: 403,
-        detail: `A page of the origin ${JSON.stringify(failure.origin)} may not do this; CORS_ORIGINS names those that may`
+        detail: `A page of the origin ${JSON.stringify(failure.origin)} may not do this`
       }
     case "UnsupportedMediaType":
       return {
@@ -185,7 +185,7 @@ const problemOf = (failure: HttpFailure): Problem => {
     case "QueueFull":
       return retryLater(
         429,
-        `There are ${failure.limit} unfinished exports already, and no more may wait (QUEUE_LIMIT); try again when one of them is over`
+        `There are ${failure.limit} unfinished exports already, which is the most; try again when one of them has ended`
       )
     case "StreamTooLong":
       return { status: 504, detail: failure.detail }

@@ -49,7 +49,10 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
             fetch: (request, bun) => {
               const routable = withUrl(request)
               if (!routable)
-                return problemResponse(new InvalidRequest({ detail: "The Host header must be there once, and name a host" }), "/")
+                return problemResponse(
+                  new InvalidRequest({ detail: "A request must have exactly one Host header, and it must name a host" }),
+                  "/"
+                )
               return connections.serve(request, bun, (connection) => {
                 const env: RequestEnv = { address: connection.address, connection, bodies }
                 return app.fetch(routable, env)

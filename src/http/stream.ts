@@ -76,7 +76,7 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
         )
       )
 
-    const tooLong = `The stream took longer than STREAM_MAX_TIME, ${Duration.format(streamMaxTime)}`
+    const mostTime = `${Duration.format(streamMaxTime)}, the longest that a stream may take`
 
     const stream = (c: Context) =>
       Effect.gen(function* () {
@@ -91,13 +91,13 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
         const open = turn(c, decision).pipe(Effect.zipRight(reserved), Effect.zipRight(source.openNow(spec)))
         const body = yield* streamBody(open, toSourceError, {
           context: c,
-          limit: { ms: Duration.toMillis(streamMaxTime), failure: tooLong },
+          limit: { ms: Duration.toMillis(streamMaxTime), failure: `The stream took longer than ${mostTime}` },
           through: (made) => compression.encode(coding)(made),
           ...(own["errorRow"] === "true" && { onError: errorRow(spec.format) })
         }).pipe(
           Effect.timeoutFail({
             duration: streamMaxTime,
-            onTimeout: () => new StreamTooLong({ detail: `${tooLong}, before its first row` })
+            onTimeout: () => new StreamTooLong({ detail: `The source gave no row within ${mostTime}` })
           })
         )
         return new Response(body, { headers: streamHeaders(spec.format, coding) })

@@ -67,7 +67,7 @@ export class SourceWait extends Effect.Service<SourceWait>()("SourceWait", {
           const from = Math.max(since, askedAt)
           const leftMs = from + limitMs - now
           if (leftMs <= 0) {
-            yield* Effect.logWarning("the export has waited for its source as long as SOURCE_OUTAGE allows")
+            yield* Effect.logWarning("the export gave up: its source could not be reached for SOURCE_OUTAGE")
             return yield* givenUp(`The source database could not be reached for ${inWords(now - from)}`, error)
           }
           if (isReached) yield* Effect.logWarning(`the source database was lost, the export starts anew: ${error.logged}`)

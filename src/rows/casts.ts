@@ -43,7 +43,7 @@ const ask = async <A extends ConditionOn>(
   await connection.query({ text: "savepoint value", values: [] })
   try {
     const [row = {}] = await connection.query<Readonly<Record<string, boolean | null>>>(checkStatement(conditions))
-    const detail = "is many times longer as the database writes it than it was given"
+    const detail = "becomes many times longer when the database writes it out"
     return conditions.filter((_, nth) => row[nth] === true).map((of) => ({ of, detail }))
   } catch (cause) {
     const error = cause as SourceError

@@ -19,7 +19,7 @@ type Definitions = ReadonlyArray<readonly [AllowedRelation, Definition]>
 
 /** An outage has log lines of its own. */
 const unread = ({ logged, outage }: SourceError) =>
-  outage ? Effect.void : Effect.logWarning(`what may be exported was not read: ${logged}`)
+  outage ? Effect.void : Effect.logWarning(`cannot read which datasets may be exported: ${logged}`)
 
 /** The values that a definition has, and where. */
 const declaredValues = ({
@@ -115,7 +115,7 @@ export class Datasets extends Effect.Service<Datasets>()("Datasets", {
             leftOut: [
               ...missing.map(({ schema, table = "*" }) => `${schema}.${table} is not there, or this role may not read it`),
               ...bare.map(({ schema, table }) => `${schema}.${table} has no columns that this role may read`),
-              ...namesakes.map((name) => `${name} is called as another dataset is; DATASETS_FILE can give it a name`)
+              ...namesakes.map((name) => `${name} has the name of another dataset; give it another one in DATASETS_FILE`)
             ]
           }
         },

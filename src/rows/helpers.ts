@@ -20,13 +20,13 @@ const reviewed = (source: CopySource, reader: Reader) => {
     heldMs = reader.heldMs
     silentMs = source.waitsFor(reader) && reader.arrivals === arrivals ? silentMs + bounds.helperReviewMs : 0
     arrivals = reader.arrivals
-    if (reader.wanted()) return "it is wanted elsewhere"
-    if (silentMs >= bounds.helperSilentMs) return "nothing comes of it"
+    if (reader.wanted()) return "another export waits for its connection"
+    if (silentMs >= bounds.helperSilentMs) return "it makes no progress"
     return held > bounds.helperReviewMs * bounds.helperHeldShare ? "what it reads is not taken fast enough" : undefined
   }).pipe(
     Effect.delay(bounds.helperReviewMs),
     Effect.repeat({ until: (reason) => reason !== undefined }),
-    Effect.flatMap((reason) => Effect.logDebug(`a helping connection is given up: ${reason}`)),
+    Effect.flatMap((reason) => Effect.logDebug(`a reader is given up: ${reason}`)),
     Effect.map(() => source.dismiss(reader))
   )
 }
@@ -41,7 +41,9 @@ const isSnapshotGone = (error: SourceError): boolean => ["42704", "55000"].inclu
 const help = (source: CopySource, connect: Connect, wanted: () => boolean) =>
   Effect.gen(function* () {
     const connection = yield* connect.pipe(
-      Effect.catchIf(isSnapshotGone, ({ message }) => Effect.logDebug(`a helping connection came too late: ${message}`))
+      Effect.catchIf(isSnapshotGone, ({ message }) =>
+        Effect.logDebug(`a reader connected after the snapshot had ended: ${message}`)
+      )
     )
     if (!connection) return
     const reader = new Reader(connection, wanted)
@@ -56,7 +58,7 @@ const help = (source: CopySource, connect: Connect, wanted: () => boolean) =>
   }).pipe(
     Effect.scoped,
     // The lead reads what was left, and says whether it can be read at all.
-    Effect.catchAll((error) => Effect.logWarning(`a helping connection ended: ${error.logged}`))
+    Effect.catchAll((error) => Effect.logWarning(`a reader failed: ${error.logged}`))
   )
 
 /**

@@ -43,9 +43,9 @@ describe("a file", () => {
     ['{"hidden": ["id", "a\\udc00"]}', "hidden.1"],
     ['{"where": {"id": ["gt.1", "eq.\\ud83d"]}}', "where.id.1"],
     ['{"labels": {"\\udead": "x"}}', "labels.\ufffd"]
-  ])("with half a surrogate pair is refused: %s", (definition, place) => {
+  ])("with an unpaired surrogate is refused: %s", (definition, place) => {
     expect(mistakesOf(`{"datasets": {"public.users": ${definition}}}`)).toEqual([
-      `datasets.public.users.${place}: holds half a surrogate pair, which is not valid Unicode`
+      `datasets.public.users.${place}: contains an unpaired surrogate, which is not valid Unicode`
     ])
     expect(mistakesOf('{"datasets": {"public.users": {"name": "\\ud83d\\ude00"}}}')).toEqual([])
   })

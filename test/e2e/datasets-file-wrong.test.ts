@@ -61,8 +61,8 @@ describe("a wrong file stops the start with one line that names", () => {
       `hr.staff: labels: there is no column "title"; known are ${known}`,
       `hr.staff: filterable: there is no column "nothing"; known are ${known}`,
       'hr.staff: where.tenant: must be of type integer: invalid input syntax for type integer: "x"',
-      "hr.staff: where.tenant: cannot be compared by like: it is of type integer",
-      'hr.staff: where.name: names an unknown operator in "ge.x"',
+      "hr.staff: where.tenant: cannot be filtered by like: its type integer has the operators",
+      'hr.staff: where.name: has an unknown operator in "ge.x"',
       'hr.staff: where.salary: has a number of more than 400 digits, in "1e131071"',
       "hr.staff: where.at: must be of type timestamp with time zone: date/time field value out of range",
       'hr.staff: where.day: must be is.null or is.not_null, not "is.odd"',
@@ -86,7 +86,7 @@ describe("a wrong file stops the start with one line that names", () => {
     [
       "a text that is not Unicode",
       '{"datasets": {"hr.staff": {"comment": "\\ud800"}}}',
-      [/hr\.staff\.comment: holds half a surrogate/]
+      [/hr\.staff\.comment: contains an unpaired surrogate/]
     ],
     ["that it is no JSON", "{", [/^it is not JSON: /]]
   ])("%s", async (_, datasets, expected) => {

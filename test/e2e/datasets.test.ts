@@ -151,7 +151,7 @@ describe("what is named", () => {
   test("has columns and parameters of its own, in a query and in a body", async () => {
     const columns = { field: "columns", detail: 'has the unknown column "email"; known are id, total, note, or not' }
     const allowed = [
-      "is not a parameter; allowed are columns, dataset, order_by, total, limit, profile, delimiter, quoteChar, quote, null",
+      "is not a parameter; allowed are columns, dataset, order_by, total, limit, profile, encoding, delimiter, quoteChar, quote, null",
       "newline, bom, header, formulas, timezone, datetime, boolean, binary, decimal"
     ].join(", ")
     const columnsToo = "; columns that may be filtered are id, total, note, or not"
@@ -207,7 +207,7 @@ describe("what is not named", () => {
       EXPORT_DATASETS: 'reporting.large,public."reporting.large",public.nowhere,empty.*'
     })
     expect(two.log().map(({ message }) => message)).toContain(
-      "cannot be exported: reporting.large is called as another dataset is; DATASETS_FILE can give it a name"
+      "cannot be exported: reporting.large has the name of another dataset; give it another one in DATASETS_FILE"
     )
     for (const name of ["public.nowhere", "empty.*"])
       expect(two.log().map(({ message }) => message)).toContain(
@@ -241,7 +241,7 @@ describe("what is not named", () => {
     expect(await (await fetch(`${none.url}/datasets`)).json()).toEqual({ datasets: [] })
     const response = await fetch(`${none.url}/exports/csv`, { method: "POST" })
     expect(((await response.json()) as ProblemDocument).errors).toEqual([
-      { field: "dataset", detail: "cannot be had: nothing may be exported here" }
+      { field: "dataset", detail: "names nothing: no dataset may be exported here" }
     ])
     expect(await none.stop()).toBe(0)
   })

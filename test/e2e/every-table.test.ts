@@ -255,7 +255,7 @@ describe("every type", () => {
         const where = Object.fromEntries([...byName].map(([name, some]) => [name, some.map(({ filter }) => filter)]))
         const response = await post(services[0]!, "/exports/estimate", { dataset, where })
         const { errors = [] } = (await response.json()) as { errors?: ReadonlyArray<{ field: string; detail: string }> }
-        const refused = errors.reduce((sum, { detail }) => sum + detail.split("cannot be compared by").length - 1, 0)
+        const refused = errors.reduce((sum, { detail }) => sum + detail.split("cannot be filtered by").length - 1, 0)
         expect([dataset, response.status, refused, isKnown ? errors : []]).toEqual([
           dataset,
           isKnown ? 200 : 400,

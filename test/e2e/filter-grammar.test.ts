@@ -212,7 +212,7 @@ describe("order_by", () => {
 describe("is a 400 that says what there is", () => {
   const text = "eq, neq, gt, gte, lt, lte, in, isdistinct, like, ilike, match, imatch, fts, plfts, phfts, wfts, is"
   const unknown = (filter: string) =>
-    `names an unknown operator in "${filter}"; type text knows ${text}; if it is a value, write "eq.${filter}"`
+    `has an unknown operator in "${filter}"; the operators of type text are ${text}; to compare with that value itself, write "eq.${filter}"`
   test.each<[name: string, filter: string, detail: string | RegExp]>([
     ["name", "EQ.x", unknown("EQ.x")],
     ["name", "ge.x", unknown("ge.x")],
@@ -224,9 +224,9 @@ describe("is a 400 that says what there is", () => {
     ["name", "in(1,2)", unknown("in(1,2)")],
     ["name", "john.doe@example.com", unknown("john.doe@example.com")],
     ["name", "IS.null", unknown("IS.null")],
-    ["name", "cs.x", /^cannot be compared by cs: it is of type text, which knows eq, .*"eq\.cs\.x"$/],
-    ["id", "fts.x", /^cannot be compared by fts: it is of type integer, which knows eq, /],
-    ["doc", "ov.{}", /^cannot be compared by ov: /],
+    ["name", "cs.x", /^cannot be filtered by cs: its type text has the operators eq, .*"eq\.cs\.x"$/],
+    ["id", "fts.x", /^cannot be filtered by fts: its type integer has the operators eq, /],
+    ["doc", "ov.{}", /^cannot be filtered by ov: /],
     ["name", "like(some).{a}", /^must have like\(any\) or like\(all\), not "some"/],
     ["name", "neq(any).{a}", /^cannot have "neq\(any\)"; on type text eq, gt, gte, lt, lte, like, ilike, match, imatch may have/],
     ["name", "fts(no-such).x", /^must name a language such as fts\(english\), not "no-such"/],
@@ -245,7 +245,7 @@ describe("is a 400 that says what there is", () => {
     ["name->a", "eq.1", /^cannot be followed: name is of type text, and only JSON, arrays and composite values have paths/],
     ["doc->>a->b", "eq.1", /^cannot be followed: only the last arrow of a path can be ->>/],
     ["doc->99999999999", "eq.1", /a position is at most/],
-    ["raw->a", "eq.1", /^cannot be compared by eq: it is of type json, which knows fts/],
+    ["raw->a", "eq.1", /^cannot be filtered by eq: its type json has the operators fts/],
     ["or", "(id.eq.1", /^must be a list of filters such as .*; it ends too early$/],
     ["or", "(id.eq.1)x", /not "x" in it$/],
     ["or", "()", /^must be a list of filters/],
@@ -257,11 +257,11 @@ describe("is a 400 that says what there is", () => {
       "(id.eq.x,flag.eq.z)",
       /^holds a filter on id that must be of type integer: .*; holds a filter on flag that must be of type boolean: /
     ],
-    ["or", "(id.like.x,flag.eq.y)", /^holds a filter on id that cannot be compared by like/],
+    ["or", "(id.like.x,flag.eq.y)", /^holds a filter on id that cannot be filtered by like/],
     ["select", "id", /columns says which columns/],
     ["order", "id", /order_by says how an export is sorted/],
     ["offset", "10", /one snapshot and has no pages/],
-    ["order_by", "-name.desc", /says twice how to sort by "name\.desc"/],
+    ["order_by", "-name.desc", /gives two directions for "name\.desc": a minus and desc/],
     ["order_by", "raw->a", /cannot sort by "raw->a": its type json has no order/],
     ["order_by", "name.down", /has the unknown column "name\.down"/],
     ["columns", "doc->kind,doc->>kind", /has two columns that are called "kind"; give one of them a label/],

@@ -120,11 +120,16 @@ const nested = (levels: number): string => (levels === 0 ? "id.eq.1" : `or(${nes
 describe("a request has bounds:", () => {
   test.each<[what: string, where: object, status: number, detail: string]>([
     ["100 filters", { id: times(100, {}).map(() => "gt.0") }, 200, ""],
-    ["not 101", { id: times(101, {}).map(() => "gt.0") }, 400, "is one too many: a request has at most 100 filters"],
-    ["groups count, too", { or: times(50, { and: [{ id: 1 }, { id: 2 }] }) }, 400, "is one too many: a request has at most 100"],
+    ["not 101", { id: times(101, {}).map(() => "gt.0") }, 400, "exceeds the limit: a request may have at most 100 filters"],
+    [
+      "groups count, too",
+      { or: times(50, { and: [{ id: 1 }, { id: 2 }] }) },
+      400,
+      "exceeds the limit: a request may have at most 100 filters"
+    ],
     ["8 lists in one another", deep(8), 200, ""],
-    ["not 9", deep(9), 400, "has lists in lists more than 8 deep"],
-    ["nor a thousand", deep(1000), 400, "has lists in lists more than 8 deep"],
+    ["not 9", deep(9), 400, "exceeds the limit: lists of `and` and `or` may be nested at most 8 deep"],
+    ["nor a thousand", deep(1000), 400, "exceeds the limit: lists of `and` and `or` may be nested at most 8 deep"],
     [
       "1,000 values",
       {
@@ -147,7 +152,7 @@ describe("a request has bounds:", () => {
         ]
       },
       400,
-      "filters have at most 1000 values"
+      "exceeds the limit: the filters of a request may have at most 1000 values"
     ]
   ])("%s", async (_, where, status, detail) => {
     const response = await estimate(where)
@@ -160,7 +165,9 @@ describe("a request has bounds:", () => {
   test("lists of a query likewise", async () => {
     expect((await stream("or", `(${nested(7)},id.eq.3)`)).status).toBe(200)
     const response = await stream("or", `(${nested(8)},id.eq.3)`)
-    expect(await errorsOf(response)).toEqual([{ field: "or", detail: "has lists in lists more than 8 deep" }])
+    expect(await errorsOf(response)).toEqual([
+      { field: "or", detail: "exceeds the limit: lists of `and` and `or` may be nested at most 8 deep" }
+    ])
     const open = await stream("or", "or(".repeat(3_000))
     expect(open.status).toBe(400)
   })

@@ -135,7 +135,7 @@ const refused = async (response: Response) => {
   return [status, ...errors]
 }
 
-const asked = (filter: string) => `if it is a value, write "eq.${filter}"`
+const asked = (filter: string) => `to compare with that value itself, write "eq.${filter}"`
 describe("is refused, with the field named,", () => {
   const compared = "eq, neq, gt, gte, lt, lte, in, isdistinct, is"
   test.each([
@@ -152,13 +152,17 @@ describe("is refused, with the field named,", () => {
     ["doc", "eq.{", "must be of type jsonb: invalid input syntax for type json"],
     ["flag", "is.maybe", 'must be is.null or is.not_null, is.true, is.false or is.unknown, not "is.maybe"'],
     ["count", "is.true", 'must be is.null or is.not_null, not "is.true"'],
-    ["name", "in.a,b", 'must be a list such as in.(a,b) or in.("a,b",c), not "a,b"; if it is a value, write "eq.in.a,b"'],
+    [
+      "name",
+      "in.a,b",
+      'must be a list such as in.(a,b) or in.("a,b",c), not "a,b"; to compare with that value itself, write "eq.in.a,b"'
+    ],
     ["name", "like.a\\", 'must not end in a backslash that nothing follows, as in "a\\\\"'],
-    ["count", "like.1*", `cannot be compared by like: it is of type integer, which knows ${compared}; ${asked("like.1*")}`],
+    ["count", "like.1*", `cannot be filtered by like: its type integer has the operators ${compared}; ${asked("like.1*")}`],
     [
       "feeling",
       "ilike.s*",
-      `cannot be compared by ilike: it is of type shop.feeling, which knows ${compared}; ${asked("ilike.s*")}`
+      `cannot be filtered by ilike: its type shop.feeling has the operators ${compared}; ${asked("ilike.s*")}`
     ]
   ])("%s=%s", async (name, text, detail) => {
     const expected = { detail: typeof detail === "string" ? detail : expect.stringMatching(detail) }
@@ -174,7 +178,7 @@ describe("is refused, with the field named,", () => {
     const type = { at: "point", doc: "json", kin: "regclass" }[name]
     const shapeless = "dataset=shop.shapeless"
     const operators = name === "doc" ? "fts, plfts, phfts, wfts, is" : "is"
-    const filter = { field: name, detail: `cannot be compared by eq: it is of type ${type}, which knows ${operators}` }
+    const filter = { field: name, detail: `cannot be filtered by eq: its type ${type} has the operators ${operators}` }
     expect(await refused(await stream(`${shapeless}&${name}=eq.1`))).toEqual([400, filter])
     const order = { field: "order_by", detail: `cannot sort by "${name}": its type ${type} has no order` }
     expect(await refused(await stream(`${shapeless}&order_by=${name}`))).toEqual([400, order])

@@ -89,7 +89,7 @@ test("more unfinished exports than QUEUE_LIMIT are refused until one is over", a
   expect({ status: refused.status, retryAfter: refused.headers.get("Retry-After"), detail, title }).toEqual({
     status: 429,
     retryAfter: expect.stringMatching(/^[1-9]\d*$/),
-    detail: "There are 3 unfinished exports already, and no more may wait (QUEUE_LIMIT); try again when one of them is over",
+    detail: "There are 3 unfinished exports already, which is the most; try again when one of them has ended",
     title: "Too Many Requests"
   })
   const sql = await connect(service.database, 1)

@@ -105,13 +105,13 @@ describe.each(["", "/api/v1"])("under %p", (prefix) => {
     }
     expect(await refused('{"where":{"id":""}}', "where.id")).toContain("is empty")
     expect(await refused('{"where":{"no_such":"5"}}', "where.no_such")).toContain("those are id, name, email,")
-    expect(await refused('{"id":"5"}', "id")).toBe("is a column: filter by it in where")
+    expect(await refused('{"id":"5"}', "id")).toBe("is a column: filter by it in `where`")
     expect(await refused('{"wher":{}}', "wher")).toContain("allowed are")
     expect(await refused('{"dataset":{}}', "dataset")).toBe("must be a string, a number, true or false")
     expect(await refused('{"columns":[{"nam":"id"}]}', "columns")).toContain('objects such as {"name": "id"')
     expect(await refused('{"where":{"id":"ge.5"}}', "where.id")).toBe(
-      'names an unknown operator in "ge.5"; type bigint knows eq, neq, gt, gte, lt, lte, in, isdistinct, is; ' +
-        'if it is a value, write "eq.ge.5"'
+      'has an unknown operator in "ge.5"; the operators of type bigint are eq, neq, gt, gte, lt, lte, in, isdistinct, is; ' +
+        'to compare with that value itself, write "eq.ge.5"'
     )
     // Known to the runtime, and not to PostgreSQL.
     if (path !== "/exports/estimate") return
