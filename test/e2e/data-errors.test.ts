@@ -1,5 +1,5 @@
 /** Errors of the data and of the query, which come again however often it is tried: told at once, and as what they are. */
-import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { reaches, type ProblemDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase } from "../support/shared.ts"
@@ -55,6 +55,9 @@ beforeAll(async () => {
   const url = Object.assign(new URL(database), { username: "data_errors_reader", password: "reader" }).href
   const settings = { DATABASE_URL: database, SOURCE_DATABASE_URL: url, EXPORT_DATASETS: "public.*", RATE_LIMIT_MAX: "1000" }
   service = await startService(settings)
+})
+afterAll(async () => {
+  expect(await service.stop()).toBe(0)
 })
 
 describe.each(names)("%s", (dataset) => {

@@ -39,7 +39,10 @@ beforeAll(async () => {
     from sluice.exports, generate_series(1, ${EXPORTS}) where id = ${id}`
   await sql`update sluice.exports set spec = (select spec || jsonb_build_object('filler', e.spec -> 'filler') from sluice.exports e where e.id <> ${id} limit 1) where id = ${id}`
 })
-afterAll(() => relay.close())
+afterAll(async () => {
+  await service.stop()
+  relay.close()
+})
 
 /** What the database sends while `work` is done; the service asks it for other things now and then. */
 const receivedBy = async (work: () => Promise<unknown>) => {

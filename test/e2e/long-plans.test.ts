@@ -2,7 +2,7 @@
  * Filters that make the plan long, since it repeats them for each table that it reads. `PLAN_TABLES` says of how
  * many partitions a table is made.
  */
-import { beforeAll, expect, setDefaultTimeout, test } from "bun:test"
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { copyCsv, download, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
@@ -36,6 +36,9 @@ beforeAll(async () => {
     analyze public.pieces`)
   const settings = { DATABASE_URL: database, EXPORT_DATASETS: "public.pieces,public.united", RATE_LIMIT_MAX: "1000" }
   service = await startService(settings)
+})
+afterAll(async () => {
+  expect(await service.stop()).toBe(0)
 })
 
 const post = (path: string, dataset: string) => fetch(service.url + path, jsonPost({ dataset, where: { word: filter } }))

@@ -48,7 +48,10 @@ beforeAll(async () => {
   const url = Object.assign(new URL(source), { username: ROLE, password: "right", port }).href
   service = await startService({ DATABASE_URL: own, SOURCE_DATABASE_URL: url, RATE_LIMIT_MAX: "1000", SOURCE_OUTAGE: "1 second" })
 })
-afterAll(() => relay.close())
+afterAll(async () => {
+  await service.stop()
+  relay.close()
+})
 
 /** Whatever a document must not say. */
 const internals = () => {

@@ -87,11 +87,11 @@ export const freshDatabase = async (): Promise<string> => {
   return withDatabase(url, name)
 }
 
-/** A client of the database, closed with the test run. */
+/** A client of the database, closed with the test run; until then it keeps no connection that it does not use. */
 export const connect = (url: string, max = 4) =>
   inScope(
     Effect.acquireRelease(
-      Effect.sync(() => postgres(url, { max, onnotice: () => {} })),
+      Effect.sync(() => postgres(url, { max, idle_timeout: 20, onnotice: () => {} })),
       (sql) => Effect.promise(() => sql.end({ timeout: 1 }))
     )
   )
