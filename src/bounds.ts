@@ -4,28 +4,31 @@ export const bounds = {
   urlChars: 16_384,
   /** Bytes of a request body; an export's parameters need a few hundred. */
   bodyBytes: 65_536,
-  /** How long one may take to arrive. */
+  /** How long a body may take to arrive. */
   bodyMs: 10_000,
   /**
-   * Bytes of all that are arriving, each counted as `bodyLeastBytes` at least, about what a request takes besides. Past it
-   * the oldest gives way.
+   * Bytes of all bodies that are arriving. Each counts as `bodyLeastBytes` at least, which is about what a request takes
+   * otherwise. Beyond this limit the oldest gives way.
    */
   bodiesBytes: 4 * 1024 * 1024,
   bodyLeastBytes: 16_384,
   /** Values in all filters of a request together. */
   filterValues: 1_000,
-  /** Filters of a request, and the lists of them in `or` and `and`; and how deep such lists may stand in one another. */
+  /** Filters of a request, with each `or` and `and` counted as one, and how deep these may be nested. */
   filterNodes: 100,
   filterDepth: 8,
-  /** Digits of a number in a filter: `1e131071` would be written in full by the server. */
+  /** Digits of a number in a filter; the server would write out all of `1e131071`. */
   numberDigits: 400,
   /** Characters of an API key. */
   apiKeyChars: 256,
   /** Requests remembered by the rate limiter, over all keys. Past it the key that was quiet longest is forgotten. */
   rateLimitEntries: 32_768,
-  /** Requests of one key whose filters the source does not take, in a window, for each that RATE_LIMIT_MAX lets in. */
+  /** How many times RATE_LIMIT_MAX requests with refused filters one key may send in a window. */
   filterChecksPerRequest: 10,
-  /** How long a stream waits for its turn while its key or address has as many as it may, and how many may wait. */
+  /**
+   * How long a stream waits for its turn while its key or address has as many streams as it may have, and how many may
+   * wait.
+   */
   streamTurnMs: 5_000,
   streamQueue: 256,
   /** Streams that all keys of one address may have at once beyond those of a single key, since anyone can make up keys. */
@@ -37,28 +40,34 @@ export const bounds = {
   cancelBacklog: 1_024,
   /** Shortest time between two events of one stream: at most 5 a second. */
   eventGapMs: 200,
-  /** Bodies that are compressed on the fly at once; beyond it they are sent as they are. */
+  /** Bodies that are compressed on the fly at once; further ones are sent uncompressed. */
   compressedBodies: 16,
-  /** Connections of clients; beyond it those that were quiet longest are closed. */
+  /** Connections of clients at once; beyond this limit those that have been quiet longest are closed. */
   connections: 1_024,
-  /** How often they are looked at. */
+  /** How often the connections of clients are examined. */
   connectionSweepMs: 1_000,
-  /** From the beginning of a connection until its first request is there. */
+  /** How long the first request of a connection may take to arrive. */
   requestHeadMs: 20_000,
-  /** Between an answer and the next request; longer than proxies commonly keep a connection, so that they close it first. */
+  /**
+   * Longest time between an answer and the next request. Proxies commonly keep a connection for less, so they close it
+   * first.
+   */
   clientIdleMs: 75_000,
   /** A client that takes no byte of what it is sent for this long is broken off. */
   clientStallMs: 255_000,
-  /** Where sockets cannot be asked, Bun's idle timer closes connections between requests, and cuts downloads: its most. */
+  /** Bun's idle timeout, at its maximum; used where sockets cannot be asked. */
   idleSeconds: 255,
   /** Wait of a direct stream for a free source connection before 503. */
   streamAdmissionMs: 5_000,
   sourceConnectMs: 10_000,
-  /** Bytes of the source's answer to a short statement, a plan for example; past them its session is ended. */
+  /** Bytes of the source's answer to a short statement, such as a plan; a longer answer ends the session. */
   answerBytes: 8 * 1024 * 1024,
-  /** Of the answer that lists what may be exported, which depends on the operator alone. */
+  /** Largest answer of the catalog query; its size depends on the operator alone. */
   catalogBytes: 64 * 1024 * 1024,
-  /** Bytes that an export's filters may make of its plan, which repeats them for each partition. Past them it is planned without. */
+  /**
+   * Bytes that the filters of an export may add to its plan, which repeats them for each partition. With more, the export
+   * is planned without them.
+   */
   planBytes: 2 * 1024 * 1024,
   /** Wait of a source query for a table lock. */
   sourceLockMs: 30_000,
@@ -97,22 +106,22 @@ export const bounds = {
   /** How often what may be exported is read from the source database, and how soon again when it could not be. */
   datasetsRefreshMs: 60_000,
   datasetsRetryMs: 1_000,
-  /** How long the column is looked for whose bytes are not UTF-8, after an export failed over them. */
+  /** How long the search for the column with bytes that are not UTF-8 may take after an export failed because of them. */
   invalidBytesMs: 5_000,
   /** Requests whose filters the source database looks at, at once. */
   castConnections: 4,
   controlConnections: 4,
   queueConnections: 3,
   controlConnectSeconds: 5,
-  /** Pause before a connection that was lost is opened again. */
+  /** Pause before a lost connection is opened again. */
   controlReconnectSeconds: 0.25,
   controlStatementMs: 15_000,
-  /** Pause of a job before it tries again to reach its source; twice as long each time, up to `sourcePauseMaxMs`. */
+  /** Pause of a job before it tries to reach its source again; it doubles each time, up to `sourcePauseMaxMs`. */
   sourcePauseMs: 500,
   sourcePauseMaxMs: 5_000,
-  /** How often a job may reach its source and lose it again. */
+  /** How many times a job may lose its source while it reads. */
   sourceLosses: 10,
-  /** An outage that lasts is logged once in this time. */
+  /** How often an outage that lasts is logged. */
   outageLogMs: 60_000,
   /** Retries of a job whose source failed, and the longest wait before one. */
   jobRetries: 3,
@@ -121,7 +130,7 @@ export const bounds = {
   /** A worker that is silent this long is taken for dead and its job is handed out again (10 is the queue's least). */
   jobHeartbeatSeconds: 10,
   queueSuperviseSeconds: 3,
-  /** How often it is looked whether the queue's database works again after it failed. */
+  /** How often the queue's database is tried after it failed. */
   queueLookMs: 1_000,
   /** How long interrupted jobs may take to reach the queue while the service stops, and how long any client to close. */
   queueStopMs: 1_500,
@@ -130,7 +139,7 @@ export const bounds = {
   releaseMs: 2_000,
   /** How long migrations, and the start of the queue, may take. */
   migrateMs: 60_000,
-  /** Attempts of one job that ended with their process: it may be the job that ends it. */
+  /** Attempts of one job during which the process died; the job may be the cause. */
   jobCrashes: 5,
   /** Deliveries of one job, crashes and restarts included. */
   jobDeliveries: 50,
@@ -153,7 +162,7 @@ export const bounds = {
   historyDays: 7,
   /** Earlier exports of a dataset that an estimate looks at. */
   measuredExports: 20,
-  /** Files that a list looks for at once. */
+  /** Files that the list of exports looks for at once. */
   fileLooks: 16,
   pageDefault: 50,
   pageMax: 200,

@@ -28,20 +28,20 @@ const integer = (name: string, fallback: number, min: number, max: number) =>
 const hostName = (name: string, fallback: string) =>
   setting(name, fallback, "a host name or an address", (value) => (/^[\w.:-]+$/.test(value) ? value : undefined))
 
-/** A list with commas between, whose items `parse` reads. */
+/** Reads a list with commas between its items, each of which `parse` reads. */
 const list = (name: string, allowed: string, parse: (item: string) => string | undefined) =>
   setting<ReadonlyArray<string>>(name, [], allowed, (value) => {
     const items = value.split(",").map((item) => parse(item.trim()))
     return items.every((item) => item !== undefined) ? items : undefined
   })
 
-/** A name or an address, in brackets or not, without the port that may follow it. */
+/** Returns a host name or an address, in brackets or not, without the port that may follow it. */
 const hostOf = (item: string): string | undefined => {
   if (/^[\da-f.]*(?::[\da-f.]*){2,}$/i.test(item)) return item
   return /^(\*|[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i.exec(item)?.[1]
 }
 
-/** What a browser sends as the origin of a page: scheme, host and a port that is not the scheme's own. */
+/** Accepts an origin as browsers send it: scheme, host, and a port that is not the scheme's default. */
 const originOf = (item: string): string | undefined =>
   /^https?:/i.test(item) && URL.canParse(item) && new URL(item).href === `${new URL(item).origin}/` && !item.endsWith("/")
     ? new URL(item).origin
@@ -160,7 +160,7 @@ const settings = Config.all({
 /** Every setting of the service, read and validated once. Fails with one line that names each wrong variable. */
 export class AppConfig extends Effect.Service<AppConfig>()("AppConfig", { effect: settings }) {}
 
-/** The databases in use, once it is known whether one is embedded. `id` is the app database's, of its own making. */
+/** The databases in use, once it is known whether one is embedded. `id` is stored in the app database (`sluice.identity`). */
 export class Databases extends Context.Tag("Databases")<
   Databases,
   { readonly control: Redacted.Redacted; readonly source: Redacted.Redacted; readonly id: string }

@@ -4,7 +4,7 @@ import { defaultDialect } from "./dialect.ts"
 /** How a file is written: its Dialect, what stands around the rows, and how SQL writes values of each type. */
 export const Format = Schema.Struct({
   type: Schema.Literal("csv", "tsv"),
-  /** `raw`: the bytes that the database has, whatever its encoding. */
+  /** `raw` writes the bytes as the database has them, whatever its encoding. */
   encoding: Schema.Literal("utf-8", "utf-16le", "raw"),
   /** The file begins with a byte order mark. */
   bom: Schema.Boolean,
@@ -15,13 +15,13 @@ export const Format = Schema.Struct({
   null: Schema.String,
   newline: Schema.Literal("lf", "crlf"),
   /**
-   * `escape`: text that a spreadsheet would take for a formula has an apostrophe before it. `escape-all`: so does text
-   * that it would take for a number, a date or a time and write in another way.
+   * `escape` puts an apostrophe before text that a spreadsheet would take for a formula; `escape-all` does so, too, for
+   * text that it would take for a number, a date or a time and write in another way.
    */
   formulas: Schema.Literal("keep", "escape", "escape-all"),
   /**
-   * `text`: numbers of more than 15 digits, which a spreadsheet would round, have an apostrophe before them; so does text
-   * that it would take for a number and write in another way, unless `formulas` is `keep`.
+   * `text` puts an apostrophe before numbers of more than 15 digits, which a spreadsheet would round, and, unless
+   * `formulas` is `keep`, before text that it would take for a number and write in another way.
    */
   longNumbers: Schema.Literal("keep", "text"),
   /** An IANA name: where `timestamptz` is told, and read in filters. */
@@ -83,8 +83,8 @@ export type ProfileName = keyof typeof profiles
 export const defaultFormat: Format = postgres
 
 /**
- * The media type of a file (RFC 4180 §3, RFC 7111). With a byte order mark it is `utf-16` (RFC 2781 §3.3); what raw bytes
- * are is for the database's owner to know.
+ * The media type of a file (RFC 4180 §3, RFC 7111). With a byte order mark it is `utf-16` (RFC 2781 §3.3); raw bytes have
+ * no charset, since only the owner of the database knows theirs.
  */
 export const contentTypeOf = ({ type, encoding, header }: Format): string => {
   const charset = encoding === "raw" ? "" : `; charset=${encoding === "utf-16le" ? "utf-16" : encoding}`

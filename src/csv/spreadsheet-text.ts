@@ -1,59 +1,59 @@
 import type { Format } from "./format.ts"
 
 /**
- * Text that a spreadsheet would change when it opens a file, as regular expressions that PostgreSQL and JavaScript read
- * alike: no class that depends on a locale, and characters other than ASCII as escapes. What LibreOffice recognizes was
- * tried with its English, German, French, Swedish, Swiss and Japanese locales.
+ * Recognizes text that a spreadsheet would change when it opens a file. The regular expressions mean the same to
+ * PostgreSQL and JavaScript: they use no class that depends on a locale, and escapes for characters other than ASCII.
+ * What LibreOffice recognizes was tried with its English, German, French, Swedish, Swiss and Japanese locales.
  * @see https://owasp.org/www-community/attacks/CSV_Injection
  * @see https://support.microsoft.com/en-us/office/stop-automatically-changing-numbers-to-dates-452bd2db-cc96-47d1-81e4-72cec11c4ed8
  * @see https://help.libreoffice.org/latest/en-US/text/shared/00/00000208.html
  */
 const BLANKS = String.raw`\u0009-\u000d \u0085\u00a0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff`
 const BLANK = `[${BLANKS}]`
-/** European, Arabic, Persian and full-width digits. */
+/** Matches European, Arabic, Persian and full-width digits. */
 const DIGITS = String.raw`0-9\u0660-\u0669\u06f0-\u06f9\uff10-\uff19`
 const DIGIT = `[${DIGITS}]`
 const CURRENCY = String.raw`$\u00a2-\u00a5\u20a0-\u20cf\ufe69\uff04\uffe0\uffe1\uffe5\uffe6`
-/** The marks of any country, so that the rule does not depend on where the file is opened. */
+/** Matches the marks that numbers have in any country, so that the rule does not depend on where the file is opened. */
 const MARKS = String.raw`.,%()\u2019\u066a-\u066c\uff05\uff08\uff09\uff0c\uff0e${CURRENCY}${BLANKS}`
 const SIGNS = String.raw`+\u2212\uff0b\uff0d-`
-/** The Swiss group digits by an apostrophe. */
+/** Contains the apostrophe, with which Swiss numbers group their digits. */
 const REST = String.raw`[${DIGITS}${MARKS}']*`
 
-/** Computed: also by full-width characters. A tab or a line end hides what follows it. */
+/** Matches text that is computed, also after full-width characters. A tab or a line end hides what follows it. */
 const FORMULA = String.raw`([\t\r\n]|${BLANK}*[=@\uff1d\uff20${SIGNS}])`
 
 const EXPONENT = `${REST}([eE]${BLANK}*[${SIGNS}]?${BLANK}*${DIGIT}${REST})?`
 const FRACTION = `${REST}${BLANK}${DIGIT}+${BLANK}*/${BLANK}*${DIGIT}${REST}`
 const TRUTH = `([tT][rR][uU][eE]|[fF][aA][lL][sS][eE])${BLANK}*`
-/** An error of a cell is `#N/A` or ends as `#REF!` and `#NAME?` do. */
+/** Matches the error of a cell, which is `#N/A` or ends as `#REF!` and `#NAME?` do. */
 const ERROR = `#([nN]/[aA]|[A-Za-z0/_]+[!?])${BLANK}*`
 const NUMBER = `(([${MARKS}${SIGNS}][${MARKS}'${SIGNS}]*)?${DIGIT}(${EXPONENT}|${FRACTION})[${MARKS}${SIGNS}]*|${BLANK}*(${TRUTH}|${ERROR}))`
 
 const LETTER = String.raw`[^\u0001-\u0040\u005b-\u0060\u007b-\u007f]`
 const SEPARATOR = `[0-9/:${MARKS}${SIGNS}]`
 /**
- * A date or a time in any language, where it holds a digit: words of one or two letters (`T`, `PM`, `de`), and one longer
- * word at most, or two where it begins with a weekday.
+ * Matches a date or a time in any language if the text contains a digit. It may have words of one or two letters (`T`,
+ * `PM`, `de`) and one longer word, or two if it begins with a weekday.
  */
 const DATE =
   `(${LETTER}+[,.]?${BLANK}+)?${SEPARATOR}*(${LETTER}{1,2}${SEPARATOR}+)*` +
   `(${LETTER}+(${SEPARATOR}+${LETTER}{1,2})*${SEPARATOR}*)?`
 
 /**
- * Any number of apostrophes may stand before marked text: one more is put there, so that taking one away always gives
- * the value, and apostrophes before other text stay as they are.
+ * Allows any number of apostrophes before the text. Marking adds one more, so that taking one away always gives the
+ * value; apostrophes before other text stay as they are.
  */
 const after = (text: string) => `^'*(${text})`
 
 /**
- * What is tested one by one: as lookaheads of one expression they take PostgreSQL twice the time. A whole number of up to
- * 15 digits is no text to be marked: spreadsheets write it as they read it.
+ * The expressions are tested one by one: as lookaheads of a single one they take PostgreSQL twice the time. A whole
+ * number of up to 15 digits is not marked, since spreadsheets write it as they read it.
  */
 export const spreadsheetText = {
   formula: after(FORMULA),
   formulaOrNumber: after(`${FORMULA}|${NUMBER}$`),
-  /** All of the former that begins with a letter. */
+  /** Matches everything that begins with a letter and matches `formulaOrNumber`. */
   truth: after(`${TRUTH}$`),
   digit: DIGIT,
   date: after(`${DATE}$`),
@@ -62,14 +62,14 @@ export const spreadsheetText = {
 
 type Marks = Pick<Format, "formulas" | "longNumbers">
 
-/** Which text is marked: formulas alone, numbers too, or dates as well. */
+/** Says which text is marked: only formulas, also numbers, or also dates. */
 export const markedText = ({ formulas, longNumbers }: Marks) => {
   if (formulas === "keep") return undefined
   if (formulas === "escape-all") return "dates"
   return longNumbers === "text" ? "numbers" : "formulas"
 }
 
-/** Text that is no value of the database, such as a label, by the same rule. */
+/** Marks text that is not a value of the database, such as a label, by the same rule. */
 export const markText = (text: string, marks: Marks): string => {
   const kind = markedText(marks)
   const is = (test: keyof typeof spreadsheetText) => new RegExp(spreadsheetText[test], "u").test(text)

@@ -3,8 +3,8 @@ import { Path } from "./json-path.ts"
 import { operators } from "./operators.ts"
 
 /**
- * `column operator values`, or its negation. All but `in`, and those with a quantifier, have one value. A language is
- * that of a text search. Stored as it is: members that have come later may be missing.
+ * `column operator values`, or its negation. An operator has one value unless it is `in` or has a quantifier. The
+ * language belongs to text search. Conditions are stored as they are, so members that were added later may be missing.
  */
 export const Condition = Schema.Struct({
   column: Schema.String,
@@ -17,7 +17,7 @@ export const Condition = Schema.Struct({
 })
 export type Condition = typeof Condition.Type
 
-/** Conditions of which all must hold, or one; or its negation. */
+/** Conditions of which all (`and`) or at least one (`or`) must hold, or the negation of that. */
 export interface Group {
   readonly not: boolean
   readonly operator: "and" | "or"
@@ -36,18 +36,18 @@ export const Order = Schema.Struct({
   column: Schema.String,
   path: Schema.optional(Path),
   descending: Schema.Boolean,
-  /** Only where it is not as PostgreSQL has it by itself: NULL is larger than any value. */
+  /** Where NULLs are sorted, if that differs from PostgreSQL's default, in which NULL is larger than any value. */
   nulls: Schema.optional(Schema.Literal("first", "last"))
 })
 export type Order = typeof Order.Type
 
 export const isGroup = (tree: ConditionTree): tree is Group => "conditions" in tree
 
-/** The conditions of trees, in their order. */
+/** Lists the conditions of trees in their order. */
 export const leavesOf = (trees: ReadonlyArray<ConditionTree>): ReadonlyArray<Condition> =>
   trees.flatMap((tree) => (isGroup(tree) ? leavesOf(tree.conditions) : [tree]))
 
-/** The trees with other conditions as their leaves, given in the order of `leavesOf`. */
+/** Replaces the conditions of trees by `leaves`, which are in the order of `leavesOf`. */
 export const withLeaves = (
   trees: ReadonlyArray<ConditionTree>,
   leaves: IterableIterator<Condition>
@@ -62,7 +62,7 @@ export const show = (value: unknown): string => {
   return text.length > 60 ? `${text.slice(0, 60)}…` : text
 }
 
-/** What all of one group and in a group of the same kind is, without the inner group; a group of one is that. */
+/** Flattens nested groups of the same operator, and replaces a group of one by its member. */
 const simplified = (tree: ConditionTree): ConditionTree => {
   if (!isGroup(tree)) return tree
   const conditions = canonicalConditions(tree.conditions, tree.operator)

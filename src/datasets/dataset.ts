@@ -18,9 +18,12 @@ export interface Column {
   /** What a header with labels calls it. */
   readonly label: string
   readonly filterable: boolean
-  /** Where in its values, when it stands for what is there; its types are those of that. */
+  /**
+   * The path in the column's values, if it stands for one; `type`, `base` and `category` are then those of the value at
+   * the path.
+   */
   readonly path?: Path
-  /** The values are made JSON before the path is followed. */
+  /** Whether the values are converted to JSON before the path is followed. */
   readonly madeJson?: boolean
 }
 

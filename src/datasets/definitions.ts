@@ -53,8 +53,8 @@ export const DatasetsFile = Schema.Struct({
 })
 
 /**
- * Where a file has names and texts that are not valid Unicode, as JSON's escapes can write them. They cannot be sent to
- * a database or to a client.
+ * Lists the places of names and texts that are not valid Unicode, which JSON's escapes can produce. Such a text cannot be
+ * sent to a database or to a client.
  */
 const malformedTexts = (value: unknown, place = ""): ReadonlyArray<string> => {
   if (typeof value === "string") return value.isWellFormed() ? [] : [place]

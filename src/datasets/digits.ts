@@ -1,16 +1,17 @@
 import { bounds } from "../bounds.ts"
 import { isString, type Column } from "./dataset.ts"
 
-/** Types whose text may look like a number of any length, and is none. */
+/** Types whose text may look like a long number without being one. */
 const TEXTS =
   /^(?:text|character varying|character|bpchar|name|"char"|uuid|bytea|"?bit"?|bit varying|xml|tsvector|tsquery)(?:\[\])*$/
-/** A number with an exponent or without one, and anything else that begins with a digit. */
+/** Matches a number with or without an exponent, and anything else that begins with a digit. */
 const NUMBER = /(?<![\w.]|\w-)\.?\d[\w.]*(?:(?<=[eE])[+-]\d[\d_]*)?/g
 const EXPONENT = /^([\d_.]+)e([+-]?[\d_]+)$/i
 
 /**
- * Whether a value for a column holds a number of more digits than are allowed, as `1e131071` has, which the server would
- * write in full. It finds them in arrays, ranges, records and JSON, too, where a quote or a backslash may stand in one.
+ * Says whether a value for a column contains a number of more digits than are allowed, as `1e131071` does, which the
+ * server would write out. Numbers in arrays, ranges, records and JSON count, too; there a quote or a backslash may stand
+ * within a number.
  */
 export const hasTooManyDigits = (value: string, column: Pick<Column, "base" | "category">): boolean => {
   if (isString(column) || TEXTS.test(column.base)) return false

@@ -2,15 +2,15 @@ import type { Column } from "./dataset.ts"
 import { columnAt, takePath, type Path } from "./json-path.ts"
 import { QUOTED_NAME, Scanner, unescape } from "./scanner.ts"
 
-/** What a filter is on, as written: a column, which may be in double quotes, and a path in its values. */
+/** The name that a filter is written for: a column, which may be in double quotes, and a path in its values. */
 export interface FieldName {
   readonly name: string
   readonly path: Path | undefined
-  /** All of it, which may be the name of a column as it stands. */
+  /** The whole text, which may also be the name of a column. */
   readonly written: string
 }
 
-/** Up to an arrow. */
+/** Matches the text before an arrow. */
 const BEFORE_ARROW = /(?:(?!->)[^])+/uy
 
 export const parseFieldName = (written: string): FieldName => {
@@ -23,8 +23,8 @@ export const parseFieldName = (written: string): FieldName => {
 }
 
 /**
- * The column that a name stands for, with its path. A name that is a column's as it stands is that column, whatever signs
- * it holds, unless it is read as another's. A text says what is wrong with a path; undefined: there is no such column.
+ * Returns the column at the path; if there is none, the column whose name is the whole text. A string says what is wrong.
+ * `undefined` means that there is no such column.
  */
 export const findColumn = ({ name, path, written }: FieldName, columns: ReadonlyArray<Column>): Column | string | undefined => {
   const named = columns.find((column) => column.name === name)

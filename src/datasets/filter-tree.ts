@@ -5,13 +5,13 @@ import { takeList } from "./filter.ts"
 import { takePath } from "./json-path.ts"
 import { QUOTED_NAME, QUOTED_VALUE, Scanner, unescape } from "./scanner.ts"
 
-/** A filter of a request, as written: `gte.100` on a column. */
+/** A filter as a request writes it, such as `gte.100` on a column. */
 export interface WrittenFilter {
   readonly on: FieldName
   readonly text: string
 }
 
-/** Filters of which all must hold, or one; or the negation of that. */
+/** Filters of which all (`and`) or at least one (`or`) must hold, or the negation of that. */
 export interface WrittenGroup {
   readonly not: boolean
   readonly operator: "and" | "or"
@@ -21,7 +21,7 @@ export type WrittenTree = WrittenFilter | WrittenGroup
 
 const GROUP_NAME = /^(not\.)?(and|or)$/
 
-/** What the name of a parameter or of a member says, where it is that of a group. */
+/** Reads the name of a parameter or a member as that of a group, such as `not.or`; returns undefined when it is none. */
 export const groupNamed = (name: string): Pick<WrittenGroup, "not" | "operator"> | undefined => {
   const [, not, operator] = GROUP_NAME.exec(name) ?? []
   return operator === "and" || operator === "or" ? { not: not !== undefined, operator } : undefined
@@ -38,8 +38,8 @@ const ARRAY = /\{[^{}]*\}(?=[,)])/y
 const BARE_VALUE = /[^,)]*/y
 
 /**
- * Reads the list of an `or` or an `and` as PostgREST has it: `(id.lt.10,not.and(name.like.*son,"a b".in.(1,2)))`. Values
- * with a comma or a parenthesis stand in double quotes. A text says what is wrong with it.
+ * Reads the list of an `or` or an `and` in PostgREST's grammar: `(id.lt.10,not.and(name.like.*son,"a b".in.(1,2)))`.
+ * Values with a comma or a parenthesis stand in double quotes. A string says what is wrong.
  */
 export const parseFilterList = (text: string): ReadonlyArray<WrittenTree> | string => {
   const scanner = new Scanner(text)
@@ -68,7 +68,7 @@ const takeFilters = (scanner: Scanner, depth: number): ReadonlyArray<WrittenTree
   }
 }
 
-/** `column.operator.value` */
+/** Takes a filter that is written as `column.operator.value`. */
 const takeFilter = (scanner: Scanner): WrittenFilter | undefined => {
   const start = scanner.at
   const quoted = scanner.take(QUOTED_NAME)?.[1]

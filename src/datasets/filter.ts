@@ -15,19 +15,19 @@ import {
 import { QUOTED_VALUE, Scanner, unescape } from "./scanner.ts"
 
 const NAMES = operators.join("|")
-/** A filter that says its operator: `not.like(any).{a*,b*}`. */
+/** Matches a filter with an operator, such as `not.like(any).{a*,b*}`. */
 const FILTER = new RegExp(String.raw`^(not\.)?(${NAMES})(?:\(([^()]*)\))?\.(.*)$`, "s")
-/** What has the form of one, whatever its words are: letters before a dot, or the name of an operator before a parenthesis. */
+/** Matches what begins like an operator, known or not: letters before a dot, or an operator's name before a parenthesis. */
 const FORM = new RegExp(String.raw`^(?:not\.)?(?:[a-z_]+(?:\([^()]*\))?\.|(?:${NAMES})\()`, "is")
 const LANGUAGE = /^[\p{L}\p{Nd}_ $]+$/u
 const STATES = ["null", "not_null", "true", "false", "unknown"]
 
-/** Whether a filter has the form of one that says its operator; else it is a value to be equal to. */
+/** Says whether a filter begins like an operator. If not, it is a value that is compared for equality. */
 export const hasOperatorForm = (filter: string): boolean => FORM.test(filter)
-/** Whether it does say an operator. */
+/** Says whether a filter has one of the known operators. */
 export const hasOperator = (filter: string): boolean => FILTER.test(filter)
 
-/** Reads a filter as PostgREST has them, `gte.100`, `not.in.(US,UK)`, or a bare value; a text says what is wrong with it. */
+/** Reads a filter in PostgREST's grammar (`gte.100`, `not.in.(US,UK)`) or a bare value. A string says what is wrong. */
 export const parseFilter = (filter: string, column: Column): Condition | string => {
   const [, not, operator = "eq", modifier, text = filter] = (FILTER.exec(filter) ?? []) as ReadonlyArray<string | undefined> as [
     string?,
@@ -57,7 +57,7 @@ export const parseFilter = (filter: string, column: Column): Condition | string 
   }
 }
 
-/** For a value that looks like an operator. */
+/** Explains how to write a value that looks like an operator. */
 const hint = (filter: string, { ordered }: Column): string =>
   ordered && !filter.startsWith("eq.") ? `; to compare with that value itself, write ${show(`eq.${filter}`)}` : ""
 
@@ -96,8 +96,8 @@ const ITEM_END = /[,)]/y
 const ITEM = /[^,)]*/suy
 
 /**
- * Takes a list such as `(a,"b,c",d "e")`; undefined when it is none. Quotes that do not stand around a whole item are
- * part of it, and a list of nothing has no items.
+ * Takes a list such as `(a,"b,c",d "e")`; returns undefined when there is none. Quotes that do not enclose a whole item
+ * are part of it, and `()` has no items.
  */
 export const takeList = (scanner: Scanner): ReadonlyArray<string> | undefined => {
   const values: Array<string> = []
@@ -129,13 +129,13 @@ const parseList = (text: string): ReadonlyArray<string> | string => {
 
 const ARRAY_ITEM = /\s*(?:"((?:[^"\\]|\\.)*)"\s*|((?:[^",{}\\\s]|\\.)(?:[^",{}\\]|\\.)*))([,}])/sy
 
-/** Without space at its end, where no backslash stands before that. */
+/** Removes space from the end of an item, except where a backslash precedes it. */
 const trimmed = (item: string): string => {
   const characters = item.match(/\\.|[^\\]/gsu) ?? []
   return characters.slice(0, characters.findLastIndex((one) => /\S/.test(one) || one.length > 1) + 1).join("")
 }
 
-/** Reads a list such as `{a,"b,c"}`, as PostgreSQL reads an array of one dimension; a text says what is wrong with it. */
+/** Reads a list such as `{a,"b,c"}`, as PostgreSQL reads an array of one dimension. A string says what is wrong. */
 const parseArray = (text: string): ReadonlyArray<string> | string => {
   const wrong = `must be a list such as {a,"b,c"}, not ${show(text)}`
   const scanner = new Scanner(text)
@@ -152,7 +152,7 @@ const parseArray = (text: string): ReadonlyArray<string> | string => {
   }
 }
 
-/** One form for equal decimals, which stay text: a float would round them. What is none stays as it is. */
+/** Gives equal decimals one form. They stay text, since a float would round them; what is no decimal stays as it is. */
 const canonicalDecimal = (value: string): string => {
   if (!/^-?\d+(\.\d+)?$/.test(value)) return value
   const [whole = "", fraction = ""] = value.replace("-", "").split(".")

@@ -10,10 +10,13 @@ export type Path = typeof Path.Type
 
 const ARROW = /->>?/y
 const INDEX = /-?\d+(?=->|[.,:)]|$)/y
-/** As PostgREST has it: any other character stands in double quotes, and so does a dash at either end or beside another. */
+/**
+ * Matches a key without quotes as PostgREST does: a key with another character needs them, and so does one with a dash at
+ * either end or beside another dash.
+ */
 const KEY = /(?!")[^(\-:.,>)]+(?:-(?!>)[^(\-:.,>)]+)*/uy
 
-/** Takes a path such as `->a->>0`; undefined when there is none here, or a malformed one, which stays. */
+/** Takes a path such as `->a->>0`; returns undefined, and takes nothing, when there is none here or it is malformed. */
 export const takePath = (scanner: Scanner): Path | undefined => {
   const start = scanner.at
   const steps: Array<Step> = []
@@ -37,14 +40,14 @@ const takeKey = (scanner: Scanner): string | number | undefined => {
   return key === undefined || key.includes("\0") || !key.isWellFormed() ? undefined : key
 }
 
-/** The largest position that PostgreSQL knows. */
+/** The largest position in an array that PostgreSQL accepts. */
 const MOST = 2_147_483_647
 
-/** The type of what the paths of a column begin with. Arrays and composite values are read as the JSON that they make. */
+/** Returns the type in which the paths of a column begin. Arrays and composite values are converted to JSON. */
 export const jsonTypeOf = ({ base, category }: Pick<Column, "base" | "category">): "json" | "jsonb" | undefined =>
   base === "json" ? "json" : base === "jsonb" || category === "A" || category === "C" ? "jsonb" : undefined
 
-/** What is at a path in a column's values, as a column; a text says why nothing can be. */
+/** Returns the values at a path in a column as a column. A string says why there can be none. */
 export const columnAt = (column: Column, path: Path): Column | string => {
   const json = jsonTypeOf(column)
   if (!json) return `${column.name} is of type ${column.type}, and only JSON, arrays and composite values have paths`
@@ -64,7 +67,7 @@ export const columnAt = (column: Column, path: Path): Column | string => {
   }
 }
 
-/** What a header calls the values at a path: the last key of it, as PostgREST does. */
+/** Returns the name of the values at a path in a header: the path's last key, as in PostgREST. */
 const pathName = (column: string, path: Path): string => {
   const key = path.findLast((step) => typeof step.key === "string")?.key
   return typeof key === "string" ? key : column

@@ -8,7 +8,7 @@ const QUOTED = /"((?:[^"]|"")*)"/suy
 const BARE = /(?!")[^,:]*/suy
 const LABEL = /:(?:"((?:[^"]|"")*)"|([^,]*))/suy
 const SUFFIX = /(?:\.(asc|desc))?(?:\.nulls(first|last))?/y
-/** The same at the end of a name. */
+/** Splits such a suffix off the end of a name. */
 const SUFFIXED = /^(.*?)(?:\.(asc|desc))?(?:\.nulls(first|last))?$/s
 
 const unquote = (text: string) => text.replaceAll('""', '"')
@@ -19,14 +19,14 @@ interface Item extends FieldName {
   readonly minus: boolean
   /** What follows it after a colon. */
   readonly label: string | undefined
-  /** What follows it after dots, as PostgREST has the directions of an order. */
+  /** The direction that follows it after a dot, in PostgREST's spelling. */
   readonly direction: string | undefined
   readonly nulls: string | undefined
 }
 
 /**
- * Reads `id,-email:E-mail,"a,b":"c, ""d""",doc->>key`: what holds a comma or a colon stands in double quotes, as in SQL. A
- * name without quotes is read as PostgREST reads it, and as it stands when there is no such column.
+ * Reads `id,-email:E-mail,"a,b":"c, ""d""",doc->>key`: a name or label with a comma or a colon is written in double
+ * quotes, as in SQL. A name without quotes is first read as PostgREST does, and taken whole if there is no such column.
  */
 const parseItems = (text: string): ReadonlyArray<Item> | undefined => {
   const scanner = new Scanner(text)
@@ -61,7 +61,7 @@ const takeItem = (scanner: Scanner): Omit<Item, "minus" | "label"> | undefined =
   return { name: plain, path: undefined, written, direction, nulls }
 }
 
-/** An item of such a list. A name with a path in it stays as it is. */
+/** Writes an item of such a list. A name that contains a path stays as it is. */
 export const writeName = (name: string, label?: string): string => {
   const [item, ...more] = name.includes("->") ? (parseItems(name) ?? []) : []
   const written = item?.path && more.length === 0 && item.label === undefined ? name : quote(name)
@@ -82,7 +82,7 @@ interface Found {
   readonly column: Column
 }
 
-/** The columns of a list, each once; a text says what is wrong with it. */
+/** Finds the columns of a list, each of which may occur once. A string says what is wrong. */
 const findAll = (items: ReadonlyArray<Item>, columns: ReadonlyArray<Column>): ReadonlyArray<Found> | string => {
   const found: Array<Found> = []
   const fields = new Set<string>()
@@ -98,13 +98,13 @@ const findAll = (items: ReadonlyArray<Item>, columns: ReadonlyArray<Column>): Re
   return found
 }
 
-/** A column that is exported, with what is at a path in its values, and what its header is to be. */
+/** A column that is exported, or the value at a path in it, with the label that the request gives it. */
 export interface ColumnItem {
   readonly column: Column
   readonly label: string | undefined
 }
 
-/** No minus, and no direction, is set apart from a column's name. */
+/** Undoes the reading of a minus or a direction: in `columns` they belong to the name. */
 const asColumn = (item: Item): Item => {
   const isPlain = !item.path && item.name !== item.written
   const written = item.minus ? `-${item.written}` : item.written
@@ -112,7 +112,7 @@ const asColumn = (item: Item): Item => {
   return { ...item, name: written, written, path: undefined, ...(isPlain && { direction: undefined, nulls: undefined }) }
 }
 
-/** Reads `id,email:E-mail,doc->>key`; a text says what is wrong with it. */
+/** Reads `id,email:E-mail,doc->>key`. A string says what is wrong. */
 export const parseColumns = (text: string, columns: ReadonlyArray<Column>): ReadonlyArray<ColumnItem> | string => {
   const items = parseItems(text)?.map(asColumn)
   if (!items) return NO_LIST
@@ -128,7 +128,7 @@ export const parseColumns = (text: string, columns: ReadonlyArray<Column>): Read
   return found.map(({ item, column }) => ({ column, label: item.label }))
 }
 
-/** Reads `-signup_date,id` and `signup_date.desc.nullslast,id.asc`; a text says what is wrong with it. */
+/** Reads `-signup_date,id` and `signup_date.desc.nullslast,id.asc`. A string says what is wrong. */
 export const parseOrder = (text: string, columns: ReadonlyArray<Column>): ReadonlyArray<Order> | string => {
   const items = parseItems(text)
   if (!items || items.some(({ label }) => label !== undefined)) return NO_LIST
@@ -136,7 +136,7 @@ export const parseOrder = (text: string, columns: ReadonlyArray<Column>): Readon
   if (typeof found === "string") return found
   const orders: Array<Order> = []
   for (const { item, column } of found) {
-    // The whole name is a column's.
+    // Otherwise the name with its suffix is that of a column.
     const isSuffixed = item.path !== undefined || column.name === item.name
     const direction = isSuffixed ? item.direction : undefined
     const nulls = isSuffixed ? item.nulls : undefined

@@ -7,7 +7,7 @@ const SEARCHES = ["fts", "plfts", "phfts", "wfts"] as const
 const CONTAINMENTS = ["cs", "cd"] as const
 const POSITIONS = ["sl", "sr", "nxl", "nxr", "adj"] as const
 
-/** As PostgREST calls them. */
+/** The operators, by PostgREST's names. */
 export const operators = [
   ...COMPARISONS,
   ...PATTERNS,
@@ -25,25 +25,25 @@ const isOneOf =
   (operator: Operator): boolean =>
     some.includes(operator)
 
-/** Their values are patterns of LIKE. */
+/** Says whether an operator's values are patterns of LIKE. */
 export const isPattern = isOneOf(PATTERNS)
-/** Their values are regular expressions. */
+/** Says whether an operator's values are regular expressions. */
 export const isExpression = isOneOf(EXPRESSIONS)
-/** They search text, in a language. */
+/** Says whether an operator searches text, for which it may have a language. */
 export const isSearch = isOneOf(SEARCHES)
-/** Their values are of the column's type. */
+/** Says whether an operator's values are of the column's type. */
 export const isOfType = (operator: Operator): boolean =>
   operator !== "is" && !isPattern(operator) && !isExpression(operator) && !isSearch(operator)
 
 const isList = ({ category }: Column) => category === "A"
-/** Of ranges and multiranges alike. */
+/** Says whether a column has ranges; multiranges are in the same category. */
 const isRange = ({ category }: Column) => category === "R"
 
-/** `(any)` and `(all)` compare with each of a list. */
+/** Says whether `(any)` and `(all)`, which compare with each value of a list, may follow an operator on a column. */
 export const isQuantifiable = (operator: Operator, column: Column): boolean =>
   ["eq", "gt", "gte", "lt", "lte", "like", "ilike", "match", "imatch"].includes(operator) && !isList(column)
 
-/** Those that work on a column. */
+/** Lists the operators that a column can be filtered by. */
 export const operatorsOf = (column: Column): ReadonlyArray<Operator> => {
   const { ordered, base } = column
   const isText = isString(column)

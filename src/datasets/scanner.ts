@@ -1,10 +1,10 @@
-/** Reads a text from its beginning, by sticky patterns. */
+/** Reads a text from its beginning with sticky patterns. */
 export class Scanner {
   at = 0
 
   constructor(readonly text: string) {}
 
-  /** Takes what the pattern finds here. */
+  /** Takes what the pattern matches at this position. */
   take(pattern: RegExp): RegExpExecArray | undefined {
     pattern.lastIndex = this.at
     const found = pattern.exec(this.text)
@@ -17,15 +17,15 @@ export class Scanner {
     return this.at === this.text.length
   }
 
-  /** What follows, to be shown. */
+  /** The text that follows, for an error message. */
   get rest(): string {
     return this.text.slice(this.at)
   }
 }
 
-/** A value in double quotes as PostgREST has it: a backslash takes the next character as it is. */
+/** Matches a value in double quotes in PostgREST's grammar, where a backslash escapes the next character. */
 export const QUOTED_VALUE = /"((?:[^"\\]|\\.)*)"/sy
-/** A name likewise, in which two double quotes are one, too, as in SQL. */
+/** Matches a name in double quotes, in which a doubled quote stands for one, too, as in SQL. */
 export const QUOTED_NAME = /"((?:[^"\\]|\\.|"")*)"/sy
 
 export const unescape = (quoted: string): string => quoted.replaceAll(/\\(.)|""/gsu, (_, one: string | undefined) => one ?? '"')

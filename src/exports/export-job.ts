@@ -14,7 +14,7 @@ export const transitions = {
   complete: { from: ["processing"], to: "completed" },
   fail: { from: ["pending", "processing"], to: "failed" },
   cancel: { from: ["pending", "processing"], to: "cancelled" },
-  /** The file turns out not to be what was written: it was changed in the storage. */
+  /** The file is found to differ from what was written: it was changed in the storage. */
   damage: { from: ["completed"], to: "failed" },
   /** The file is removed: by age, or by DELETE. */
   expire: { from: ["completed"], to: "expired" }
@@ -33,7 +33,7 @@ export const isFinished = (status: ExportStatus): boolean => status !== "pending
 /** An export as people see it. Times are UTC. */
 export interface ExportJob {
   readonly id: string
-  /** The order of creation. */
+  /** The export's place in the order of creation. */
   readonly sequence: number
   readonly dataset: string
   readonly status: ExportStatus
@@ -43,7 +43,7 @@ export interface ExportJob {
   readonly processedRows: number
   readonly percentage: number
   readonly error: string | null
-  /** Since when the source that it waits for cannot be reached. */
+  /** When the source that the export waits for became unreachable. */
   readonly waitingSince: Date | null
   readonly bytes: number | null
   readonly crc32: string | null
@@ -55,8 +55,8 @@ export interface ExportJob {
   readonly expiresAt: Date | null
 }
 
-/** An export with what its file's headers say beside. */
+/** An export with what the headers of its file also need. */
 export interface ExportFile extends ExportJob {
-  /** Jobs of earlier versions have none. */
+  /** The format of the file; exports of earlier versions have none. */
   readonly format: Format | null
 }

@@ -6,16 +6,16 @@ import { parseFilter } from "../datasets/filter.ts"
 import { TOO_DEEP, type WrittenFilter, type WrittenTree } from "../datasets/filter-tree.ts"
 import { someOf } from "../datasets/names.ts"
 
-/** A filter of a request, or a group of them, and the field of the request that it comes from. */
+/** A filter or a group of filters, with the field of the request that it comes from. */
 export interface Filter {
   readonly field: string
   readonly tree: WrittenTree
 }
 
-/** A condition with its column, and where a request says it. */
+/** A condition with its column and its place in the request. */
 export interface RequestCondition extends ConditionOn {
   readonly field: string
-  /** What the filter is on, as written, where its field is the name of a group. */
+  /** The name that the filter is written for, if its field is the name of a group. */
   readonly inGroup: string | undefined
 }
 
@@ -24,30 +24,30 @@ interface Mistake {
   readonly detail: string
 }
 
-/** Characters of a name that an error shows: the key of a path may have thousands. */
+/** How many characters of a name an error shows; the key of a path may have thousands. */
 const NAME_SHOWN = 60
 
-/** What is wrong with a filter, said of its field. */
+/** Says of a filter's field what is wrong with the filter. */
 export const mistakeIn = ({ field, inGroup }: Pick<RequestCondition, "field" | "inGroup">, detail: string): Mistake => ({
   field: field.slice(0, NAME_SHOWN),
   detail: inGroup === undefined ? detail : `holds a filter on ${inGroup} that ${detail}`
 })
 
-/** The mistakes with those of one group in one. */
+/** Joins the mistakes of one field into one. */
 export const joinMistakes = (mistakes: ReadonlyArray<Mistake>): ReadonlyArray<Mistake> =>
   [...Map.groupBy(mistakes, ({ field }) => field)].map(([field, own]) => ({
     field,
     detail: [...new Set(own.map(({ detail }) => detail))].join("; ")
   }))
 
-/** The conditions of filters, those of groups one by one, too, and all that is wrong with them. */
+/** Returns the conditions of filters as trees and one by one, with all mistakes in them. */
 export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) => {
   const columns = dataset.columns.filter(({ filterable }) => filterable)
   const leaves: Array<RequestCondition> = []
   const mistakes: Array<Mistake> = []
   let nodes = 0
   let values = 0
-  /** More than a request may have: what follows is not looked at. */
+  /** Whether the request has exceeded a limit; the filters that follow are then not read. */
   let isFull = false
 
   const full = (field: string, most: string) => {

@@ -16,7 +16,7 @@ export const effectChunks = <E>(next: Effect.Effect<Uint8Array | undefined, E>):
     next: async () => {
       const exit = await Runtime.runPromiseExit(runtime)(next)
       if (Exit.isSuccess(exit)) return exit.value
-      // The failure itself: that of `runPromise` wraps it.
+      // `runPromise` would wrap the failure in another error.
       throw Cause.squash(exit.cause)
     }
   }))
@@ -28,11 +28,11 @@ export const headResponse = (headers: Record<string, string>): Response =>
 interface StreamOptions {
   /** The request, with the signal that aborts when the client leaves, also while nobody reads the body yet. */
   readonly context: Context
-  /** How long the body may take from its first chunk on, and why it failed then. */
+  /** How long the body may take from its first chunk on, and the failure that it then ends with. */
   readonly limit?: { readonly ms: number; readonly failure: string }
   /** The last words of a body that fails, instead of a broken connection, after `last`: its last two bytes. */
   readonly onError?: (last: Uint8Array | undefined) => Uint8Array
-  /** What stands between the chunks and the client. */
+  /** Transforms the body on its way to the client, for compression. */
   readonly through?: (body: ReadableStream<Uint8Array>) => ReadableStream<Uint8Array>
 }
 
@@ -150,7 +150,7 @@ const pullStream = (
   )
 }
 
-/** Hands a body to its connection, which is reset unless all of it came there. */
+/** Passes a body to its connection, which is reset unless the kernel gets all of it. */
 const toClient = (
   made: ReadableStream<Uint8Array>,
   send: (stalled: () => void) => SentBody,
@@ -169,7 +169,7 @@ const toClient = (
           controller.error()
           body.end()
         }
-        // At once, also while the client takes nothing and so nobody reads.
+        // Breaks off at once, even when nobody reads because the client takes nothing.
         reader.closed.catch(breakOff)
       },
       async pull(controller) {
@@ -181,7 +181,7 @@ const toClient = (
           controller.close()
           body.end()
         } catch {
-          // `closed` tells of it, too.
+          // `reader.closed` reports the failure.
         }
       },
       async cancel() {

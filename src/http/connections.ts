@@ -1,19 +1,19 @@
 /**
- * The connections of clients: how long each may rest, how long a client may take nothing of what it is sent, and how many
- * there may be.
+ * Bounds the connections of clients: how long each may be idle, how long a client may take nothing of what it is sent,
+ * and how many connections there may be.
  *
- * Where the sockets can be asked (see client-sockets.ts), every connection is looked at once in `connectionSweepMs`, and a client that
- * takes its bytes slowly but steadily is never cut. Elsewhere Bun's idle timer and a timer of each body stand in for that:
- * they see only when the kernel's buffers, which hold megabytes, have room again.
+ * Where the sockets can be asked (see client-sockets.ts), every connection is examined once in `connectionSweepMs`, and a
+ * client that takes its bytes slowly but steadily is never cut. Elsewhere Bun's idle timer and a timer of each body stand
+ * in for that: they see only when the kernel's buffers, which hold megabytes, have room again.
  */
 import type { ClientSocket, ClientSockets } from "./client-sockets.ts"
 
 export interface ConnectionLimits {
-  /** From the beginning of a connection until its first request is there. */
+  /** How long the first request of a connection may take to arrive. */
   readonly requestHeadMs: number
-  /** Between the end of an answer and the next request. */
+  /** Longest time between the end of an answer and the next request. */
   readonly clientIdleMs: number
-  /** A client that takes no byte of what it is sent. */
+  /** How long a client may take no byte of what it is sent. */
   readonly clientStallMs: number
   readonly connections: number
   readonly connectionSweepMs: number
@@ -23,14 +23,14 @@ export interface ConnectionLimits {
 
 /** A body that is sent as it is made. */
 export interface SentBody {
-  /** The client's side asks for more: all before it is with the kernel, or nearly. */
+  /** Notes that the client's side asks for more, so that the kernel has all before it, or nearly all. */
   readonly asked: () => void
   /** Waits until the kernel has every byte, so that what follows cannot cut the body, and lets the connection end by FIN. */
   readonly sent: () => Promise<void>
   readonly end: () => void
 }
 
-/** What a request knows of its connection. */
+/** The connection as its request sees it. */
 export interface ClientConnection {
   /** The client's address. */
   readonly address: string
@@ -42,10 +42,10 @@ export interface ClientConnection {
 }
 
 interface Connection {
-  /** Requests and bodies that we work on. */
+  /** How many requests and bodies the service works on. */
   work: number
   answered: boolean
-  /** When something happened last: bytes were taken, or our work ended. */
+  /** When the connection last made progress: bytes were taken, or the work on it ended. */
   since: number
   taken: number
   stalled?: (() => void) | undefined
@@ -55,7 +55,7 @@ type BunServer = Pick<Bun.Server<undefined>, "requestIP" | "timeout">
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
-/** Bodies are mostly flushed within a turn or two of the event loop; a slow client is looked at less often. */
+/** Turns of the event loop before a body is polled less often. Most bodies are flushed within one or two. */
 const FLUSH_TURNS = 8
 const FLUSH_PAUSE_MS = 5
 
@@ -97,7 +97,7 @@ export const makeConnections = (limits: ConnectionLimits, warn: (message: string
     }
   }
 
-  /** Brings what is known of a connection up to date and returns for how long nothing has moved on it that should. */
+  /** Updates the record; returns how long the connection has made no progress. */
   const restingMs = (connection: Connection, taken: number, queued: number, now: number): number => {
     if (taken !== connection.taken || (connection.work > 0 && queued === 0)) connection.since = now
     connection.taken = taken
@@ -121,15 +121,14 @@ export const makeConnections = (limits: ConnectionLimits, warn: (message: string
       } else if (connection.work === 0 || state.queued > 0) resting.push({ ms, socket })
     }
     for (const [name, { work }] of connections) if (work === 0 && !open.has(name)) connections.delete(name)
-    // Who has been quiet longest makes room.
-    // Half of what the process may have open is for files and databases.
+    // The connections that have been quiet longest make room. Half of the descriptors are for files and databases.
     const most = Math.min(limits.connections, Math.floor(descriptors / 2))
     const excess = open.size - most
     if (excess <= 0) return
     warn(`there are ${open.size} connections, more than ${most}: those that were quiet longest are closed`)
     for (const { socket } of resting.toSorted((a, b) => b.ms - a.ms).slice(0, excess)) socket.reset()
   }
-  /** From now on the sockets are asked. */
+  /** Begins to examine the sockets. */
   const watch = (of: ClientSockets) => {
     sockets = of
     timer = setInterval(() => sweep(of), limits.connectionSweepMs).unref()
@@ -176,7 +175,7 @@ export const makeConnections = (limits: ConnectionLimits, warn: (message: string
     }
   }
 
-  /** Works on a request. Bun's idle timer rests meanwhile, since all that we wait for has bounds of its own. */
+  /** Serves a request. Bun's idle timer is off meanwhile, since every wait of the service has a bound of its own. */
   const serve = async (
     request: Request,
     server: BunServer,

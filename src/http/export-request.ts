@@ -57,7 +57,7 @@ const toSpec = <E>(
     return toExportSpec(parameters, dataset, conditions)
   })
 
-/** What PostgREST calls otherwise, or has and we do not. */
+/** Explains PostgREST's parameters that have another name here or do not exist. */
 const OTHERS: Readonly<Record<string, string>> = {
   select: "is not a parameter; columns says which columns an export has",
   order: "is not a parameter; order_by says how an export is sorted",
@@ -68,9 +68,9 @@ const describeUnknown = (names: ReadonlyArray<string>, columns?: ReadonlyArray<s
   (Object.hasOwn(OTHERS, field) ? OTHERS[field] : undefined) ?? unknownParameter(names, columns)
 
 /**
- * A query's parameters and filters. A column of the dataset is a filter, repeated where each says its operator, as
- * PostgREST has it; one that is a declared parameter, too, is that where it is a bare value. So is a path in a column,
- * and `or` and `and` with a list.
+ * Splits a query into parameters and filters. The name of a column, a path in a column, and `or` and `and` with a list
+ * are filters; as in PostgREST, a column may have several filters if each has an operator. A name that is both a column
+ * and a declared parameter is the parameter when its value has no operator.
  */
 const splitQuery = (pairs: ReadonlyArray<Given>, dataset: Dataset, more: ReadonlyArray<string>) => {
   const names = [...parameterNames(dataset), ...more]
@@ -98,7 +98,7 @@ const splitQuery = (pairs: ReadonlyArray<Given>, dataset: Dataset, more: Readonl
     const list = group && parseFilterList(text)
     if (typeof list === "string") mistakes.push({ field, detail: list })
     else if (group && list) filters.push({ field, tree: { ...group, filters: list } })
-    // One that says its operator may be one of several.
+    // A column may have several filters if each has an operator.
     else if (!hasOperatorForm(text) && counts.get(field) !== 1) mistakes.push({ field, detail: "is given more than once" })
     else filters.push({ field, tree: { on: parseFieldName(field), text } })
   }

@@ -11,7 +11,7 @@ import { NotReady, type FieldProblem } from "./problem.ts"
 const health = (c: Context) =>
   Effect.as(queryValues(c, []), Response.json({ status: "ok" }, { headers: { "Cache-Control": "no-store" } }))
 
-/** What does not answer: for people, and for the log. */
+/** A part of the service that does not answer, described for clients and for the log. */
 interface Unanswered extends FieldProblem {
   readonly logged: string
 }
@@ -33,7 +33,7 @@ const check = <E extends { readonly message: string; readonly logged?: string }>
     })
   )
 
-/** What a document says of it. */
+/** Returns what the document says of it. */
 const shown = ({ field, detail }: Unanswered): FieldProblem => ({ field, detail })
 
 /** Whether the process lives, and whether it can do its work. */
@@ -43,7 +43,7 @@ export class HealthRoutes extends Effect.Service<HealthRoutes>()("HealthRoutes",
     const source = yield* RowSource
     const storage = yield* ExportStorage
 
-    // What is stored can be read while nothing new can be stored: then there is less to do, and it is done.
+    // A storage that can only be read still serves downloads, so the service stays ready.
     const writable = check("storage", storage.checkWritable).pipe(
       Effect.map((errors) => errors.map(({ field, detail }) => ({ field, detail: `New exports cannot be stored. ${detail}` })))
     )

@@ -14,7 +14,7 @@ import { prepareRoles } from "./roles.ts"
 export { EmbeddedPostgresError }
 
 const PREVIOUS_LIMIT_MS = 10_000
-const READY_LIMIT = "60 seconds" // crash recovery replays up to max_wal_size
+const READY_LIMIT = "60 seconds" // there is no crash to recover from: making the roles has done that
 const STOP_LIMIT = "20 seconds" // a fast shutdown writes shared_buffers to disk, 10 ms to some seconds
 const START_TRIES = 5
 const RESTART_DELAY = "1 second"

@@ -58,7 +58,9 @@ export const spawnOptions = (account: Account, cwd: string) => ({
   detached: true // a session of its own: Ctrl-C in a terminal must not hit it
 })
 
-const COMMAND_LIMIT_MS = 120_000 // initdb takes 0.6 s here; it ends with an fsync of 40 MB
+// initdb takes 0.6 s here and ends with an fsync of 40 MB. PostgreSQL in single-user mode recovers from a crash first, for
+// which it replays up to max_wal_size.
+const COMMAND_LIMIT_MS = 120_000
 
 /** Runs a program to its end. Its standard error is the reason when it fails. */
 export const run = (account: Account, cwd: string, command: readonly string[], input = "") =>

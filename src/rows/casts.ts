@@ -9,14 +9,17 @@ import { columnsOf } from "./statement.ts"
 
 export interface CastFailure<A> {
   readonly of: A
-  /** With what the server says: `must be of type integer: invalid input syntax for type integer: "abc"`. */
+  /** The mistake, with what the server says: `must be of type integer: invalid input syntax for type integer: "abc"`. */
   readonly detail: string
 }
 
 /** Every server can take it: others may have no such character. */
 const isAscii = (value: string) => !/[^ -~\s]/.test(value)
 
-/** Whether the server has to be asked: nearly any text is a string or a pattern of LIKE, and a state is no value. */
+/**
+ * Says whether the server has to check the values. Nearly any text is a string or a pattern of LIKE, and `is` has no
+ * values to cast.
+ */
 export const needsCast = ({ condition: { operator, values }, on }: ConditionOn): boolean => {
   if (operator === "is" || values.length === 0) return false
   if (isExpression(operator) || isSearch(operator)) return true
@@ -35,7 +38,7 @@ const expected = ({ condition: { operator }, on }: ConditionOn): string => {
   return isSearch(operator) ? "must be a text search" : `must be of type ${on.type}`
 }
 
-/** Asks about conditions at once. */
+/** Lets the server check conditions in one statement. */
 const ask = async <A extends ConditionOn>(
   connection: SourceConnection,
   conditions: ReadonlyArray<A>
@@ -53,7 +56,10 @@ const ask = async <A extends ConditionOn>(
   }
 }
 
-/** The conditions with values that the server does not take for their columns: all are asked about at once, and one by one when one is wrong. */
+/**
+ * Finds the conditions with values that the server refuses for their columns. It checks all of them at once, and one by
+ * one if that fails.
+ */
 export const findCastFailures = async <A extends ConditionOn>(
   connection: SourceConnection,
   conditions: ReadonlyArray<A>
@@ -71,10 +77,10 @@ export const findCastFailures = async <A extends ConditionOn>(
   return failures
 }
 
-/** Whether its values are cast to a type, whose text may be another in another session. */
+/** Says whether the values are cast to a type; the text of such a value may depend on the session. */
 const isCast = (one: ConditionOn) => isOfType(one.condition.operator) && needsCast(one)
 
-/** The conditions with their values as the session reads them: a time has its offset then, whatever the time zone of an export. */
+/** Replaces values by what the session reads them as: a time then has its offset, whatever the time zone of an export. */
 export const readConditions = async (
   connection: SourceConnection,
   conditions: ReadonlyArray<ConditionOn>,
@@ -87,13 +93,13 @@ export const readConditions = async (
   return conditions.map((one) => ({ ...one, condition: { ...one.condition, values: values.get(one) ?? one.condition.values } }))
 }
 
-/** Whether a value is another at another time: quotes and backslashes may stand in it where it is one of a list. */
+/** Says whether a value depends on the current time. Within a list, quotes and backslashes may stand in it. */
 const isRelative = (one: ConditionOn): boolean =>
   isCast(one) && one.condition.values.some((value) => /now|today|tomorrow|yesterday/i.test(value.replaceAll(/["\\]/g, "")))
 
 /**
- * The spec with the moments that its values name, such as `now`, as times: each session would read them as another, and
- * so would each part of an export.
+ * Replaces moments such as `now` in a spec by times. Otherwise each session, and so each part of an export, would read
+ * them as different times.
  */
 export const readMoments = async (connection: SourceConnection, spec: ExportSpec, dataset: Dataset): Promise<ExportSpec> => {
   const columnOf = columnsOf(dataset)

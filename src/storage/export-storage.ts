@@ -1,8 +1,8 @@
 import { Context, Data, Effect, type Scope } from "effect"
 
 /**
- * The storage failed. `message` is for people who export and names no path, `logged` has what the system said. `reason` says where trying again is of no use: the file is gone, or it
- * is not what was written.
+ * The storage failed. `message` is for people who export and does not name a path; `logged` has what the system said.
+ * `reason` is given when another try is of no use: the file is gone, or it is not what was written.
  */
 export class StorageError extends Data.TaggedError("StorageError")<{
   readonly message: string
