@@ -7,11 +7,13 @@ import { isFinished, type ExportJob } from "../exports/export-job.ts"
 import { ExportQueue } from "../jobs/queue.ts"
 import { ExportStore } from "../jobs/export-store.ts"
 import type { DatabaseError } from "../postgres/control.ts"
+import { RateLimiter } from "../limits/rate-limiter.ts"
 import { Datasets } from "../rows/datasets.ts"
 import { discard, ExportStorage } from "../storage/export-storage.ts"
 import { exportRequest } from "./export-request.ts"
 import { decode, queryValues } from "./parameters.ts"
 import { NotFound } from "./problem.ts"
+import { countingRefusals } from "./requester.ts"
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
@@ -91,6 +93,7 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
     const queue = yield* ExportQueue
     const storage = yield* ExportStorage
     const datasets = yield* Datasets
+    const limiter = yield* RateLimiter
 
     const find = (c: Context) => named(c, store.find)
 
@@ -106,7 +109,7 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
 
     const create = (c: Context) =>
       Effect.gen(function* () {
-        const spec = yield* exportRequest(c, datasets)
+        const spec = yield* countingRefusals(c, limiter, (mayAsk) => exportRequest(c, datasets, mayAsk))
         const exportId = yield* store.create(spec, queue.enqueue)
         const headers = { Location: `${basePath(c)}/${exportId}/status`, "Retry-After": "1", "Cache-Control": "no-store" }
         return Response.json({ exportId, status: "pending" }, { status: 202, headers })

@@ -2,6 +2,7 @@ import { Effect } from "effect"
 import type { Context } from "hono"
 import { bounds } from "../bounds.ts"
 import type { RateDecision, RateLimiter } from "../limits/rate-limiter.ts"
+import { SourceError } from "../rows/source-error.ts"
 import type { RequestEnv } from "./app.ts"
 import { RateLimited } from "./problem.ts"
 
@@ -24,6 +25,25 @@ export const admitted = (decision: Effect.Effect<RateDecision>): Effect.Effect<R
     ({ allowed }) => allowed,
     ({ resetSeconds }) => new RateLimited({ retryAfterSeconds: resetSeconds })
   )
+
+/**
+ * Reads a request for an export, and counts it while the source is asked whether it takes the filters. Those of one key that
+ * the source refuses have a bound; one that it takes does not count, nor does one whose source cannot be reached.
+ */
+export const countingRefusals = <A, E, R>(
+  c: Context,
+  limiter: RateLimiter["Type"],
+  read: (mayAsk: Effect.Effect<void, RateLimited>) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    let undo: Effect.Effect<void> = Effect.void
+    const checks = limiter.take(`filters ${rateKey(c)}`, limiter.limit * bounds.filterChecksPerRequest)
+    const mayAsk = Effect.map(admitted(checks), (decision) => void (undo = decision.undo))
+    return read(mayAsk).pipe(
+      Effect.tap(() => undo),
+      Effect.tapError((error) => (error instanceof SourceError && error.outage ? undo : Effect.void))
+    )
+  })
 
 /** Tells the state of a window (draft-ietf-httpapi-ratelimit-headers). */
 export const setRateLimit = (

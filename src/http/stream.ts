@@ -14,7 +14,7 @@ import { Compression, negotiateCoding, type ContentCoding } from "./compression.
 import { exportQuery } from "./export-request.ts"
 import { invalid } from "./parameters.ts"
 import { StreamTooLong, type InvalidRequest } from "./problem.ts"
-import { addressOf, admitted, apiKeyOf, rateKey, setRateLimit } from "./requester.ts"
+import { addressOf, admitted, apiKeyOf, countingRefusals, rateKey, setRateLimit } from "./requester.ts"
 
 const LF = 10
 /**
@@ -51,19 +51,14 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
 
     /** Reads the request. A key that is over its limit costs the source nothing, nor does one whose filters were wrong too often. */
     const read = (c: Context) =>
-      Effect.gen(function* () {
-        let asked: RateDecision | undefined
-        const mayAsk = Effect.gen(function* () {
-          yield* admitted(limiter.peek(rateKey(c)))
-          asked = yield* admitted(limiter.take(`filters ${rateKey(c)}`, limiter.limit * bounds.filterChecksPerRequest))
+      countingRefusals(c, limiter, (mayAsk) =>
+        Effect.gen(function* () {
+          const isLetIn = Effect.zipRight(admitted(limiter.peek(rateKey(c))), mayAsk)
+          const { spec, own } = yield* exportQuery(c, datasets, ["apiKey", "errorRow"], isLetIn)
+          const wrong = checkOwn(apiKeyOf(c), own["errorRow"])
+          return wrong ? yield* wrong : { spec, own }
         })
-        const { spec, own } = yield* exportQuery(c, datasets, ["apiKey", "errorRow"], mayAsk)
-        const wrong = checkOwn(apiKeyOf(c), own["errorRow"])
-        if (wrong) return yield* wrong
-        // The source takes its filters: it counts as a stream alone.
-        if (asked) yield* asked.undo
-        return { spec, own }
-      })
+      )
 
     /** Waits for the stream's turn. One that gets none was not let in, and does not count. */
     const turn = (c: Context, { undo }: RateDecision) =>

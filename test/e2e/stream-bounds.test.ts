@@ -142,9 +142,10 @@ const estimate = (key: string, more: object = {}) =>
     headers: { "X-API-Key": key },
     body: JSON.stringify({ dataset: "small", where: { id: "gte.2" }, ...more })
   })
-const filtered = (id: string) => send(service.url, { target: `/exports/csv?dataset=small&apiKey=filters&id=${id}` })
-const job = () =>
-  send(service.url, { method: "POST", target: "/exports?dataset=small&id=gte.2", headers: { "X-API-Key": "jobs" } })
+const filtered = (id: string, key = "filters") =>
+  send(service.url, { target: `/exports/csv?dataset=small&apiKey=${key}&id=${id}` })
+const job = (id: string, key = "jobs") =>
+  send(service.url, { method: "POST", target: `/exports?dataset=small&id=${id}`, headers: { "X-API-Key": key } })
 
 describe("what else is asked of the source", () => {
   test("estimates of one key have a window of their own, which wrong requests do not use up", async () => {
@@ -167,8 +168,27 @@ describe("what else is asked of the source", () => {
     expectProblem(await filtered("gte.none"), 400)
     expectProblem(await filtered("gte.none"), 429)
   })
-  test("jobs are not limited by it", async () => {
-    const answers = await Promise.all(Array.from({ length: LIMIT * 3 }, job))
-    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([202]))
+  test("jobs are limited by filters that it does not take alone", async () => {
+    /** Sends batches of `LIMIT`, and returns the statuses of the answers. */
+    const batches = async (count: number, id: string) => {
+      const statuses: Array<number> = []
+      for (let batch = 0; batch < count; batch++) {
+        const answers = await Promise.all(Array.from({ length: LIMIT }, () => job(id)))
+        statuses.push(...answers.map(({ status }) => status))
+      }
+      return new Set(statuses)
+    }
+    expect(await batches(11, "gte.2")).toEqual(new Set([202]))
+    expect(await batches(9, "gte.none")).toEqual(new Set([400]))
+    const body = JSON.stringify({ dataset: "small", where: { id: "gte.none" } })
+    const inBody = () => send(service.url, { method: "POST", target: "/exports", headers: { "X-API-Key": "jobs" }, body })
+    for (let asked = 0; asked < LIMIT - 1; asked++) expectProblem(await job("gte.none"), 400)
+    expect((await job("gte.2")).status).toBe(202)
+    expectProblem(await inBody(), 400)
+    const refused = await inBody()
+    expect(expectProblem(refused, 429).error).toBe("Too many requests - rate limit exceeded")
+    expect(Number(refused.headers.get("Retry-After"))).toBeGreaterThan(0)
+    expectProblem(await filtered("gte.none", "jobs"), 429)
+    expect((await job("gte.2", "another")).status).toBe(202)
   })
 })
