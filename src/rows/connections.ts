@@ -35,6 +35,9 @@ export const makeConnections = ({ connections, jobs, helpers }: Bounds) =>
       () => Effect.sync(() => waiting--)
     )
 
+    const spare = <A, E, R>(use: Effect.Effect<A, E, R>): Effect.Effect<Option.Option<A>, E, R> =>
+      Effect.suspend(() => (waiting > 0 ? Effect.succeedNone : all.withPermitsIfAvailable(1)(use)))
+
     return {
       /** Waits as long as it takes. */
       lead,
@@ -49,13 +52,11 @@ export const makeConnections = ({ connections, jobs, helpers }: Bounds) =>
       ),
       /** Runs `use` if a helper is to be had now, and `after` when its connection is given back. */
       helper: <E, R>(use: Effect.Effect<void, E, R>, after: Effect.Effect<void>): Effect.Effect<void, E, R> =>
-        Effect.suspend(() =>
-          waiting > 0
-            ? Effect.void
-            : helping.withPermitsIfAvailable(1)(
-                Effect.flatMap(all.withPermitsIfAvailable(1)(use), (ran) => (Option.isSome(ran) ? after : Effect.void))
-              )
-        ).pipe(Effect.asVoid),
+        helping
+          .withPermitsIfAvailable(1)(Effect.flatMap(spare(use), (ran) => (Option.isSome(ran) ? after : Effect.void)))
+          .pipe(Effect.asVoid),
+      /** Runs `use` if a connection is free now and nobody waits for it. */
+      spare,
       wanted: () => waiting > 0
     } as const
   })

@@ -1,8 +1,9 @@
-import { Effect, FiberSet, type Scope } from "effect"
+import { Effect, FiberSet, Option, type Scope } from "effect"
 import { bounds } from "../bounds.ts"
 import type { Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { ByteRows, CsvShape } from "./byte-rows.ts"
+import type { Connections } from "./connections.ts"
 import { identifier, literal } from "./identifier.ts"
 import type { SourceConnection } from "./source-connection.ts"
 import { SourceError, sqlState, toSourceError } from "./source-error.ts"
@@ -56,14 +57,23 @@ const invalidStatement = (spec: ExportSpec, dataset: Dataset): Statement => {
   }
 }
 
-const RAW = "With profile=postgres&encoding=raw the export has them as they are"
+const RAW = ". With profile=postgres&encoding=raw the export has them as they are"
+
+/** How to find the column that a failure is about. */
+interface Search {
+  readonly connect: Effect.Effect<SourceConnection, SourceError, Scope.Scope>
+  /** Runs an effect that takes a source connection, if one is to be had at once. */
+  readonly spare: Connections["spare"]
+  /** Whether an export may have `encoding=raw`, which is then recommended. */
+  readonly hasRaw: boolean
+}
 
 /** Says of which column the bytes are that a failure is about. It reads the rows again, for `invalidBytesMs` at most. */
 const explain = (
   failure: SourceError,
   spec: ExportSpec,
   dataset: Dataset,
-  connect: Effect.Effect<SourceConnection, SourceError, Scope.Scope>
+  { connect, spare, hasRaw }: Search
 ): Effect.Effect<SourceError> =>
   Effect.gen(function* () {
     const connection = yield* connect
@@ -79,11 +89,13 @@ const explain = (
     const [found] = yield* ask<{ readonly nth: number }>(invalidStatement(spec, dataset)).pipe(Effect.orElseSucceed(() => []))
     const column = found && spec.columns[found.nth]!.name
     const subject = column === undefined ? `A column of ${dataset.name}` : `The column "${column}"`
-    const message = `${subject} holds bytes that are not UTF-8, and the encoding of the database, SQL_ASCII, does not say what they are. ${RAW}`
+    const message = `${subject} holds bytes that are not UTF-8, and the encoding of the database, SQL_ASCII, does not say what they are${hasRaw ? RAW : ""}`
     return new SourceError({ message, retryable: false, cause: failure.cause })
   }).pipe(
     Effect.scoped,
     Effect.timeout(bounds.invalidBytesMs + bounds.sourceConnectMs),
+    spare,
+    Effect.map(Option.getOrElse(() => failure)),
     Effect.orElseSucceed(() => failure)
   )
 
@@ -117,9 +129,9 @@ class ExplainedRows implements ByteRows {
 export const explaining = (
   spec: ExportSpec,
   dataset: Dataset,
-  connect: Effect.Effect<SourceConnection, SourceError, Scope.Scope>
+  search: Search
 ): Effect.Effect<(rows: ByteRows) => ByteRows, never, Scope.Scope> =>
   Effect.map(
     FiberSet.makeRuntimePromise(),
-    (search) => (rows) => new ExplainedRows(rows, (failure) => search(explain(failure, spec, dataset, connect)))
+    (run) => (rows) => new ExplainedRows(rows, (failure) => run(explain(failure, spec, dataset, search)))
   )

@@ -118,7 +118,8 @@ export class RowSource extends Effect.Service<RowSource>()("RowSource", {
         const raw = spec.format.encoding === "raw" ? yield* attempt(() => rawShape(connection, asText)) : undefined
         const shape = raw ?? asText
         const connect = connectSource(url, { timezone: spec.format.timezone })
-        const explained = raw ? (rows: ByteRows) => rows : yield* explaining(spec, dataset, connect)
+        const search = { connect, spare: connections.spare, hasRaw: exportSource === "copy" }
+        const explained = raw ? (rows: ByteRows) => rows : yield* explaining(spec, dataset, search)
         if (source === "cursor") {
           const statement = selectStatement(spec, dataset)
           return explained(new CursorSource(connection, shape, { statement, estimatedRows }, batchSize, chunkSize))

@@ -88,9 +88,9 @@ test("without it, a database in LATIN1 gives UTF-8", async () => {
   expect(headers.get("Content-Type")).toBe("text/csv; charset=utf-8; header=present")
 })
 
-const told = (column: string) =>
-  `The column "${column}" holds bytes that are not UTF-8, and the encoding of the database, SQL_ASCII, does not say what they are. ` +
-  "With profile=postgres&encoding=raw the export has them as they are"
+const unreadable = (column: string) =>
+  `The column "${column}" holds bytes that are not UTF-8, and the encoding of the database, SQL_ASCII, does not say what they are`
+const told = (column: string) => `${unreadable(column)}. With profile=postgres&encoding=raw the export has them as they are`
 
 describe("bytes that are no UTF-8, without encoding=raw", () => {
   test.each([
@@ -107,6 +107,22 @@ describe("bytes that are no UTF-8, without encoding=raw", () => {
     const id = await createExport(service, "?dataset=places")
     const { error } = await reaches(service, id, "failed", 10_000)
     expect(error).toBe(told("naïve"))
+  })
+
+  test.each([
+    ["where rows are read by a cursor, raw bytes are not recommended", { EXPORT_SOURCE: "cursor" }, unreadable("naïve")],
+    [
+      "where no further source connection is to be had, the server's words are told",
+      { MAX_SOURCE_CONNECTIONS: "1" },
+      'Cannot read from the source database: 22021: invalid byte sequence for encoding "UTF8": 0xe9'
+    ]
+  ])("%s", async (_, settings, expected) => {
+    const source = { SOURCE_DATABASE_URL: databases.get("SQL_ASCII")!, EXPORT_DATASETS: "public.places" }
+    const service = await startService({ ...source, ...settings })
+    const { detail } = expectProblem(await stream(service, "dataset=places&naïve=like.Caf*"), 422)
+    expect(detail).toStartWith(expected)
+    expect(detail).not.toContain("encoding=raw")
+    await service.stop()
   })
 
   test("concern nobody who does not ask for them", async () => {
