@@ -1,10 +1,11 @@
 /**
- * What `.patches` changes in postgres.js: a connection that is lost at a bad moment ends neither the process nor the
- * usefulness of its client. Each test fails without the patch, so an update of the library cannot drop it unnoticed.
+ * What `.patches` changes in postgres.js and pg-boss: a connection that is lost at a bad moment ends neither the process nor the
+ * usefulness of its client. Each test fails without the patch, so an update of a library cannot drop it unnoticed.
  */
-import { beforeAll, expect, setDefaultTimeout, test } from "bun:test"
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import net from "node:net"
 import { Effect } from "effect"
+import Db from "pg-boss/dist/db.js"
 import postgres from "postgres"
 import { migrateDatabase } from "../../src/postgres/migrate.ts"
 import { connect, freshDatabase } from "../support/shared.ts"
@@ -100,4 +101,31 @@ test("migrations whose connection is lost in their transaction may be tried agai
   expect((await migrating).unavailable).toBe(true)
   await holder.unsafe("rollback")
   await Effect.runPromise(migrateDatabase(empty))
+})
+
+const ignore = () => {}
+const terminate = async (db: Db) => {
+  const lost = new Promise((resolve) => db.once("error", resolve))
+  const listening = await db.listen("given_up", ignore, ignore)
+  const sql = await connect(url, 1)
+  await sql`select pg_terminate_backend(pid) from pg_stat_activity where query = 'LISTEN "given_up"'`
+  await lost
+  return () => listening.close()
+}
+
+describe("an error on a listening connection that pg-boss has given up does not end the process", () => {
+  test.each([
+    ["because the server ended it", terminate],
+    ["because LISTEN failed", async (db: Db) => failure(db.listen('no "name', ignore, ignore))],
+    ["because it stops", async (db: Db) => (await db.listen("stopped", ignore, ignore)).close()]
+  ])("%s", async (_, giveUp) => {
+    const socket = new net.Socket()
+    const db = new Db({ connectionString: url, stream: () => socket } as ConstructorParameters<typeof Db>[0])
+    await db.open()
+    const close = await giveUp(db)
+    // Of an error that nobody listens to the emitter throws.
+    socket.emit("error", Object.assign(new Error("the other side is silent"), { code: "ETIMEDOUT" }))
+    if (typeof close === "function") await close()
+    await db.close()
+  })
 })
