@@ -70,7 +70,7 @@ const texts = fc.oneof(
   fc.string({ unit: "grapheme" })
 )
 
-test("text that is not marked is written by a spreadsheet as it stands", () => {
+test("a spreadsheet writes unmarked text back unchanged", () => {
   fc.assert(
     fc.property(texts, (text) => {
       for (const marks of [numbers, dates]) {

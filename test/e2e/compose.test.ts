@@ -19,7 +19,7 @@ interface Compose {
 }
 const root = join(import.meta.dir, "../..")
 
-test("every container's log is bounded, and the service logs in as nobody's superuser", async () => {
+test("every container's log is bounded, and the service does not log in as a superuser", async () => {
   const { services } = Bun.YAML.parse(await readFile(join(root, "docker-compose.yml"), "utf8")) as Compose
   for (const { logging } of Object.values(services))
     expect(logging).toEqual({ driver: "json-file", options: { "max-size": "10m", "max-file": "3" } })

@@ -44,7 +44,7 @@ test("a job whose process dies 5 times fails, and is not run a sixth time", asyn
   expect(await service.stop()).toBe(0)
 })
 
-test("Sluice's own database that is away counts as no crash, and its log has a line at the beginning and one at the end", async () => {
+test("an outage of Sluice's own database counts as no crash, and the log has one line when it begins and one when it ends", async () => {
   const app = await sourceServer()
   await app.start()
   const source = await freshDatabase()

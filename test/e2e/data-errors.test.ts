@@ -60,20 +60,20 @@ afterAll(async () => {
   expect(await service.stop()).toBe(0)
 })
 
-describe.each(names)("%s", (dataset) => {
+describe.each(names)("the error of %s", (dataset) => {
   const [, , said] = failing[dataset]
   test("is 422 on a stream, with what the server said and without Retry-After", async () => {
     const { status, retryAfter, detail } = await problemOf(ask(service, `/exports/csv?dataset=${dataset}`))
     expect({ status, retryAfter, detail }).toEqual({ status: 422, retryAfter: null, detail: expect.stringContaining(said) })
   })
-  test("fails a job at once, with the same words", async () => {
+  test("fails a job at once, in the words of the server", async () => {
     const { error, reads } = await failureOf(service, dataset)
     expect({ error, reads }).toEqual({ error: expect.stringContaining(said), reads: 1 })
     expect(error).not.toContain("tried")
   })
 })
 
-test("an estimate of what the planner already fails at is 422, too", async () => {
+test("an estimate is 422 when the planner already fails", async () => {
   const sql = await connect(database, 1)
   await sql.unsafe("create or replace view public.division as select 1 / 0 as quotient from generate_series(0, 9) n")
   const { status, detail } = await problemOf(ask(service, "/exports/estimate?dataset=division", "POST"))
@@ -92,7 +92,7 @@ test("a view that fails at row 100,000 is read once by a job, and breaks a strea
   expect(body).toBe("broken off")
 })
 
-test("a right that is taken away is one problem everywhere: stream, estimate and job", async () => {
+test("a revoked privilege is the same problem on a stream, an estimate and a job", async () => {
   const sql = await connect(database, 1)
   await sql.unsafe("revoke select on public.secret from data_errors_reader")
   const stream = await problemOf(ask(service, "/exports/csv?dataset=secret"))

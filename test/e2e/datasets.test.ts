@@ -217,7 +217,7 @@ describe("what is not named", () => {
     expect(await two.stop()).toBe(0)
   })
 
-  test("because it has no columns is told in the log, however it is named", async () => {
+  test("because it has no columns is logged, however it is named", async () => {
     const database = await freshDatabase()
     const owner = await connect(database, 1)
     await owner.unsafe(

@@ -47,7 +47,7 @@ test("serves jobs and streams, in any time zone, from a server without capabilit
   if (process.getuid?.() === 0) expect(await readlink(`${server}/exe`)).toStartWith("/var/lib/sluice/postgres-")
 })
 
-test("exports tables that somebody makes with the URL in database-url", async () => {
+test("exports tables that are created with the URL in database-url", async () => {
   const sql = postgres(database, { max: 1 })
   await sql`create table public.own as select 1 as one`
   await sql.end()
@@ -60,7 +60,7 @@ test("exports tables that somebody makes with the URL in database-url", async ()
   expect((await fetch(`${service.url}/datasets/sluice.exports`)).status).toBe(404)
 })
 
-test("outlives a server that is killed: 503 meanwhile, then it goes on", async () => {
+test("survives a killed server: requests are 503 until it is back", async () => {
   const before = await postmaster()
   process.kill(before, "SIGKILL")
   await until("the service to notice", async () => (await ready()) === 503)

@@ -82,7 +82,7 @@ describe.each(encodings)("encoding=raw on a database in %s", (encoding) => {
   })
 })
 
-test("without it, a database in LATIN1 gives UTF-8", async () => {
+test("a database in LATIN1 is exported in UTF-8 without encoding=raw", async () => {
   const { headers, bytes } = await bytesOf(services.get("LATIN1")!, "dataset=places&columns=naïve&id=eq.1000")
   expect(bytes.toString()).toBe('naïve\n"Café, 1000"\n')
   expect(headers.get("Content-Type")).toBe("text/csv; charset=utf-8; header=present")
@@ -92,7 +92,7 @@ const unreadable = (column: string) =>
   `The column "${column}" holds bytes that are not UTF-8, and the encoding of the database, SQL_ASCII, does not say what they are`
 const told = (column: string) => `${unreadable(column)}. With profile=postgres&encoding=raw the export has them as they are`
 
-describe("bytes that are no UTF-8, without encoding=raw", () => {
+describe("bytes that are not UTF-8, without encoding=raw", () => {
   test.each([
     ["dataset=places&naïve=like.Caf*", "naïve"],
     ["dataset=tags&profile=rfc4180", "words"],
@@ -102,7 +102,7 @@ describe("bytes that are no UTF-8, without encoding=raw", () => {
     expect(detail).toBe(told(column))
   })
 
-  test("fail a job at once, with the same sentence", async () => {
+  test("fail a job at once, with the sentence that a stream answers", async () => {
     const service = services.get("SQL_ASCII")!
     const id = await createExport(service, "?dataset=places")
     const { error } = await reaches(service, id, "failed", 10_000)
@@ -110,9 +110,13 @@ describe("bytes that are no UTF-8, without encoding=raw", () => {
   })
 
   test.each([
-    ["where rows are read by a cursor, raw bytes are not recommended", { EXPORT_SOURCE: "cursor" }, unreadable("naïve")],
     [
-      "where no further source connection is to be had, the server's words are told",
+      "are not answered with the advice to ask for raw bytes where rows are read by a cursor",
+      { EXPORT_SOURCE: "cursor" },
+      unreadable("naïve")
+    ],
+    [
+      "are reported in the server's words where no further source connection is free",
       { MAX_SOURCE_CONNECTIONS: "1" },
       'Cannot read from the source database: 22021: invalid byte sequence for encoding "UTF8": 0xe9'
     ]
@@ -125,7 +129,7 @@ describe("bytes that are no UTF-8, without encoding=raw", () => {
     await service.stop()
   })
 
-  test("concern nobody who does not ask for them", async () => {
+  test("do not affect exports of other columns and tables", async () => {
     const service = services.get("SQL_ASCII")!
     expect((await bytesOf(service, "dataset=ascii")).bytes.toString()).toBe("id,name\n1,Café\n")
     expect((await bytesOf(service, "dataset=places&columns=naïve&id=eq.1")).bytes.toString()).toBe("naïve\nplain\n")
@@ -144,7 +148,7 @@ describe("a request for an encoding", () => {
     expect(errors).toEqual([{ field, detail: expect.stringContaining(detail) }])
   })
 
-  test("is refused where rows are read by a cursor", async () => {
+  test("is refused for raw bytes where rows are read by a cursor", async () => {
     const service = await startService({ EXPORT_SOURCE: "cursor" })
     for (const method of ["GET", "POST"]) {
       const answer = await send(service.url, { method, target: "/exports/csv?encoding=raw" })
@@ -154,7 +158,7 @@ describe("a request for an encoding", () => {
     await service.stop()
   })
 
-  test("that the header cannot be written in is refused", async () => {
+  test("is refused if the header cannot be written in that encoding", async () => {
     const answer = await stream(services.get("LATIN1")!, `dataset=places&encoding=raw&columns=id:№`)
     expectProblem(answer, 400)
   })

@@ -221,7 +221,7 @@ describe("every type", () => {
 
   const all =
     "eq,neq,gt,gte,lt,lte,in,isdistinct,like,ilike,match,imatch,fts,plfts,phfts,wfts,cs,cd,ov,sl,sr,nxl,nxr,adj,is".split(",")
-  test("knows the operators that it names, and no other", async () => {
+  test("accepts the operators that its description names, and no others", async () => {
     const columns = [...(await columnsThat(true)), ...(await columnsThat(false))]
     const outcomes = new Map<string, number>()
     for (const [dataset, own] of Map.groupBy(columns, (column) => column.dataset)) {

@@ -117,7 +117,7 @@ describe("what waits for a locked table leaves the source within a second", () =
   })
 })
 
-test("a job whose backend is killed starts anew, which counts as nothing, and completes", async () => {
+test("a job whose backend is killed starts anew, without counting a failure, and completes", async () => {
   const id = await createExport(service)
   await sourceIsBusy(service.database)
   await until("the export to make progress", async () => (await statusOf(service, id)).progress.percentage > 5)

@@ -177,7 +177,7 @@ describe("a filter gives the rows of SQL written by hand", () => {
 })
 
 describe("columns", () => {
-  test("may be paths, called by their last key or by a label", async () => {
+  test("may be paths, and the header shows their last key or their label", async () => {
     const columns = `id,doc->kind,doc->>kind:Kind,doc->list->1->>deep,raw->list->>-1:"last, one",tags->>0:tag,made->>b,doc->>0:first`
     const response = await stream(["columns", columns], ["order_by", "id"])
     const text = await response.text()
@@ -209,7 +209,7 @@ describe("order_by", () => {
   })
 })
 
-describe("is a 400 that says what there is", () => {
+describe("a wrong filter, order or list of columns is a 400 with what is allowed", () => {
   const text = "eq, neq, gt, gte, lt, lte, in, isdistinct, like, ilike, match, imatch, fts, plfts, phfts, wfts, is"
   const unknown = (filter: string) =>
     `has an unknown operator in "${filter}"; the operators of type text are ${text}; to compare with that value itself, write "eq.${filter}"`

@@ -85,12 +85,12 @@ describe("a number has at most 400 digits", () => {
     ["name", "eq.1e999999"],
     ["doc", 'cs.{"x":"1e131071"}'],
     ["doc->>x", "eq.1e131071"]
-  ])("and what only looks like one is let through: %s=%s", async (name, filter) => {
+  ])("text that only looks like a longer number is accepted: %s=%s", async (name, filter) => {
     const response = await estimate({ [name]: filter })
     expect([response.status, response.ok ? "" : await response.text()]).toEqual([200, ""])
   })
 
-  test("in a parameter that a definition declares, too", async () => {
+  test("also in a parameter that a definition declares", async () => {
     const response = await stream("least", huge)
     expect([response.status, ...(await errorsOf(response))]).toEqual([
       400,
@@ -98,7 +98,7 @@ describe("a number has at most 400 digits", () => {
     ])
   })
 
-  test("so that a thousand of them cost neither time nor memory", async () => {
+  test("and a thousand longer ones cost neither time nor memory", async () => {
     const before = await resident()
     const began = performance.now()
     const where = { n: `in.(${Array.from({ length: 400 }, () => huge).join()})` }
@@ -117,19 +117,29 @@ const times = (count: number, filter: object) => Array.from({ length: count }, (
 const deep = (levels: number): object => (levels === 0 ? { id: 1 } : { or: [deep(levels - 1), { id: 2 }] })
 const nested = (levels: number): string => (levels === 0 ? "id.eq.1" : `or(${nested(levels - 1)},id.eq.2)`)
 
-describe("a request has bounds:", () => {
+describe("a request may have", () => {
   test.each<[what: string, where: object, status: number, detail: string]>([
     ["100 filters", { id: times(100, {}).map(() => "gt.0") }, 200, ""],
-    ["not 101", { id: times(101, {}).map(() => "gt.0") }, 400, "exceeds the limit: a request may have at most 100 filters"],
     [
-      "groups count, too",
+      "no 101 filters",
+      { id: times(101, {}).map(() => "gt.0") },
+      400,
+      "exceeds the limit: a request may have at most 100 filters"
+    ],
+    [
+      "no 101 filters and groups together",
       { or: times(50, { and: [{ id: 1 }, { id: 2 }] }) },
       400,
       "exceeds the limit: a request may have at most 100 filters"
     ],
-    ["8 lists in one another", deep(8), 200, ""],
-    ["not 9", deep(9), 400, "exceeds the limit: lists of `and` and `or` may be nested at most 8 deep"],
-    ["nor a thousand", deep(1000), 400, "exceeds the limit: lists of `and` and `or` may be nested at most 8 deep"],
+    ["lists that are nested 8 deep", deep(8), 200, ""],
+    ["no lists that are nested 9 deep", deep(9), 400, "exceeds the limit: lists of `and` and `or` may be nested at most 8 deep"],
+    [
+      "no lists that are nested a thousand deep",
+      deep(1000),
+      400,
+      "exceeds the limit: lists of `and` and `or` may be nested at most 8 deep"
+    ],
     [
       "1,000 values",
       {
@@ -141,7 +151,7 @@ describe("a request has bounds:", () => {
       ""
     ],
     [
-      "not 1,001",
+      "no 1,001 values",
       {
         or: [
           {
@@ -162,7 +172,7 @@ describe("a request has bounds:", () => {
     ])
   })
 
-  test("lists of a query likewise", async () => {
+  test("lists that are nested 8 deep, and no deeper, in a query", async () => {
     expect((await stream("or", `(${nested(7)},id.eq.3)`)).status).toBe(200)
     const response = await stream("or", `(${nested(8)},id.eq.3)`)
     expect(await errorsOf(response)).toEqual([
@@ -185,7 +195,7 @@ describe("the conditions of a definition hold around whatever a request says", (
     const expected = await sql`select id from v.t where secret = 'seen' order by id`
     expect(text).toBe(`id\n${expected.map(({ id }) => `${id}\n`).join("")}`)
   })
-  test("and hidden columns are none in a list of filters", async () => {
+  test("and its hidden columns are refused in a list of filters", async () => {
     for (const filter of ["(secret.eq.unseen,id.gt.0)", "(id.eq.1,or(secret->a.is.null,id.eq.2))"]) {
       const [error] = await errorsOf(await stream("or", filter))
       expect(error!.field).toBe("or")
@@ -229,7 +239,7 @@ describe("a moment that a value names", () => {
   })
 })
 
-test("a regular expression that does not end is ended with its client", async () => {
+test("a regular expression that runs for ever is cancelled when its client leaves", async () => {
   const aborted = new AbortController()
   const filter = encodeURIComponent(String.raw`match.^(a+)(a+)(a+)(a+)(a+)\1\2\3\4\5b$`)
   const answer = fetch(`${service.url}/exports/csv?dataset=v.t&name=${filter}`, { signal: aborted.signal }).then((response) =>

@@ -72,7 +72,7 @@ describe("filters give the rows of SQL written by hand", () => {
     expect(found).toBeGreaterThan(10)
   })
 
-  test("in trees of or and and, in a query", async () => {
+  test("in nested groups of or and and, in a query", async () => {
     let [found, all] = [0, 0]
     const check = async (trees: ReadonlyArray<Tree>) => {
       const { length } = await checkQuery(trees)

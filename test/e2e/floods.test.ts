@@ -98,7 +98,7 @@ test("requests whose heads do not end", async () => {
   await expectAlive("heads")
 })
 
-test("compressed downloads that nobody takes: as many as may be are compressed, others get the file as it is", async () => {
+test("compressed downloads that nobody takes: those beyond the limit get the file uncompressed", async () => {
   await flood(isFull ? 80 : 30, get(`/exports/${finished}/download`, "zstd"))
   await until("all to be answered", () => flooders.every(({ head }) => head().includes("\r\n\r\n")))
   await expectAlive("zstd downloads")
@@ -141,7 +141,7 @@ test("bodies that do not end: those that came first give way, and one that does 
   expect(status).toBe(200)
 })
 
-test("event streams, and the memory is free again when they have left", async () => {
+test("event streams, whose memory is free again when they have left", async () => {
   const sql = await connect(service.database, 1)
   await sql.unsafe("begin; lock table public.users in access exclusive mode")
   const id = await createExport(service)
@@ -171,7 +171,7 @@ test("keys that nobody used before", async () => {
   await expectAlive("keys")
 })
 
-test("connections that rest", async () => {
+test("idle connections", async () => {
   const count = isFull ? 10_000 : 1_500
   await flood(count, "")
   await expectAlive("connections")

@@ -89,7 +89,7 @@ describe.each(Object.entries(causes))("%s", (_name, happens) => {
   })
 })
 
-test("where the buffers hold nearly all of a stream, its client has all of it or sees that it has not", async () => {
+test("a client gets all of a stream that the buffers nearly hold, or sees that it did not", async () => {
   const service = await startService({ CHUNK_SIZE: "1024", RATE_LIMIT_MAX: "1000" })
   await makeUsersLarge(service.database, 1_000_000)
   const totals = Array.from({ length: 12 }, (_, at) => 20_000 + at * 7_919)
@@ -110,7 +110,7 @@ test("where the buffers hold nearly all of a stream, its client has all of it or
   expect(new Set(whole)).toEqual(new Set([true, false]))
 })
 
-test("a stream over HTTP/1.0 that has come to its end is whole, for a client that stalls in the middle, too", async () => {
+test("a stream over HTTP/1.0 that ended is complete, also for a client that stalls in the middle", async () => {
   const service = await startService({ DATABASE_URL: await database() })
   const expected = await copyCsv(service, "select * from users")
   for (let time = 0; time < 3; time++) {

@@ -53,7 +53,7 @@ test.each<[format: string, options: string, force: string]>([
   }
 })
 
-test("in a body it is asked for as in a query, or as an object with a label", async () => {
+test("a path is written in a body as in a query, or as an object with a label", async () => {
   const [service] = services
   const columns = ["id", { name: "doc->>a", label: "A, b" }, 'doc->"x,y"', { name: "path 0" }, 'doc->>"b":second']
   const created = await fetch(`${service!.url}/exports/csv`, jsonPost({ dataset: "j.t", columns, order_by: ["-doc->>a", "id"] }))
@@ -72,7 +72,7 @@ test("text at a path is guarded from formulas as any text", async () => {
   }
 })
 
-test("filters and orders by paths are those of a table that is read in parts, too", async () => {
+test("filters and orders by paths give the same rows from a table that is read in parts", async () => {
   const query = new URLSearchParams({
     dataset: "j.large",
     columns: "id,doc->k,doc->>filler",

@@ -51,7 +51,7 @@ const receivedBy = async (work: () => Promise<unknown>) => {
   return received - before
 }
 
-test("a list of 200 exports", async () => {
+test("a list of 200 exports with large specs", async () => {
   const answer: { exports?: ReadonlyArray<unknown> } = {}
   const bytes = await receivedBy(async () =>
     Object.assign(answer, await (await fetch(`${service.url}/exports?limit=${EXPORTS}`)).json())
@@ -60,7 +60,7 @@ test("a list of 200 exports", async () => {
   expect(bytes).toBeLessThan(EXPORTS * 500)
 })
 
-test("the status, the events and the file of one", async () => {
+test("the status, the events and the file of an export with a large spec", async () => {
   const bytes = await receivedBy(async () => {
     expect((await statusOf(service, id)).status).toBe("completed")
     expect(await (await fetch(`${service.url}/exports/${id}/events`)).text()).toContain('"completed"')

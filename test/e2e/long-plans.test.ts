@@ -54,7 +54,7 @@ test("a partitioned table is exported with filters that are too long to plan wit
   expect(planned?.annotations).toMatchObject({ parts: 1, reason: "its filters are too long to plan with" })
 })
 
-test("a view whose plan is longer than an answer may be is refused, and ends its session", async () => {
+test("a view whose plan exceeds the limit of an answer is refused, and the session is ended", async () => {
   const refused = await post("/exports/estimate", "united")
   expect(refused.status).toBe(422)
   expect(((await refused.json()) as ProblemDocument).detail).toStartWith(TOO_LONG)
@@ -65,7 +65,7 @@ test("a view whose plan is longer than an answer may be is refused, and ends its
   expect(error).not.toContain("tried")
 })
 
-test("such requests, six at once, leave memory flat, and shorter filters on such a view are served", async () => {
+test("six requests with too long plans at once leave memory flat, and shorter filters on the view are served", async () => {
   // 503: a database with much to do may not have made such a plan within the time of an estimate.
   const longOnes = Array.from({ length: 6 }, async () =>
     expect([422, 503]).toContain((await post("/exports/estimate", "united")).status)

@@ -32,7 +32,7 @@ const flip = async (path: string) => {
 const hasLink = (document: ExportDocument) => "download" in document.links
 const WANT = { "Want-Repr-Digest": "sha-256=1" }
 
-test("one that is gone is 410, and neither status, list nor events link to it", async () => {
+test("a file that is gone is 410, and neither status, list nor events link to it", async () => {
   const { id, target, path } = await stored()
   expect(hasLink(await statusOf(service, id))).toBe(true)
   await rename(path, `${path}.aside`)
@@ -50,7 +50,7 @@ test("one that is gone is 410, and neither status, list nor events link to it", 
   expect((await download(service, id)).length).toBe(status.bytes!)
 })
 
-test("a storage that is missing altogether says nothing of its files", async () => {
+test("while the whole storage is missing, no file is reported as lost", async () => {
   const { id, target } = await stored()
   await rename(service.storage, `${service.storage}-aside`)
   try {
@@ -74,7 +74,7 @@ const expectMarked = async (id: string, target: string, damage: string) => {
   expect(lines.map(({ message }) => String(message))).toEqual([expect.stringContaining(damage)])
 }
 
-test("one whose CRC-32 is another gets no digest: 500, and the export is marked", async () => {
+test("a file with a different CRC-32 gets no digest: 500, and the export is marked", async () => {
   const { id, target, path } = await stored()
   await flip(path)
   const { detail } = expectProblem(await send(service.url, { target, headers: WANT }), 500)
@@ -82,7 +82,7 @@ test("one whose CRC-32 is another gets no digest: 500, and the export is marked"
   await expectMarked(id, target, `instead of ${(await statusOf(service, id)).crc32}`)
 })
 
-test("one that was cut short is 500, and the export is marked", async () => {
+test("a file that was cut short is 500, and the export is marked", async () => {
   const { id, target, path } = await stored()
   const { bytes } = await statusOf(service, id)
   await truncate(path, 100)
@@ -91,7 +91,7 @@ test("one that was cut short is 500, and the export is marked", async () => {
   await expectMarked(id, target, `100 bytes instead of ${bytes}`)
 })
 
-test.each(["gzip", "zstd"])("one whose CRC-32 is another is a broken body in %s, and the export is marked", async (coding) => {
+test.each(["gzip", "zstd"])("a file with a different CRC-32 is a broken body in %s, and the export is marked", async (coding) => {
   const { id, target, path } = await stored()
   await flip(path)
   const head = `GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept-Encoding: ${coding}\r\n\r\n`
@@ -101,7 +101,7 @@ test.each(["gzip", "zstd"])("one whose CRC-32 is another is a broken body in %s,
   await expectMarked(id, target, "CRC-32")
 })
 
-test("a whole one is served with its digest, compressed and plain", async () => {
+test("a whole file is served with its digest, compressed and plain", async () => {
   const { id, target } = await stored("?total=20000")
   const plain = await download(service, id)
   const digest = `sha-256=:${new Bun.CryptoHasher("sha256").update(plain).digest("base64")}:`

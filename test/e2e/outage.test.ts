@@ -150,7 +150,7 @@ describe("an outage longer than SOURCE_OUTAGE", () => {
     expect(await impatient.stop()).toBe(0)
   })
 
-  test("fails the exports with a sentence, and not one after the other", async () => {
+  test("fails all exports at the same time, with a sentence", async () => {
     await source.stop()
     const begun = performance.now()
     const ids = await create(impatient, 10)

@@ -59,7 +59,7 @@ describe("a backlog", () => {
     expect(seconds).toBeLessThan(8)
   })
 
-  test("of cancelled exports keeps nobody waiting", async () => {
+  test("of cancelled exports does not delay other exports", async () => {
     const running = await Promise.all(Array.from({ length: WORKERS }, () => createExport(service, "?dataset=slow")))
     for (const id of running) await reaches(service, id, "processing")
     for (let created = 0; created < CANCELLED; created += 50) {

@@ -121,7 +121,7 @@ const checkAnswer = (request: RandomRequest, outcome: Outcome) => {
 const memory = (pid: number, name: "VmRSS" | "VmHWM"): number =>
   Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024
 
-test(`${REQUESTS} random requests of ${CLIENTS} clients are answered, and harm nothing`, async () => {
+test(`${REQUESTS} random requests of ${CLIENTS} clients are answered, and do no damage`, async () => {
   console.log(`RANDOM_REQUESTS=${REQUESTS} RANDOM_CLIENTS=${CLIENTS} RANDOM_SEED=${SEED}`)
   const { url: database, sql } = await thingsDatabase()
   await createGoods(sql)

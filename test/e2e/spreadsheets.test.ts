@@ -173,14 +173,14 @@ describe.skipIf(!soffice)("opened in LibreOffice", () => {
     expect(await differences(file, sheet!, { delimiter, rows: (text) => !dates.includes(text) })).toEqual([])
   })
 
-  test("text is what it was where commas are decimal", async () => {
+  test("text is unchanged where the decimal separator is a comma", async () => {
     const choices = { columns: textColumns.replaceAll(" ", ""), binary: "base64", profile: "excel", formulas: "escape-all" }
     const file = await stream("sheet", { ...choices, delimiter: ";", decimal: "," })
     const [sheet] = await openInLibreOffice([file], { delimiter: ";", encoding: "utf-8", locale: "de-DE" })
     expect(await differences(file, sheet!, { delimiter: ";", names: textColumns.split(", ") })).toEqual([])
   })
 
-  test("what is not marked is another value", async () => {
+  test("text that is exported without marks is changed", async () => {
     const file = await stream("sheet", { ...asked, profile: "excel", formulas: "keep" })
     const [sheet] = await openInLibreOffice([file], { delimiter: ",", encoding: "utf-8" })
     const changed = await differences(file, sheet!, { delimiter: ",", names: ["t"] })

@@ -21,7 +21,7 @@ const plant = async (directory: string, name: string, ageMs: number) => {
   await utimes(path, time, time)
 }
 
-test("what has expired, and what dead attempts left, is swept; what may belong to others is not", async () => {
+test("files of expired exports and of dead attempts are swept, files that may belong to others are not", async () => {
   const storage = await temporaryDirectory()
   const env = { DATABASE_URL: await freshDatabase(), EXPORT_STORAGE_PATH: storage, EXPORT_TTL: "1 second" }
   const first = await startService(env)

@@ -42,7 +42,7 @@ const small = (key: string) => send(service.url, { target: `/exports/csv?dataset
 const remaining = ({ headers }: { readonly headers: Headers }) => Number(/;r=(\d+);/.exec(headers.get("RateLimit") ?? "")?.[1])
 
 describe("streams at once of one key", () => {
-  test("beyond the bound wait their turn, then are refused, and such a refusal counts against nothing", async () => {
+  test("beyond the limit wait their turn, then are refused, and a refusal does not count in the window", async () => {
     const stalled = await Promise.all([stall("many"), stall("many")])
     const begun = performance.now()
     const answer = await small("many")
@@ -57,7 +57,7 @@ describe("streams at once of one key", () => {
     for (const { leave } of stalled) leave()
     await sourceIsLeft(service.database)
   })
-  test("go on with the next when one ends, and other keys do not wait", async () => {
+  test("start with the next in line when one ends, and other keys do not wait", async () => {
     const [first, second] = [await stall("next"), await stall("next")]
     const waiting = small("next")
     expect((await small("other")).status).toBe(200)
@@ -66,7 +66,7 @@ describe("streams at once of one key", () => {
     expect([answer.status, remaining(answer)]).toEqual([200, LIMIT - MOST - 1])
     second.leave()
   })
-  test("that leave while they wait give back their turn and what they took of the window", async () => {
+  test("that are cancelled while they wait give back their turn and their place in the window", async () => {
     const stalled = await Promise.all([stall("left"), stall("left")])
     const left = Bun.connect({
       hostname: new URL(service.url).hostname,
@@ -82,7 +82,7 @@ describe("streams at once of one key", () => {
     for (const { leave } of stalled) leave()
     expect((await small("left")).status).toBe(200)
   })
-  test("and of one address under made-up keys have a bound, too", async () => {
+  test("are also limited for one address with made-up keys", async () => {
     const all = MOST + bounds.addressStreams
     const stalled = await Promise.all(Array.from({ length: all }, (_, index) => stall(`made-up-${index}`)))
     const waiting = small("e")
@@ -121,7 +121,7 @@ describe("STREAM_MAX_TIME", () => {
     expect((await stalled.wire).toString("latin1")).not.toEndWith("\r\n0\r\n\r\n")
     expect((await withRow.wire).toString("latin1")).toMatch(/"__ERROR__","internal_server_error"\n\r\n0\r\n\r\n$/)
   })
-  test("ends one whose first row does not come", async () => {
+  test("answers 504 for a stream whose first row does not come", async () => {
     const sql = await connect(service.database, 1)
     await sql.begin(async (tx) => {
       await tx`lock table public.small in access exclusive mode`
@@ -129,7 +129,7 @@ describe("STREAM_MAX_TIME", () => {
       expect(detail).toBe("The source gave no row within 2s, the longest that a stream may take")
     })
   })
-  test("does not touch one that ends in time", async () => {
+  test("does not touch a stream that ends in time", async () => {
     expect((await send(short.url, { target: "/exports/csv?dataset=small" })).body).toContain("1\n2\n3\n")
   })
 })
@@ -147,7 +147,7 @@ const filtered = (id: string, key = "filters") =>
 const job = (id: string, key = "jobs") =>
   send(service.url, { method: "POST", target: `/exports?dataset=small&id=${id}`, headers: { "X-API-Key": key } })
 
-describe("what else is asked of the source", () => {
+describe("other requests that use the source", () => {
   test("estimates of one key have a window of their own, which wrong requests do not use up", async () => {
     expectProblem(await estimate("asks", { total: 0 }), 400)
     for (let asked = 1; asked <= LIMIT; asked++) {
@@ -162,13 +162,13 @@ describe("what else is asked of the source", () => {
     const streamed = await small("asks")
     expect([streamed.status, remaining(streamed)]).toEqual([200, LIMIT - 1])
   })
-  test("filters that it does not take are checked so often, and streams with good ones are not counted twice", async () => {
+  test("filters that the source refuses are limited, and streams with valid filters are not counted twice", async () => {
     for (let asked = 0; asked < LIMIT * 10 - 1; asked++) expectProblem(await filtered("gte.none"), 400)
     expect([(await filtered("gte.2")).status, (await filtered("gte.2")).status]).toEqual([200, 200])
     expectProblem(await filtered("gte.none"), 400)
     expectProblem(await filtered("gte.none"), 429)
   })
-  test("jobs are limited by filters that it does not take alone", async () => {
+  test("jobs are limited only by filters that the source refuses", async () => {
     /** Sends batches of `LIMIT`, and returns the statuses of the answers. */
     const batches = async (count: number, id: string) => {
       const statuses: Array<number> = []

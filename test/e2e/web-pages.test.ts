@@ -25,7 +25,7 @@ const ask = (to: Service, method: string, target: string, headers: Record<string
   send(to.url, { method, target, headers })
 const portOf = ({ url }: Service) => new URL(url).port
 
-describe("a host that is not ours", () => {
+describe("a host that is not allowed", () => {
   const foreign = [
     "evil.example",
     "evil.example:8080",
@@ -55,7 +55,7 @@ describe("a host that is not ours", () => {
   })
 })
 
-describe("a host that is ours", () => {
+describe("an allowed host", () => {
   const loopback = [
     "localhost",
     "LOCALHOST:1",
@@ -75,7 +75,7 @@ describe("a host that is ours", () => {
       expect((await ask(opened, "GET", "/datasets", { Host: host })).status).toBe(200)
     }
   )
-  test("HOST is, and with ALLOWED_HOSTS=* any is", async () => {
+  test("HOST itself, and with ALLOWED_HOSTS=* any host", async () => {
     const named = await startService({ DATABASE_URL: service.database, HOST: "0.0.0.0" })
     expect((await ask(named, "GET", "/datasets", { Host: "0.0.0.0" })).status).toBe(200)
     expect((await ask(named, "GET", "/datasets", { Host: "evil.example" })).status).toBe(421)
@@ -131,7 +131,7 @@ describe("a POST or DELETE of a page", () => {
 const allowed = ({ headers }: RawAnswer) => [headers.get("Access-Control-Allow-Origin"), headers.get("Vary")]
 
 describe("a page that CORS_ORIGINS names", () => {
-  test("asks first, and may", async () => {
+  test("gets an answer to its preflight request", async () => {
     for (const origin of [APP, "http://localhost:3000"]) {
       const preflight = {
         Origin: origin,
@@ -154,7 +154,7 @@ describe("a page that CORS_ORIGINS names", () => {
     const wrong = await ask(opened, "GET", "/exports/csv?total=0", { Origin: APP })
     expect([wrong.status, ...allowed(wrong)]).toEqual([400, APP, "Origin"])
   })
-  test("is that one alone", async () => {
+  test("has to have exactly the origin that is named", async () => {
     for (const origin of ["https://evil.example", "http://app.example.com", `${APP}:8443`, `${APP}.evil.example`]) {
       const read = await ask(opened, "GET", "/datasets", { Origin: origin })
       expect([read.status, ...allowed(read)]).toEqual([200, null, "Origin"])

@@ -106,7 +106,7 @@ const open = (port: number, text = "", stall = false): Client => {
 }
 
 describe.each(["/stream", "/file"])("a client of a %s", (path) => {
-  test.concurrent("that takes nothing for the bound is broken off by a reset", async () => {
+  test.concurrent("that takes nothing for the allowed time is broken off by a reset", async () => {
     const { port, warnings } = await startServer({ clientStallMs: 300 })
     const client = open(port, request(path, "1.0"), true)
     await until("the client to be broken off", () => warnings.length > 0)
@@ -114,7 +114,7 @@ describe.each(["/stream", "/file"])("a client of a %s", (path) => {
     expect(await client.ended).toBe("ECONNRESET")
     expect(warnings).toEqual(["a client took nothing for 0.3 s and was broken off"])
   })
-  test.concurrent("that takes a little all the time is not, however long nothing new fits into the buffers", async () => {
+  test.concurrent("that takes a little all the time is not broken off, however long nothing new fits into the buffers", async () => {
     const { port, warnings, pulls } = await startServer({ clientStallMs: 1_000, clientIdleMs: 1_000, requestHeadMs: 1_000 })
     const client = slowClient(port, request(path))
     let taken = 0
@@ -131,7 +131,7 @@ describe.each(["/stream", "/file"])("a client of a %s", (path) => {
   })
 })
 
-test.concurrent("where sockets cannot be asked, a stalled stream is broken off by a timer", async () => {
+test.concurrent("a stream that stalls is broken off by a timer where sockets cannot be asked", async () => {
   const { port, warnings } = await startServer({ clientStallMs: 300, watched: false })
   const client = open(port, request("/stream"), true)
   await until("the client to be broken off", () => warnings.length > 0)
@@ -158,7 +158,7 @@ describe("a connection is closed", () => {
     expect(fresh.isOpen()).toBe(true)
     fresh.socket.destroy()
   })
-  test.concurrent("but not while its request is worked on, whatever Bun's idle timer says", async () => {
+  test.concurrent("only after its request was served, whatever Bun's idle timer says", async () => {
     const { port, release } = await startServer({ idleSeconds: 1, idleTimeout: 1, watched: false })
     const [working, other] = [open(port, request("/wait")), open(port, request("/word"))]
     await other.ended
@@ -168,7 +168,7 @@ describe("a connection is closed", () => {
   })
 })
 
-test.concurrent("past the most connections those that were quiet longest make room, and none that is worked on", async () => {
+test.concurrent("of too many connections, those that have been quiet longest are closed, and none that is worked on", async () => {
   const { port, url, release, warnings } = await startServer({ connections: 20, connectionSweepMs: 200 })
   const working = Array.from({ length: 5 }, () => open(port, request("/wait")))
   const early = Array.from({ length: 10 }, () => open(port))

@@ -24,13 +24,13 @@ test("a body that does not end is given up after a while", async () => {
   expect(await read(bodyOf([10], false))).toBe("too slow")
 })
 
-test("a body that breaks is told from one that ends", async () => {
+test("a body that breaks off is distinguished from one that ends", async () => {
   const read = makeBodyReader(limits)
   const broken = new ReadableStream<Uint8Array>({ pull: (controller) => controller.error(new Error("the client left")) })
   expect(await read(broken)).toBe("ended early")
 })
 
-test("the oldest of those that are arriving gives way, by bytes and by number, and those that have arrived count no more", async () => {
+test("the oldest body that is arriving gives way, by bytes and by number, and bodies that have arrived no longer count", async () => {
   const read = makeBodyReader(limits)
   const [first, second] = [read(bodyOf([90], false)), read(bodyOf([90], false))]
   // A third finds room, then takes more than there is.

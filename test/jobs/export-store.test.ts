@@ -63,7 +63,7 @@ test("an attempt that lost its job to another one takes the crash back, once it 
   expect(await rowOf(id)).toMatchObject({ status: "failed", crashes: 0 })
 })
 
-test("an export that waits says since when, starts anew without losing its percentage, and says no more when it goes on", async () => {
+test("an export that waits shows since when, starts anew without losing its percentage, and shows it no longer when it goes on", async () => {
   const id = await created()
   const job = await claimed(id)
   const behind = await created()

@@ -51,7 +51,7 @@ const statesOf = (streams: ReadonlyArray<Effect.Effect.Success<ReturnType<typeof
     Effect.forEach(streams, ({ state }) => state)
   )
 
-test("as many streams of a key run as may, and the others follow in the order of arrival, however those before end", () =>
+test("streams of a key run up to the limit, and the others follow in the order of arrival, however those before end", () =>
   withTurns((turns) =>
     Effect.gen(function* () {
       const streams = yield* Effect.forEach([1, 2, 3, 4, 5, 6], () => open(turns, "k"))
@@ -67,7 +67,7 @@ test("as many streams of a key run as may, and the others follow in the order of
     })
   ))
 
-test("one that waits too long is refused, with the reason, and its place is free", () =>
+test("a stream that waits too long is refused, with the reason, and its place is free", () =>
   withTurns((turns) =>
     Effect.gen(function* () {
       const running = yield* Effect.forEach([1, 2], () => open(turns, "k"))

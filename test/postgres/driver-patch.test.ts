@@ -59,7 +59,7 @@ test("a connection that is lost before a query was sent is opened again", async 
   expect(await one(client.sql)).toEqual([{ one: 1 }])
 })
 
-test("what the lost connection answered last is not taken for the answer to the next query", async () => {
+test("the last answer of a lost connection is not taken for the answer to the next query", async () => {
   await using client = open()
   const rows = "select i from generate_series(1, 3) i where i < 3 or pg_terminate_backend(pg_backend_pid())"
   expect(await failure(client.sql.unsafe(rows))).toBeOneOf(["57P01", "CONNECTION_CLOSED"])

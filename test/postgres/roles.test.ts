@@ -46,7 +46,7 @@ describe("the roles of the embedded PostgreSQL", () => {
   })
   afterAll(() => server.stop())
 
-  test("are plain ones, and nobody else may log in with a password", async () => {
+  test("have no special rights, and no other role can log in with a password", async () => {
     const attributes = "rolname, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
     for (const [ask, name] of [
       [server.sluice, "sluice"],

@@ -76,7 +76,7 @@ const outcomeOf = async (request: SpecRequest, translation: Translation): Promis
 }
 
 describe("requests of PostgREST's tests", () => {
-  test("give its rows, or are refused with a reason: none is silently another", async () => {
+  test("give PostgREST's rows, or are refused with a reason: none gives other rows", async () => {
     const outcomes = new Map<string, number>()
     const without = new Map<string, number>()
     const wrong: Array<string> = []
@@ -100,7 +100,7 @@ describe("requests of PostgREST's tests", () => {
     expect(equal).toBeGreaterThan(300)
   })
 
-  test("never have a filter taken for a value, each on columns of text", async () => {
+  test("never have a filter taken for a value on columns of text", async () => {
     const distinct = new Map(requests.flatMap(filtersOf).map((filter) => [write([["dataset", "test.texts"], filter]), filter]))
     const wrong: Array<string> = []
     const statuses = new Map<number, number>()

@@ -26,7 +26,7 @@ test("an outage has a line when it begins, one a minute, and one when it is over
   ])
 })
 
-test("what comes and goes, as full connection slots do, is logged once a minute", async () => {
+test("outages that come and go, as with full connection slots, are logged once a minute", async () => {
   const lines = await logOf((outage) => failsFor(outage, 1).pipe(Effect.zipRight(outage.over), Effect.repeatN(89)))
   expect(lines).toEqual([
     "the database cannot be reached: refused",
@@ -36,7 +36,7 @@ test("what comes and goes, as full connection slots do, is logged once a minute"
   ])
 })
 
-test("it is known since when, and no longer when it is over", async () => {
+test("an outage shows since when it lasts, until it is over", async () => {
   const seen: Array<number | undefined> = []
   await logOf((outage) => {
     const look = Effect.sync(() => void seen.push(outage.since()))

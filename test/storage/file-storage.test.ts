@@ -171,7 +171,7 @@ describe("a disk that is full", () => {
       await Effect.runPromise(storage.remove(attempt))
     })
 
-    test("can be read and not be written to, and the check leaves no trace", async () => {
+    test("can be read but not written to, and the check leaves no trace", async () => {
       const storage = await open()
       await writeFile(join(root, "filler"), randomBytes(4 * MEGABYTE))
       await Effect.runPromise(storage.check)
