@@ -11,11 +11,14 @@ const canonical = (host: string): string => {
   return URL.canParse(url) ? new URL(url).hostname.replace(/\.$/, "") : host
 }
 
-/** Probes ask these by the address of a pod or container, and their answers hold nothing of an export. */
+/**
+ * Paths that any host may be used for: probes use the address of a pod or container, and the answers contain nothing of
+ * an export.
+ */
 const OPEN_PATHS = new Set(["/health", "/ready"])
 
 /**
- * Refuses requests whose host is not one of ours with 421. Without this check a web page could have its own name resolve
+ * Refuses requests for a host that is not allowed with 421. Without this check a web page could have its own name resolve
  * to our address (DNS rebinding); its browser then takes us for the page's own server and lets it read every export.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.5.20
  */

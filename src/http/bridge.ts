@@ -36,7 +36,7 @@ export const makeBridge = (runtime: Runtime.Runtime<never>) => {
     }
 }
 
-/** For the log, which has what a document leaves out. */
+/** Describes a failure for the log, which has what a document leaves out. */
 const describe = (failure: HttpFailure): string => {
   if ("logged" in failure) return failure.logged
   if ("detail" in failure) return failure.detail

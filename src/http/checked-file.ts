@@ -7,9 +7,9 @@ const damaged = (what: string) =>
   Effect.fail(new StorageError({ message: `Cannot read the export: its file ${what}`, reason: "damaged" }))
 
 /**
- * Reads a stored file, a chunk a run; each chunk is valid until the next run. The file is compared with what was written as
- * its bytes pass. Where they differ, the run that would have told the end fails instead, so that a client that reads along
- * sees a broken body.
+ * Reads a stored file, one chunk in each run; a chunk is valid until the next run. The bytes are compared with what was
+ * written while they pass. If they differ, the run that would have reported the end fails instead, so that a client sees
+ * a broken body.
  */
 export const checkedChunks = (file: FileReader, written: StoredFile): Effect.Effect<Uint8Array | undefined, StorageError> => {
   const buffer = Buffer.allocUnsafeSlow(bounds.readBytes)

@@ -1,6 +1,7 @@
 /**
- * What Bun does not say of its clients' connections, asked of the kernel: whether a client takes what it is sent, whether
- * all of a body has left the process, and how a connection ends when the process does. Linux with glibc alone.
+ * Asks the kernel what Bun does not say about its clients' connections: whether a client takes what it is sent and
+ * whether all of a body has left the process. It also sets how a connection ends when the process does. This works on
+ * Linux with glibc only.
  */
 import { dlopen, FFIType } from "bun:ffi"
 import { readdirSync } from "node:fs"
@@ -15,11 +16,14 @@ interface SocketState {
   readonly writable: boolean
 }
 
-/** One connection of a client. Nothing happens to its file descriptor once that belongs to another connection. */
+/** One connection of a client. Its methods do nothing once the file descriptor belongs to another connection. */
 export interface ClientSocket {
-  /** undefined: the connection is closed. */
+  /** Returns the state of the socket; undefined when the connection is closed. */
   readonly look: () => SocketState | undefined
-  /** Makes every close a reset (RST), the kernel's at the end of the process included, or an ordinary one (FIN) again. */
+  /**
+   * Makes every close of the connection a reset (RST), also that by the kernel when the process ends, or an ordinary
+   * close (FIN) again.
+   */
   readonly resetOnClose: (on: boolean) => void
   /** Breaks the connection off with a reset, at once. */
   readonly reset: () => void
@@ -28,11 +32,11 @@ export interface ClientSocket {
 }
 
 export interface ClientSockets {
-  /** The connection that a request came by. */
+  /** Returns the connection that a request came by. */
   readonly find: (address: string, port: number) => ClientSocket | undefined
-  /** All connections of clients, by a name that is unique among those open. */
+  /** Returns all connections of clients, by a name that is unique among the open ones. */
   readonly all: () => Map<string, ClientSocket>
-  /** The name of a connection in `all`. */
+  /** Returns the name of a connection in `all`. */
   readonly nameOf: (address: string, port: number) => string
   /** How many files and connections the process may have open. */
   readonly descriptors: number
@@ -44,7 +48,7 @@ const SOL_SOCKET = 1
 const SO_LINGER = 13
 const IPPROTO_TCP = 6
 const TCP_INFO = 11
-/** `struct tcp_info` of linux/tcp.h has tcpi_bytes_acked there, since Linux 4.1. */
+/** The offset of tcpi_bytes_acked in `struct tcp_info` of linux/tcp.h, since Linux 4.1. */
 const BYTES_ACKED = 120
 const SIOCOUTQ = 0x5411
 const POLLOUT = 4
@@ -67,11 +71,14 @@ const openLibrary = () =>
     getrlimit: { args: [i32, ptr], returns: i32 }
   }).symbols
 
-/** Finds the connections of a server that listens on `localPort`. Throws where the system does not offer what it takes. */
+/**
+ * Finds the connections of a server that listens on `localPort`. Throws on a system that does not offer the functions for
+ * it.
+ */
 export const openClientSockets = (localPort: number): ClientSockets => {
   if (process.platform !== "linux") throw new Error(`there is no TCP_INFO on ${process.platform}`)
   const libc = openLibrary()
-  // Filled by the kernel and read at once: nothing else runs in between.
+  // One buffer is enough: the kernel fills it, it is read at once, and nothing else runs in between.
   const name = Buffer.alloc(128)
   const info = Buffer.alloc(256)
   const length = new Uint32Array(1)
@@ -84,7 +91,7 @@ export const openClientSockets = (localPort: number): ClientSockets => {
     return libc.getsockname(fd, name, length) === 0 && isInternet() ? name.readUInt16BE(2) : undefined
   }
   const isInternet = () => name.readUInt16LE(0) === AF_INET || name.readUInt16LE(0) === AF_INET6
-  /** Port and address of the other end, as bytes. */
+  /** Returns the port and the address of the other end as bytes. */
   const peerOf = (fd: number): string | undefined => {
     length[0] = name.length
     if (libc.getpeername(fd, name, length) !== 0) return undefined
@@ -117,7 +124,8 @@ export const openClientSockets = (localPort: number): ClientSockets => {
         if (isOpen()) libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, new Int32Array([on ? 1 : 0, 0]), 8)
       },
       reset: () => {
-        // To connect a socket to nothing resets its connection; unlike a close by us, Bun then sees it and cleans up.
+        // Connecting a socket to nothing resets its connection. Unlike a close of the descriptor, Bun sees this and
+        // cleans up.
         if (isOpen()) libc.connect(fd, unspecified, unspecified.length)
       },
       close: () => {
@@ -136,12 +144,12 @@ export const openClientSockets = (localPort: number): ClientSockets => {
     try {
       return readdirSync("/proc/self/fd").map(Number)
     } catch {
-      // To list them takes one that is free.
+      // Listing the descriptors needs a free one.
       return Array(Math.min(descriptors, 65_536)).keys()
     }
   }
 
-  /** Where connections were seen last. */
+  /** The descriptors at which connections were last seen. */
   let known = new Map<string, number>()
   const all = () => {
     const sockets = new Map<string, ClientSocket>()

@@ -3,7 +3,7 @@ import { pathOf } from "./bridge.ts"
 import { ForeignOrigin, problemResponse } from "./problem.ts"
 
 const METHODS = "GET, HEAD, POST, DELETE"
-/** Headers that pages may send; browsers allow a few others without asking. */
+/** Request headers that pages may send; browsers allow a few others without asking. */
 const REQUEST_HEADERS = [
   "Content-Type",
   "X-API-Key",
@@ -16,7 +16,7 @@ const REQUEST_HEADERS = [
   "Want-Repr-Digest",
   "Last-Event-ID"
 ].join(", ")
-/** Headers of our answers that pages may read; browsers show a few others anyway. */
+/** Headers of answers that pages may read; browsers show a few others anyway. */
 const ANSWER_HEADERS = [
   "Accept-Ranges",
   "Allow",
@@ -33,17 +33,17 @@ const ANSWER_HEADERS = [
 /** How long a browser may keep the answer to a preflight request. */
 const MAX_AGE_SECONDS = 600
 
-/** Whether a page comes from the host that it asks. The scheme may differ, since a proxy may add TLS. */
+/** Says whether a page comes from the host that it sends the request to. The scheme may differ, since a proxy may add TLS. */
 const isOurs = (origin: string, c: Context): boolean => {
   if (!URL.canParse(origin)) return false
   const { protocol, host } = new URL(origin)
   const asked = `${protocol}//${c.req.header("Host") ?? new URL(c.req.url).host}`
-  // Parsed with the scheme of the page, so that both leave out the same default port.
+  // The host is parsed with the scheme of the page, so that both leave out the same default port.
   return host !== "" && URL.canParse(asked) && new URL(asked).host === host
 }
 
 /**
- * Lets web pages of other origins in only where CORS_ORIGINS names them: others can neither change nor read anything. Any
+ * Allows web pages of other origins only if CORS_ORIGINS names them; all others can neither change nor read anything. Any
  * page can send a POST without a preflight request, and its browser marks that with the origin of the page.
  * @see https://fetch.spec.whatwg.org/#http-cors-protocol
  */

@@ -55,7 +55,10 @@ const secondsOf = (bytes: number, any?: Measured): Estimated =>
       }
     : { value: Math.ceil(bytes / ASSUMED_BYTES_PER_SECOND), basis: "nothing was measured yet; 50 MB/s are assumed" }
 
-/** An estimate costs the source a session: estimates have a window of their own, of the same size as that of the streams. */
+/**
+ * Names the window of a requester's estimates. An estimate costs the source a session, so estimates are limited as
+ * streams are.
+ */
 const windowOf = (c: Context) => `estimate ${rateKey(c)}`
 
 /** What an export would be, before anybody waits for it. */

@@ -7,12 +7,13 @@ import { isObject, textOf } from "./json-value.ts"
 const FILTER = "must be a filter such as gte.100, or a list of such"
 const GROUP = 'must be a list of objects such as {"id": "gte.100"}'
 
-/** Takes a text if nothing is wrong with it; `what` says what should be there instead of none. */
+/** Accepts a text if nothing is wrong with it. `what` says what the field must be, in case there is no text. */
 type Take = (field: string, text: string | undefined, what: string) => string | undefined
 
 /**
- * The filters of a JSON object such as `{"or": [{"id": "lt.10"}, {"id": "gt.99"}], "name": ["like.A*", "neq.Ada"]}`. The
- * members of an object must all hold. A member that is called as a group is one when it is a list with objects.
+ * Reads the filters of a JSON object such as
+ * `{"or": [{"id": "lt.10"}, {"id": "gt.99"}], "name": ["like.A*", "neq.Ada"]}`. All members of an object must hold. A
+ * member with the name of a group is a group if it is a list with objects.
  */
 export const filtersOf = (where: Readonly<Record<string, unknown>>, take: Take): ReadonlyArray<Filter> =>
   Object.entries(where).flatMap(([key, value]) => {
@@ -39,7 +40,7 @@ const membersOf = (key: string, value: unknown, field: string, take: Take, depth
   })
 }
 
-/** All that an object says, as one tree. */
+/** Joins the members of an object into one tree. */
 const allOf = (object: Readonly<Record<string, unknown>>, field: string, take: Take, depth: number): WrittenTree => {
   const filters = Object.entries(object).flatMap(([key, value]) => membersOf(key, value, field, take, depth + 1))
   const [one, ...more] = filters

@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import type { Context } from "hono"
 import { UnsupportedMediaType } from "./problem.ts"
 
-/** Whether a Content-Type is JSON in UTF-8, which RFC 8259 §8.1 requires; other parameters are ignored. */
+/** Says whether a Content-Type is JSON in UTF-8, which RFC 8259 §8.1 requires; other parameters are ignored. */
 const isJson = (type: string): boolean => {
   const [name = "", ...parameters] = type.toLowerCase().split(";")
   if (name.trim() !== "application/json") return false

@@ -22,11 +22,11 @@ export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{
 }> {}
 export class NotFound extends Data.TaggedError("NotFound")<{ readonly detail: string }> {}
 export class MethodNotAllowed extends Data.TaggedError("MethodNotAllowed")<{ readonly method: string; readonly allow: string }> {}
-/** The request names a host that is not one of ours. */
+/** The request names a host that is not allowed. */
 export class MisdirectedRequest extends Data.TaggedError("MisdirectedRequest")<{ readonly host: string }> {}
 /** A web page of another origin asks for a change. */
 export class ForeignOrigin extends Data.TaggedError("ForeignOrigin")<{ readonly origin: string }> {}
-/** `type` is what the request says that its body is. */
+/** The body is not JSON; `type` is its Content-Type, if it has one. */
 export class UnsupportedMediaType extends Data.TaggedError("UnsupportedMediaType")<{ readonly type: string | undefined }> {}
 /** The file of an export cannot be had in its present status. */
 export class NotDownloadable extends Data.TaggedError("NotDownloadable")<{
@@ -114,7 +114,7 @@ const storageProblem = ({ reason }: StorageError): Problem => {
   }
 }
 
-/** Characters that Sluice's own database has none of: what was asked for is at fault. */
+/** Says whether the request is at fault: it contains characters that Sluice's own database does not have. */
 const isAsked = (failure: DatabaseError) => sqlState(failure) === "22P05"
 
 const problemOf = (failure: HttpFailure): Problem => {
@@ -124,7 +124,7 @@ const problemOf = (failure: HttpFailure): Problem => {
         status: failure.status ?? 400,
         detail: failure.detail,
         errors: failure.errors ?? [],
-        // RFC 9110 §15.5.9: what is left of the body is not waited for.
+        // RFC 9110 §15.5.9: the rest of the body is not waited for.
         ...(failure.status === 408 && { headers: { Connection: "close" } })
       }
     case "NotFound":
@@ -150,7 +150,7 @@ const problemOf = (failure: HttpFailure): Problem => {
       return {
         status: 415,
         detail: `The body must have the Content-Type application/json, in UTF-8, ${failure.type === undefined ? "and has none" : `not ${JSON.stringify(failure.type)}`}`,
-        // RFC 9110 §15.5.16 has Accept; Accept-Post is what clients of POST look for.
+        // RFC 9110 §15.5.16 defines Accept here; clients of POST look for Accept-Post.
         headers: { Accept: MEDIA_TYPE, "Accept-Post": MEDIA_TYPE }
       }
     case "NotDownloadable":
@@ -197,7 +197,7 @@ const problemOf = (failure: HttpFailure): Problem => {
       return retryLater(503, failure.message)
     case "SourceError":
       if (failure.retryable) return retryLater(503, failure.message)
-      // RFC 9110 §15.5.21: the request is right in itself, but the data, or the rights to it, are not as it needs them.
+      // RFC 9110 §15.5.21: the request is valid, but the data or the privileges on it do not allow it.
       return { status: failure.asked ? 400 : 422, detail: failure.message }
     case "DatabaseError":
       if (isAsked(failure)) return { status: 400, detail: failure.message }

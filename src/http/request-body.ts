@@ -1,9 +1,12 @@
 export interface BodyLimits {
   /** Bytes of one body. */
   readonly bodyBytes: number
-  /** How long one may take to arrive. */
+  /** How long a body may take to arrive. */
   readonly bodyMs: number
-  /** Bytes of all that are arriving, each counted as `bodyLeastBytes` at least, about what a request takes besides. */
+  /**
+   * Bytes of all bodies that are arriving. Each counts as `bodyLeastBytes` at least, which is about what a request takes
+   * otherwise.
+   */
   readonly bodiesBytes: number
   readonly bodyLeastBytes: number
 }
@@ -17,11 +20,11 @@ interface Arriving {
 }
 
 /**
- * Reads request bodies. Where those that are arriving have more bytes than they may, the oldest gives way: an honest body
- * is there within moments, so that clients whose bodies do not end keep out nobody else's.
+ * Reads request bodies. When the bodies that are arriving exceed the limit, the oldest gives way. An ordinary body
+ * arrives within moments, so clients whose bodies do not end keep nobody out.
  */
 export const makeBodyReader = ({ bodyBytes, bodyMs, bodiesBytes, bodyLeastBytes }: BodyLimits) => {
-  /** In the order of arrival. */
+  /** The bodies that are arriving, oldest first. */
   const arriving = new Set<Arriving>()
   let total = 0
 
@@ -51,7 +54,7 @@ export const makeBodyReader = ({ bodyBytes, bodyMs, bodiesBytes, bodyLeastBytes 
       giveUp: (reason) => {
         unread ??= reason
         forget(one)
-        // A read that waits is answered as at the end.
+        // A pending read is then answered as at the end of the body.
         reader.cancel().catch(() => {})
       }
     }

@@ -6,13 +6,13 @@ import { SourceError } from "../rows/source-error.ts"
 import type { RequestEnv } from "./app.ts"
 import { RateLimited } from "./problem.ts"
 
-/** The key that the request gives, as parameter or header. */
+/** Returns the key that the request gives as a parameter or a header. */
 export const apiKeyOf = (c: Context): string | undefined =>
   (new URL(c.req.url).searchParams.get("apiKey") ?? c.req.header("X-API-Key")) || undefined
 
 export const addressOf = (c: Context): string => (c.env as RequestEnv).address
 
-/** Whose requests are counted together: a key that the client gives, else its address. */
+/** Names whose requests are counted together: the key that the client gives, otherwise its address. */
 export const rateKey = (c: Context): string => {
   const key = apiKeyOf(c)
   return key ? `key ${key.slice(0, bounds.apiKeyChars)}` : `address ${addressOf(c)}`
@@ -27,8 +27,9 @@ export const admitted = (decision: Effect.Effect<RateDecision>): Effect.Effect<R
   )
 
 /**
- * Reads a request for an export, and counts it while the source is asked whether it takes the filters. Those of one key that
- * the source refuses have a bound; one that it takes does not count, nor does one whose source cannot be reached.
+ * Reads a request for an export, and counts it while the source checks the filters. Only requests whose filters the
+ * source refuses stay counted, and one key may send a limited number of them; an accepted request does not count, nor
+ * does one for which the source cannot be reached.
  */
 export const countingRefusals = <A, E, R>(
   c: Context,
@@ -45,7 +46,7 @@ export const countingRefusals = <A, E, R>(
     )
   })
 
-/** Tells the state of a window (draft-ietf-httpapi-ratelimit-headers). */
+/** Writes the state of a window into headers (draft-ietf-httpapi-ratelimit-headers). */
 export const setRateLimit = (
   { headers }: Response,
   policy: string,

@@ -10,8 +10,8 @@ import { defectResponse, Gone, InvalidRequest, problemResponse } from "./problem
 class ListenError extends Data.TaggedError("ListenError")<{ readonly message: string; readonly cause: unknown }> {}
 
 /**
- * The request with a whole URL. Without a Host, as HTTP/1.0 allows, Bun's is a bare path; undefined: a wrong Host, or
- * several, of which Bun takes the first and a proxy perhaps another (RFC 9112 §3.2).
+ * Returns the request with a whole URL; without a Host, as HTTP/1.0 allows, Bun gives it a bare path. Returns undefined
+ * for a wrong Host and for several, of which Bun takes the first and a proxy perhaps another (RFC 9112 §3.2).
  */
 const withUrl = (request: Request): Request | undefined => {
   if (request.headers.get("Host")?.includes(",")) return undefined

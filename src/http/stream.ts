@@ -49,7 +49,10 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
     const limiter = yield* RateLimiter
     const turns = yield* StreamTurns
 
-    /** Reads the request. A key that is over its limit costs the source nothing, nor does one whose filters were wrong too often. */
+    /**
+     * Reads the request. The source is not asked for a key that exceeds its limit, nor for one whose filters were wrong
+     * too often.
+     */
     const read = (c: Context) =>
       countingRefusals(c, limiter, (mayAsk) =>
         Effect.gen(function* () {
@@ -60,7 +63,7 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
         })
       )
 
-    /** Waits for the stream's turn. One that gets none was not let in, and does not count. */
+    /** Waits for the stream's turn. A stream that gets none was not let in and does not count. */
     const turn = (c: Context, { undo }: RateDecision) =>
       turns.take(apiKeyOf(c), addressOf(c)).pipe(
         Effect.onError(() =>
@@ -98,7 +101,7 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
         return new Response(body, { headers: streamHeaders(spec.format, coding) })
       })
 
-    /** Adds the window's state to every answer, refused or wrong ones too. */
+    /** Adds the window's state to every answer, also to refusals and errors. */
     const rateLimitHeaders = (c: Context, response: Response) =>
       Effect.gen(function* () {
         const taken = c.get("rate") as RateDecision | undefined

@@ -1,6 +1,6 @@
 import { fingerprint, toStoredSpec, type ExportSpec } from "../exports/export-spec.ts"
 
-/** The parameter that holds the queue's own values in the statement that pg-boss makes. */
+/** The parameter for the queue's own values in the statement of pg-boss. */
 const DELIVERED = "$1"
 
 /** SQL with its bound values. */
@@ -12,7 +12,7 @@ interface Insert {
 
 /**
  * Inserts an export unless `limit` others are unfinished. Statements that run at the same moment do not see each other's
- * row: each client connection of each instance may add one beyond the limit.
+ * rows, so each connection of each instance may add one export beyond the limit.
  */
 export const insertExport = (id: string, spec: ExportSpec, limit: number): Insert => ({
   text: `insert into sluice.exports (id, dataset, spec, fingerprint)
@@ -23,11 +23,10 @@ export const insertExport = (id: string, spec: ExportSpec, limit: number): Inser
 })
 
 /**
- * Puts an export's insert before that of its delivery, so that one statement stores both or neither. A transaction would
- * not do: what postgres.js sends to end one may be written to a connection that is gone. The delivery is stored when the
- * export is.
+ * Puts the insert of an export before that of its delivery, so that one statement stores both or neither. A transaction
+ * is not safe here: postgres.js may write the statement that ends it to a connection that is gone.
  *
- * pg-boss makes a statement of the form `with ins as (insert … $1 …) select …`. Another one is refused.
+ * pg-boss makes a statement of the form `with ins as (insert … $1 …) select …`. A statement of another form is refused.
  */
 export const withDelivery = (delivery: string, insert: Insert): string => {
   const [, rest] = /^\s*with\s(.*)$/is.exec(delivery) ?? []

@@ -10,7 +10,7 @@ import { channels } from "./export-store.ts"
 export class ExportChanges extends Effect.Service<ExportChanges>()("ExportChanges", {
   scoped: Effect.gen(function* () {
     const { sql } = yield* Control
-    /** What is to be called after a change of an export, by its id. */
+    /** The functions to call after a change of an export, by its id. */
     const watchers = new Map<string, Set<() => void>>()
     /** Ids of exports that were cancelled, for the one worker of this instance. */
     const cancelled = yield* Queue.sliding<string>(bounds.cancelBacklog)

@@ -14,7 +14,7 @@ export interface Measured {
   readonly seconds: number
 }
 
-/** The reads of `sluice.exports`, which take the columns that are answered alone: a spec may have 64 KB. */
+/** Reads `sluice.exports`. Only the columns that an answer needs are selected, since a spec may have 64 KB. */
 export const exportReads = (sql: postgres.Sql) => {
   const answered = sql`
     id, sequence::float8 as sequence, dataset, status, epoch, total_rows::float8 as "totalRows",
@@ -40,7 +40,10 @@ export const exportReads = (sql: postgres.Sql) => {
     )
   )
 
-  /** Newest first, `before` being the sequence of the last one seen. One more than `limit` when there are more. */
+  /**
+   * Lists exports, newest first; `before` is the sequence of the last one seen. Returns one more than `limit` if there
+   * are more.
+   */
   const list = Effect.fn("ExportStore.list")((limit: number, before: number = Number.MAX_SAFE_INTEGER) =>
     querying(
       "list the exports",
@@ -49,24 +52,24 @@ export const exportReads = (sql: postgres.Sql) => {
     )
   )
 
-  /** Which of the stored attempts belong to no running or completed export. */
+  /** Finds the stored attempts that belong to no running or completed export. */
   const staleAttempts = (stored: ReadonlyArray<StoredAttempt>) =>
     querying("look up stored exports", async () => {
       const rows = await sql<Array<{ id: string; epoch: number; live: boolean }>>`
         select id, epoch, status in ('processing', 'completed') as live from sluice.exports where id = any(${stored.map(({ id }) => id)}::uuid[])`
       const known = new Map(rows.map((row) => [row.id, row]))
       return {
-        /** Of an export that is over, or of an attempt before its last. */
+        /** Attempts of a finished export, and those before an export's last one. */
         stale: stored.filter(({ id, epoch }) => {
           const row = known.get(id)
           return row !== undefined && (!row.live || epoch < row.epoch)
         }),
-        /** Of no export that this database knows. */
+        /** Attempts of exports that this database does not know. */
         unknown: stored.filter(({ id }) => !known.has(id))
       }
     })
 
-  /** The last exports of the spec's dataset, and those of them with its columns and format. */
+  /** Measures the last exports of the spec's dataset, and those among them with the same columns and format. */
   const measured = Effect.fn("ExportStore.measured")(({ dataset, columns, format }: ExportSpec) =>
     querying("look up earlier exports", async () => {
       const rows = await sql<Array<Measured & { likeness: "same" | "any" }>>`

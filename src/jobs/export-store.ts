@@ -12,16 +12,16 @@ import type { Attempt, StoredFile } from "../storage/export-storage.ts"
 /** Another attempt owns the job, or it was cancelled: this one must stop and leave the row alone. */
 export class LeaseLost extends Data.TaggedError("LeaseLost")<{ readonly id: string; readonly epoch: number }> {}
 
-/** `QUEUE_LIMIT` exports are unfinished. */
+/** There are `QUEUE_LIMIT` unfinished exports already. */
 export class QueueFull extends Data.TaggedError("QueueFull")<{ readonly limit: number }> {}
 
 /** A job as its worker holds it. Every write names its epoch. */
 export interface ClaimedJob extends Attempt {
   readonly dataset: string
   readonly failures: number
-  /** Attempts before this one that nobody ended. */
+  /** How many earlier attempts nobody ended. */
   readonly crashes: number
-  /** How long ago it was asked for. */
+  /** How long ago the export was requested. */
   readonly ageMs: number
   /** As it was stored, maybe by another version. */
   readonly spec: unknown
@@ -97,8 +97,8 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
     })
 
     /**
-     * Takes the job for a new attempt. Undefined: it is finished, or gone. One that is still `processing` was not given
-     * back: the process that had it died.
+     * Takes the job for a new attempt. Returns undefined if the job is finished or gone. A job that is still `processing`
+     * was not given back: its process died.
      */
     const claim = Effect.fn("ExportStore.claim")((id: string) =>
       querying(
@@ -136,7 +136,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       )
     )
 
-    /** The attempt waits for its source, which cannot be reached since then, and will start anew. */
+    /** Notes that the attempt waits for its source, which cannot be reached since `since`, and will start anew. */
     const wait = Effect.fn("ExportStore.wait")((job: ClaimedJob, since: Date) =>
       held(
         job,
@@ -146,7 +146,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       )
     )
 
-    /** The attempt waits no longer. */
+    /** Notes that the attempt no longer waits. */
     const reached = Effect.fn("ExportStore.reached")((job: ClaimedJob) =>
       held(
         job,
@@ -181,8 +181,8 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
     )
 
     /**
-     * Takes back that the attempt counts as a crash. The job was handed out again while the attempt's process lives: its
-     * heartbeat did not get through, as when Sluice's own database is away.
+     * Takes back that the attempt counts as a crash. The job was handed out again while the attempt's process still
+     * lives, because its heartbeat did not arrive; this happens when Sluice's own database is away.
      */
     const survived = Effect.fn("ExportStore.survived")(({ id, epoch }: ClaimedJob) =>
       querying(
@@ -202,7 +202,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       )
     )
 
-    /** Cancels an unfinished export, takes it out of the queue, and tells its worker. False: it was finished. */
+    /** Cancels an unfinished export, takes it out of the queue, and notifies its worker. Returns false if it was finished. */
     const cancel = Effect.fn("ExportStore.cancel")((id: string) =>
       querying(`cancel export ${id}`, async () => {
         const changed = await sql`

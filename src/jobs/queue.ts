@@ -9,14 +9,14 @@ import { makeOutage } from "../rows/outage.ts"
 const SCHEMA = "sluice_queue"
 const QUEUE = "exports"
 
-/** Runs a statement of the queue's, or one around it, and returns its rows. */
+/** Runs a statement of the queue, or one that contains it, and returns the rows. */
 export type RunStatement = (text: string, values: ReadonlyArray<unknown>) => Promise<ReadonlyArray<unknown>>
 
 /** A condition: the queue holds a delivery of this export that has not ended. */
 export const mayStillRun = (control: postgres.Sql, id: postgres.Fragment) => control`exists (
   select from ${control(SCHEMA)}.job where name = ${QUEUE} and job.id = ${id} and state in ('created', 'retry', 'active'))`
 
-/** A statement: takes the deliveries of the exports in `changed` out of the queue. */
+/** Writes a statement that takes the deliveries of the exports in `changed` out of the queue. */
 export const withdrawal = (control: postgres.Sql) =>
   control`delete from ${control(SCHEMA)}.job where name = ${QUEUE} and id in (select id from changed)`
 
@@ -73,7 +73,7 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
       await boss.updateQueue(QUEUE, options)
     })
 
-    // pg-boss says when its database fails, and not when it works again.
+    // pg-boss reports when its database fails, but not when it works again.
     const look = Effect.suspend(() =>
       outage.since() === undefined
         ? Effect.void
@@ -81,7 +81,7 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
     )
     yield* look.pipe(Effect.ignore, Effect.repeat(Schedule.spaced(bounds.queueLookMs)), Effect.forkScoped)
 
-    /** Hands an export to the queue: `run` gets the statement that stores the delivery. False: it stored none. */
+    /** Hands an export to the queue; `run` gets the statement that stores the delivery. Returns false if it stored none. */
     const enqueue = async (id: string, run: RunStatement): Promise<boolean> => {
       const executeSql = async (text: string, values: unknown[] = []) => ({ rows: [...(await run(text, values))] })
       return (await boss.send(QUEUE, {}, { id, db: { executeSql } })) !== null
@@ -97,8 +97,8 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
           let worker = ""
           const run = async ([job]: ReadonlyArray<{ readonly id: string; readonly signal: AbortSignal }>) => {
             if (job) await handle(job.id, job.signal)
-            // Else the next delivery would wait for the next poll: one a second, however many there are. After a failure it
-            // does, so that a storage that is away for a moment does not fail the whole queue.
+            // Otherwise the next delivery would wait for the next poll, so that one job would begin each second. After a
+            // failure it does wait, so that a storage that is away for a moment does not fail the whole queue.
             boss.notifyWorker(worker)
           }
           worker = await boss.work(QUEUE, { pollingIntervalSeconds: 1, notifyPollingIntervalSeconds: 1 }, run)

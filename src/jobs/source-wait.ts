@@ -11,7 +11,7 @@ const inWords = (ms: number) => (ms < 120_000 ? `${Math.round(ms / 1000)} second
 
 const givenUp = (message: string, cause: SourceError) => new SourceError({ message, retryable: false, cause })
 
-/** Writes what the status says. Sluice's own database may be away as well; then the next write says it. */
+/** Writes to the status. If Sluice's own database is away as well, the next write makes up for it. */
 const note = (write: Effect.Effect<void, DatabaseError | LeaseLost>) =>
   write.pipe(Effect.catchTag("DatabaseError", (error) => Effect.logDebug(error.logged)))
 
@@ -24,11 +24,11 @@ const note = (write: Effect.Effect<void, DatabaseError | LeaseLost>) =>
  *       ▼                          ▼
  *     failed after SOURCE_OUTAGE   failed after `sourceLosses`
  *
- * Two bounds, since there are two ways to wait for ever. A source that cannot be reached is waited for as long as
- * SOURCE_OUTAGE, counted from the last moment when it could be, and never from before the export was asked for: so a
- * queue of jobs does not wait one after the other. A source that is reached and lost again, by the same row each time or
- * by somebody who ends its sessions, would begin that count anew each time; so an export may lose it `sourceLosses` times,
- * however long it reads in between.
+ * There are two bounds, since there are two ways to wait for ever. A source that cannot be reached is waited for as long
+ * as SOURCE_OUTAGE, counted from the last moment when it could be, and never from before the export was asked for: so the
+ * jobs of a queue do not wait one after the other. A source that is reached and lost again, by the same row each time or
+ * by somebody who ends its sessions, would begin that count anew each time; so an export may lose it `sourceLosses`
+ * times, however long it reads in between.
  */
 export class SourceWait extends Effect.Service<SourceWait>()("SourceWait", {
   effect: Effect.gen(function* () {
@@ -36,7 +36,7 @@ export class SourceWait extends Effect.Service<SourceWait>()("SourceWait", {
     const outage = yield* SourceOutage
     const limitMs = Duration.toMillis((yield* AppConfig).sourceOutage)
 
-    /** `read` runs `reached` as soon as it has the source. */
+    /** Runs `read`, which runs `reached` as soon as it has the source. */
     const through = <A, E>(
       job: ClaimedJob,
       read: (reached: Effect.Effect<void, LeaseLost>) => Effect.Effect<A, E | SourceError>

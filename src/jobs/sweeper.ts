@@ -5,9 +5,9 @@ import { discard, ExportStorage } from "../storage/export-storage.ts"
 import { ExportStore } from "./export-store.ts"
 
 /**
- * Removes what nobody can ask for any more: exports past their time, files of attempts that died, rows of long
- * ago. Files of exports that this database does not know go when they are older than any export may be, if they stand
- * where no other database's files stand.
+ * Removes what nobody can ask for any more: exports past their time, files of attempts that died, rows of long ago. Files
+ * of exports that this database does not know are removed when they are older than any export may be, and only from this
+ * database's own folder.
  */
 export class Sweeper extends Effect.Service<Sweeper>()("Sweeper", {
   scoped: Effect.gen(function* () {

@@ -3,7 +3,7 @@ import { bounds } from "../bounds.ts"
 import { AppConfig } from "../config.ts"
 import { RateLimiter, type RateDecision } from "./rate-limiter.ts"
 
-/** Milliseconds of the monotonic clock: a wall clock that is set back would lock out every key that it had let in. */
+/** Milliseconds of the monotonic clock. A wall clock that is set back would lock out every key that was let in before. */
 const monotonicMs = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
 
 /** The times of a key's requests; most keys make one. */
@@ -12,8 +12,8 @@ const listOf = (times: Times = []): ReadonlyArray<number> => (typeof times === "
 
 const SALT = crypto.getRandomValues(new Uint8Array(16))
 /**
- * 48 bits that stand for a key. Clients choose their keys, as many and as long as they like, and a number takes no memory
- * of its own in a Map. With the salt nobody can look for a key that shares the window of another.
+ * Returns 48 bits that stand for a key. Clients choose their keys, as many and as long as they like, and a number takes
+ * no memory of its own in a Map. Because of the salt, nobody can search for a key that shares the window of another.
  */
 const digest = (key: string): number => new Bun.CryptoHasher("sha256").update(SALT).update(key).digest().readUIntBE(0, 6)
 
@@ -72,7 +72,7 @@ export const memoryRateLimiter = Layer.effect(
           const before = current(key, now)
           if (before.length >= most) return decide(before, false, most, now)
           const times = [...before, now]
-          // Last in the order of insertion.
+          // The key becomes the last in the order of insertion.
           log.delete(key)
           replace(key, before, times)
           for (const [oldest, forgotten] of log) {

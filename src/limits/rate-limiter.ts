@@ -6,7 +6,7 @@ export interface RateDecision {
   readonly remaining: number
   /** Seconds, rounded up, until the window lets the next one in (refused), or the oldest one leaves it (allowed). */
   readonly resetSeconds: number
-  /** Takes the request out of the window again, since it was not let in after all. */
+  /** Removes the request from the window again, if it was not let in after all. */
   readonly undo: Effect.Effect<void>
 }
 

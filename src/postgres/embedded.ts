@@ -66,7 +66,7 @@ const runningServer = (cluster: string) =>
     const file = join(cluster, "postmaster.pid")
     const pid = await readFile(file, "utf8").then(Number.parseInt, () => Number.NaN)
     if (!(pid > 0) || !isAlive(pid)) return undefined // below 0: no server, but SQL in single-user mode
-    // A server stands in its data directory. Where there is no telling, it counts as one.
+    // A server runs in its data directory. A process whose directory cannot be read counts as a server.
     if (((await readlink(`/proc/${pid}/cwd`).catch(() => undefined)) ?? cluster) === (await realpath(cluster))) return pid
     await rm(file) // a stranger that got the number later, perhaps after a reboot: PostgreSQL would yield to it
     return undefined
@@ -125,7 +125,10 @@ const startServer = (cluster: Cluster, log: string, port: number): Effect.Effect
     }))
   )
 
-/** The port was taken meanwhile, processes of a killed server are still ending, or another service makes the roles. */
+/**
+ * Matches failures that pass: the port was taken meanwhile, processes of a killed server are still ending, or another
+ * service makes the roles.
+ */
 const PASSING = /could not create any TCP\/IP sockets|shared memory block .* is still in use|lock file .* already exists/
 
 /** Until a connection works. While the server starts it refuses, or says 57P03 (recovering from a crash). */
@@ -176,8 +179,8 @@ const firstStart = (cluster: Cluster, log: string) =>
   )
 
 /**
- * Starts the server again whenever it ends, on the port that clients know: after a second, and after twice as long each
- * time up to a minute, until one has run longer than that.
+ * Starts the server again whenever it ends, on the port that clients know. The pause is a second at first and doubles
+ * each time up to a minute; it begins anew once a server has run longer than that.
  */
 const keepRunning = (cluster: Cluster, log: string, port: number, first: Server) => {
   const report = (code: number) =>

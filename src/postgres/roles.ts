@@ -1,18 +1,21 @@
-// Who may log in to the embedded PostgreSQL: two plain roles. Both are made, and given a new password, before each
-// start, by the cluster's superuser, who cannot log in.
+// Two roles without special rights may log in to the embedded PostgreSQL. Before each start, the cluster's superuser, who
+// cannot log in, creates them or gives them new passwords.
 import { randomBytes } from "node:crypto"
 import { Effect } from "effect"
 import { inSingleUserMode, type Cluster } from "./cluster-files.ts"
 
 /** The passwords of the two roles, valid until the next start. */
 interface Passwords {
-  /** Of `sluice`, which owns what it makes and what earlier versions made, Sluice's own schemas among it. */
+  /** The password of `sluice`, which owns what it creates and what earlier versions created, including Sluice's own schemas. */
   readonly sluice: string
-  /** Of `sluice_source`, which reads what `sluice` makes outside Sluice's own schemas, and what it is granted. */
+  /**
+   * The password of `sluice_source`, which reads what `sluice` creates outside Sluice's own schemas, and what it is
+   * granted.
+   */
   readonly source: string
 }
 
-/** Earlier versions ran as the superuser, by the name of `sluice`; a role is only renamed by another one. */
+/** Renames the superuser, which earlier versions used under the name `sluice`. A role can only be renamed by another one. */
 const renameSuperuser = `
 do $$
 begin
@@ -46,7 +49,7 @@ begin
   end loop;
 end $$;`
 
-/** What the superuser owns outside the system's schemas, and no extension does, becomes the property of `sluice`. */
+/** Makes `sluice` the owner of what the superuser owns outside the system's schemas, apart from members of extensions. */
 const handOver = `
 do $$
 declare
@@ -85,7 +88,7 @@ end $$;`
 
 const ATTRIBUTES = "nosuperuser nocreatedb nocreaterole noreplication nobypassrls login"
 
-/** Makes the two roles, or brings them up to date, all of it or nothing. */
+/** Creates the two roles or brings them up to date, in one transaction. */
 export const prepareRoles = (cluster: Cluster) => {
   const passwords: Passwords = { sluice: randomBytes(24).toString("hex"), source: randomBytes(24).toString("hex") }
   const commands = [
@@ -99,7 +102,7 @@ export const prepareRoles = (cluster: Cluster) => {
     "revoke all on schema sluice, sluice_queue from sluice_source;",
     "commit;"
   ]
-  // A command ends at a blank line, so that it must hold none.
+  // A command ends at a blank line, so it must not contain one.
   const sql = commands.map((command) => command.trim().replaceAll(/\n\s*\n/g, "\n")).join("\n\n")
   return Effect.as(inSingleUserMode(cluster, "sluice", sql), passwords)
 }

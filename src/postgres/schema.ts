@@ -34,9 +34,9 @@ export const exports = sluice.table(
     epoch: integer("epoch").notNull().default(0),
     /** Attempts that ended in a failure of the source. */
     failures: integer("failures").notNull().default(0),
-    /** Attempts that nobody ended: their process died. */
+    /** Attempts that nobody ended, because their process died. */
     crashes: integer("crashes").notNull().default(0),
-    /** Since when the attempt waits for a source that cannot be reached. */
+    /** When the source that the attempt waits for became unreachable. */
     waitingSince: time("waiting_since"),
     totalRows: bigint("total_rows", { mode: "number" }),
     totalRowsExact: boolean("total_rows_exact").notNull().default(false),
@@ -57,5 +57,8 @@ export const exports = sluice.table(
   ]
 )
 
-/** One row: which app database this is. Files in a storage that several databases share stand in a folder of that name. */
+/**
+ * The identity of this app database, in one row. In a storage that several databases share, it is the name of the folder
+ * of this database.
+ */
 export const identity = sluice.table("identity", { id: uuid("id").primaryKey().defaultRandom() })

@@ -5,7 +5,7 @@ import { CsvEncoder } from "../csv/encoder.ts"
 /** How the bytes of an export are written, beside its rows. */
 export interface CsvShape {
   readonly dialect: Dialect
-  /** The cells of the header line, if there is one: in UTF-8, or as bytes. */
+  /** The cells of the header line, if there is one, as text in UTF-8 or as bytes. */
   readonly header: ReadonlyArray<string | Buffer> | undefined
   /** For each column, whether it is text. */
   readonly texts: ReadonlyArray<boolean>

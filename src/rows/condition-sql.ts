@@ -4,7 +4,7 @@ import { isExpression, isOfType, isPattern, isSearch, type Operator } from "../d
 import { identifier } from "./identifier.ts"
 import type { Statement } from "./statement.ts"
 
-/** Writes a value into a statement: as a parameter, or as the literal that the server made of it. */
+/** Writes a value into a statement, as a parameter or as the literal that the server made of it. */
 export type Bind = (value: string) => string
 
 const SQL_OPERATORS: Readonly<Record<Exclude<Operator, "in" | "is">, string>> = {
@@ -33,7 +33,7 @@ const SQL_OPERATORS: Readonly<Record<Exclude<Operator, "in" | "is">, string>> = 
   wfts: "websearch_to_tsquery"
 }
 
-/** The values of a column, or what is at a path in them. `prefix` is that of the relation. */
+/** Writes the values of a column, or those at a path in it. `prefix` names the relation. */
 export const columnSql = ({ name, path, madeJson }: Column, bind: Bind, prefix = ""): string => {
   const column = prefix + identifier(name)
   if (!path) return column
@@ -44,20 +44,21 @@ export const columnSql = ({ name, path, madeJson }: Column, bind: Bind, prefix =
 }
 
 const searchSql = ({ operator, language, values }: Condition, on: Column, column: string, bind: Bind): string => {
-  // A literal of the type itself, so that an index on the same expression is found.
+  // The literal has the type itself, so that an index on the same expression is found.
   const configuration = () => (language === undefined ? "" : `${bind(language)}::regconfig, `)
   const text = isString(on) ? `${column}::text` : column
   const vector = on.base === "tsvector" ? column : `to_tsvector(${configuration()}${text})`
   return `${vector} @@ ${SQL_OPERATORS[operator as "fts"]}(${configuration()}${bind(values[0]!)}::text)`
 }
 
-/** A condition of a request's text: the server casts what `bind` writes. */
+/** Writes a condition of a request; the server casts what `bind` writes. */
 const conditionSql = (condition: Condition, on: Column, bind: Bind): string => {
   const { operator, quantifier, values } = condition
-  // An empty list has no type of its own. The column is not written: the server could not tell the type of a key that is not used.
+  // An empty list has no type, so the result is written instead. The column is left out, since the server could not infer
+  // the type of an unused parameter.
   if (values.length === 0) return String(quantifier === "all")
   const plain = columnSql(on, bind)
-  // The operators of enums are for any enum, and a domain over one is none.
+  // The operators of enums are defined for any enum, but not for a domain over one.
   const column = on.category === "E" && on.type !== on.base ? `${plain}::${on.base}` : plain
   const type = isOfType(operator) ? `::${on.base}` : ""
   const written = () => values.map((value) => `${bind(value)}::text${type}`)
@@ -68,7 +69,7 @@ const conditionSql = (condition: Condition, on: Column, bind: Bind): string => {
   return `${column} ${SQL_OPERATORS[operator]} ${quantifier} (array[${written().join(", ")}])`
 }
 
-/** A condition or a group of them; what negates it, and what joins it, stands around parentheses. */
+/** Writes a condition or a group of conditions. Groups and negated conditions are in parentheses. */
 export const treeSql = (tree: ConditionTree, columnOf: (condition: Condition) => Column, bind: Bind): string => {
   const sql = isGroup(tree)
     ? `(${tree.conditions.map((one) => treeSql(one, columnOf, bind)).join(` ${tree.operator} `)})`
@@ -77,10 +78,13 @@ export const treeSql = (tree: ConditionTree, columnOf: (condition: Condition) =>
   return isGroup(tree) ? `not ${sql}` : `not (${sql})`
 }
 
-/** The text that the server makes of a value may be so many times as long, and so many characters longer: of `now`, for example. */
+/** The length that the server's text of a value may have at most; that of `now`, for example, is longer than the value. */
 const LONGER = "32 * length(value) + 400"
 
-/** True where a value is written much longer than it was given; fails where it is none for its column and operator. */
+/**
+ * Writes a test that is true for a value that becomes much longer when it is written out, and that fails for one that is
+ * invalid for its column and operator.
+ */
 const checkSql = ({ condition: { operator, language }, on }: ConditionOn, asked: string): string => {
   if (isOfType(operator)) return `length((value::text::${on.base})::text) > ${LONGER}`
   if (isPattern(operator)) return "value::text is null"
@@ -89,20 +93,26 @@ const checkSql = ({ condition: { operator, language }, on }: ConditionOn, asked:
   return `${SQL_OPERATORS[operator as "fts"]}(${configuration}value) is null`
 }
 
-/** What was asked for by the nth of some conditions, in the one parameter that they are sent in. */
+/** Reads the nth condition from the one parameter that all are sent in. */
 const askedOf = (nth: number) => `($1::text::json -> ${nth})`
 const valuesOf = (nth: number) => `json_array_elements_text(${askedOf(nth)} -> 'values') with ordinality as list (value, place)`
 const parameter = (conditions: ReadonlyArray<ConditionOn>) => [
   JSON.stringify(conditions.map(({ condition: { values, language } }) => ({ values, language })))
 ]
 
-/** Asks whether the server can cast the values of conditions, and whether they become too long: a column for each. */
+/**
+ * Writes a query that checks whether the server can cast the values of conditions and whether they become too long, with
+ * one column for each condition.
+ */
 export const checkStatement = (conditions: ReadonlyArray<ConditionOn>): Statement => ({
   text: `select ${conditions.map((one, nth) => `(select bool_or(${checkSql(one, askedOf(nth))}) from ${valuesOf(nth)}) as "${nth}"`).join(", ")}`,
   values: parameter(conditions)
 })
 
-/** Asks for the values of conditions as the session reads them: a column for each, with a list of texts. */
+/**
+ * Writes a query for the values of conditions as the session reads them, with one column for each condition that has a
+ * list of texts.
+ */
 export const readStatement = (conditions: ReadonlyArray<ConditionOn>): Statement => ({
   text: `select ${conditions.map(({ on }, nth) => `(select json_agg(value::text::${on.base}::text order by place) from ${valuesOf(nth)}) as "${nth}"`).join(", ")}`,
   values: parameter(conditions)

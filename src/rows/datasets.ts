@@ -17,7 +17,7 @@ class DatasetsFileError extends Data.TaggedError("DatasetsFileError")<{ readonly
 
 type Definitions = ReadonlyArray<readonly [AllowedRelation, Definition]>
 
-/** An outage has log lines of its own. */
+/** Logs why the datasets could not be read; an outage has log lines of its own. */
 const unread = ({ logged, outage }: SourceError) =>
   outage ? Effect.void : Effect.logWarning(`cannot read which datasets may be exported: ${logged}`)
 

@@ -88,11 +88,14 @@ export const interceptData = (
   }
 }
 
-/** Takes what a socket reads from its first byte on, and gives the length of each message as soon as its header is there. */
+/**
+ * Reads what a socket receives from its first byte on, and reports the length of each message as soon as its header is
+ * there.
+ */
 export const messageLengths = (onLength: (bytes: number) => void): ((data: Buffer) => void) => {
   const head = Buffer.alloc(HEADER_BYTES)
   let headBytes = 0
-  /** What is still to come of a message. */
+  /** How many bytes of a message are still to come. */
   let left = 0
   return (data) => {
     for (let at = 0; at < data.length;) {

@@ -34,7 +34,10 @@ const reviewed = (source: CopySource, reader: Reader) => {
 /** A connection in the export's snapshot. */
 type Connect = Effect.Effect<SourceConnection, SourceError, Scope.Scope>
 
-/** The snapshot ends with the export's own session, because a client left for example; that session says why. */
+/**
+ * Says whether the snapshot is gone. It ends with the export's own session, for example because a client left; that
+ * session reports why.
+ */
 const isSnapshotGone = (error: SourceError): boolean => ["42704", "55000"].includes(sqlState(error))
 
 /** One helper's time with an export: until nothing is left to do, it is wanted elsewhere, or is of no use. */

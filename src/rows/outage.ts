@@ -3,21 +3,21 @@ import { bounds } from "../bounds.ts"
 import type { SourceError } from "./source-error.ts"
 
 /**
- * Whether something that the service needs can be reached, as those who try find out. The log has a line when an outage
- * begins, one a minute while it lasts, and one when it is over, however often it is tried.
+ * Records whether something that the service needs can be reached, from the results of those who try. However often they
+ * try, the log has one line when an outage begins, one a minute while it lasts, and one when it is over.
  */
 export interface Outage {
-  /** When it began, in milliseconds since 1970; undefined while there is none. */
+  /** Returns when the outage began, in milliseconds since 1970; undefined while there is none. */
   readonly since: () => number | undefined
   readonly failed: (reason: string) => Effect.Effect<void>
   readonly over: Effect.Effect<void>
 }
 
-/** `subject` begins the log's sentences. */
+/** Makes the record of something that begins the log's sentences as `subject`. */
 export const makeOutage = (subject: string): Outage => {
   let since: number | undefined
   let loggedAt = Number.NEGATIVE_INFINITY
-  /** What comes and goes within a minute is logged once. */
+  /** Whether the outage was logged. Outages that come and go within a minute are logged once. */
   let announced = false
 
   const failed = (reason: string) =>
@@ -43,12 +43,12 @@ export const makeOutage = (subject: string): Outage => {
   return { since: () => since, failed, over }
 }
 
-/** Whether the source database can be reached. */
+/** Records whether the source database can be reached. */
 export class SourceOutage extends Effect.Service<SourceOutage>()("SourceOutage", {
   sync: () => {
     const outage = makeOutage("the source database")
     const failed = (error: SourceError) => outage.failed(error.logged)
-    /** Notes how an attempt to reach it ends. */
+    /** Notes the result of an attempt to reach the source. */
     const watch = <A, R>(connect: Effect.Effect<A, SourceError, R>): Effect.Effect<A, SourceError, R> =>
       connect.pipe(
         Effect.tap(outage.over),

@@ -53,7 +53,7 @@ export interface Explained {
 
 interface PlanSettings {
   readonly source: "copy" | "cursor"
-  /** Why it must be one part, where it must. */
+  /** The reason if the export must be one part. */
   readonly onePart?: string | undefined
   /** Connections that the export may have. */
   readonly connections: number

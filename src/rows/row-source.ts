@@ -36,10 +36,13 @@ const partStatements = async (
   return partsOf(plan).map(copyStatements(spec, dataset, literals, encoding))
 }
 
-/** Bytes that the values of a query take in the plan of a relation, which may name them in two conditions. */
+/**
+ * Estimates the bytes that the values of a query take in the plan of one relation, which may contain them in two
+ * conditions.
+ */
 const filterBytes = ({ values }: Statement): number => 2 * values.reduce((sum, value) => sum + value.length + 20, 0)
 
-/** The query with which an export's relations are locked, and its rows estimated, where its filters are too long for that. */
+/** Makes the query that locks an export's relations and estimates its rows when the filters are too long for its plan. */
 const withoutFilters = (spec: ExportSpec, dataset: Dataset): [ExportSpec, Dataset] => [
   { ...spec, conditions: [] },
   { ...dataset, conditions: [] }

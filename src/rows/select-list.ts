@@ -7,7 +7,10 @@ import { identifier } from "./identifier.ts"
 const SAFE_DIGITS = 15
 const LARGEST_SAFE = "9".repeat(SAFE_DIGITS)
 
-/** Types whose text is no formula, or is a number or a time, which is to stay one. Arrays begin with a brace or a bracket. */
+/**
+ * Types whose text is never marked: it is no formula, or it is a number or a time and is to stay one. Arrays begin with a
+ * brace or a bracket.
+ */
 const HARMLESS = new Set(
   `smallint,integer,bigint,oid,numeric,real,double precision,money,boolean,date,interval,uuid,bytea,json,jsonb,inet,cidr,macaddr,
    macaddr8,time without time zone,time with time zone,timestamp without time zone,timestamp with time zone,"bit",bit varying`
@@ -20,7 +23,7 @@ const WORDS = { "yes/no": ["yes", "no"], "1/0": ["1", "0"] } as const
 
 type Marked = NonNullable<ReturnType<typeof markedText>>
 
-/** A test of text in SQL. Regular expressions do not work in every collation, but in "C". */
+/** Writes a test of text in SQL. Regular expressions do not work in every collation, but they do in "C". */
 const is = (text: string, test: keyof typeof spreadsheetText): string =>
   `${text} collate "C" ~ '${spreadsheetText[test].replaceAll("'", "''")}'`
 
@@ -32,8 +35,8 @@ const isMarked = (text: string, kind: Marked): string => {
 }
 
 /**
- * Text that a spreadsheet would change, with an apostrophe before it. Nearly all is decided by its first byte, which a
- * cast to "char" gives at a tenth of the cost: of what begins with a letter no text is a formula, and few are numbers.
+ * Writes text with an apostrophe before what a spreadsheet would change. The first byte decides for nearly all text, and
+ * a cast to "char" gives it at a tenth of the cost: no text that begins with a letter is a formula, and few are numbers.
  */
 const marking = (value: string, column: Column, kind: Marked): string => {
   const own = isString(column) && column.base !== '"char"' ? value : `${value}::text`
@@ -90,7 +93,7 @@ const valueOf = (value: string, column: Column, format: Format): string => {
   return kind && !isHarmless(column) ? marking(value, column, kind) : value
 }
 
-/** What the select list has for a column, by the SQL of its values. */
+/** Writes the item of the select list for a column, from the SQL of its values. */
 export const selectItem = (column: Column, sql: string, alias: string, format: Format): string => {
   const name = identifier(alias)
   const value = valueOf(sql, column, format)

@@ -73,7 +73,7 @@ export class SourceConnection {
   #flow: Flow | undefined
   #expectCopy: ReturnType<typeof tapCopyData> | undefined
   #ended: SourceError | undefined
-  /** Bytes that the answer to the short statement under way may still have. */
+  /** How many more bytes the answer to the current short statement may have. */
   #answerLeft = Number.POSITIVE_INFINITY
   /** Fail the waits that are under way. Racing each wait against one long promise would keep every batch alive. */
   readonly #waits = new Set<(error: SourceError) => void>()
@@ -115,7 +115,8 @@ export class SourceConnection {
       raw.once("close", () => ended("the connection was closed"))
       if (this.#ended) raw.destroy()
     })
-    // Before postgres.js, which would gather an answer of any length. A plan is one message: its header tells.
+    // This runs before postgres.js, which would gather an answer of any length. A plan is one message, whose header has
+    // its length.
     const count = messageLengths((bytes) => {
       this.#answerLeft -= bytes
       if (this.#answerLeft < 0) this.#broken(tooLong)
@@ -166,7 +167,7 @@ export class SourceConnection {
     return { name, session }
   }
 
-  /** The rows of a short statement, decoded. One that is answered by more than `mostBytes` ends the session. */
+  /** Returns the decoded rows of a short statement. An answer of more than `mostBytes` ends the session. */
   query<Row>({ text, values }: Statement, mostBytes: number = bounds.answerBytes): Promise<ReadonlyArray<Row>> {
     this.#answerLeft = mostBytes
     return this.#wait(() => this.#sql.unsafe(text, [...values]) as unknown as Promise<ReadonlyArray<Row>>).finally(() => {

@@ -1,9 +1,9 @@
 import { Data } from "effect"
 
 /**
- * The source database failed. `message` is for people who export: it names no server, role or address. `logged` has all of
- * it. `retryable` says whether another try may succeed.
- * `outage`: the database cannot be reached just now, or was lost. `asked`: what the request says is at fault.
+ * The source database failed. `message` is for people who export: it names no server, role or address. `logged` has all
+ * of it. `retryable` says whether another try may succeed. `outage` means that the database cannot be reached at the
+ * moment, or was lost; `asked` means that the request is at fault.
  */
 export class SourceError extends Data.TaggedError("SourceError")<{
   readonly message: string
@@ -12,14 +12,14 @@ export class SourceError extends Data.TaggedError("SourceError")<{
   readonly asked?: boolean
   readonly cause?: unknown
 }> {
-  /** For the log: the message, and what the server or the system said. */
+  /** The message for the log, with what the server or the system said. */
   get logged(): string {
     const said = this.cause instanceof SourceError ? this.cause.logged : saidBy(this.cause)
     return said === "" || this.message.includes(said) ? this.message : `${this.message} (${said})`
   }
 }
 
-/** The code and the words of an error. */
+/** The code and the message of an error. */
 const saidBy = (cause: unknown): string => {
   const { message } = (cause ?? {}) as { readonly message?: unknown }
   return [sqlState({ cause }), message].filter((part) => typeof part === "string" && part !== "").join(": ")
@@ -32,8 +32,8 @@ export const sqlState = ({ cause }: { readonly cause?: unknown }): string => {
 }
 
 /**
- * Trying again does not help: the classes of errors in the data or the query, with 0A, what the server does not support,
- * and 55000, such as a materialized view that was never filled.
+ * Matches the errors for which another try does not help: the classes of errors in the data or the query, 0A (what the
+ * server does not support) and 55000 (such as a materialized view that was never filled).
  * @see https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 const isPermanent = (code: string) => /^(0A|2[123]|3[89]|4[24]|54|P0)...$|^55000$/.test(code)
@@ -49,16 +49,19 @@ const isOutage = (code: string) =>
   ) ||
   /^(CONNECTION_(CLOSED|ENDED|DESTROYED)|CONNECT_TIMEOUT|DNS_\w+)$/.test(code)
 
-/** The server has no such character as the request names. The message ends with the encoding that it was to be written in. */
+/**
+ * Says whether the request contains a character that the server does not have. The message ends with the encoding that it
+ * was to be written in.
+ */
 const isAsked = (code: string, message: unknown) => code === "22P05" && !/UTF8\W*$/.test(String(message))
 
 /**
- * What a part of an export raises when its relation is not the one that was planned any more: the server has no words for
- * that, so the statement has it cast a text that says so.
+ * Matches the error of a part whose relation is no longer the one that was planned. The server has no error for that, so
+ * the statement casts a text that says so.
  */
 const isOtherNow = (message: unknown) => String(message).includes("is read otherwise now")
 
-/** What people are told instead of the server's words, or the system's, by the code of the error. */
+/** Sentences that clients get instead of the server's or the system's words, by the code of the error. */
 const SENTENCES: ReadonlyArray<readonly [RegExp, string]> = [
   [/^28|^42501$/, "The source database refused the service's login"],
   [/^3D000$/, "The source database that the service is set up to read from does not exist"],
@@ -73,21 +76,27 @@ const SENTENCES: ReadonlyArray<readonly [RegExp, string]> = [
   [/^E[A-Z]{3}|^CONNECT_TIMEOUT$|^DNS_/, "The source database cannot be reached"]
 ]
 
-/** What concerns the data or the query is shown in the server's words, which help to ask otherwise. */
+/**
+ * Chooses what clients are told. Errors in the data or the query are shown in the server's words, which help to correct
+ * the request.
+ */
 const sentenceFor = (code: string, permanent: boolean, cause: unknown): string => {
   if (permanent) return `Cannot read from the source database: ${saidBy(cause)}`
   const [, known = "The source database cannot be read"] = SENTENCES.find(([codes]) => codes.test(code)) ?? []
   return `${known}; the log says why`
 }
 
-/** An error of postgres.js or of the socket as a SourceError. Its query and parameters are neither shown nor logged. */
+/**
+ * Converts an error of postgres.js or of the socket to a SourceError. The query and its parameters are neither shown nor
+ * logged.
+ */
 export const toSourceError = (cause: unknown): SourceError => {
   if (cause instanceof SourceError) return cause
   const { message, severity } = (cause ?? {}) as { readonly message?: unknown; readonly severity?: unknown }
   const code = sqlState({ cause })
   if (isOtherNow(message))
     return new SourceError({ message: "Cannot read what is exported: it was changed meanwhile", retryable: true, cause })
-  // With FATAL a server refuses to open a session: by 42501 where the role may not use the database.
+  // With FATAL a server refuses to open a session; its code is 42501 if the role may not use the database.
   const permanent = isPermanent(code) && severity !== "FATAL"
   return new SourceError({
     message: sentenceFor(code, permanent, cause),
@@ -98,7 +107,7 @@ export const toSourceError = (cause: unknown): SourceError => {
   })
 }
 
-/** The connection to the source database was lost, or could not be had. */
+/** Makes the error of a connection to the source database that was lost or could not be opened. */
 export const lostConnection = (reason: string): SourceError =>
   new SourceError({
     message: "The connection to the source database was lost; the log says why",

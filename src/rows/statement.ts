@@ -54,13 +54,13 @@ const rangeConditions = (part: Part): ReadonlyArray<string> => {
   return [ifPlanned(part, "true", "boolean")]
 }
 
-/** What a spec names: a column, or what is at a path in its values. */
+/** A column that a spec names, or the value at a path in it. */
 interface Named {
   readonly column: string
   readonly path?: Path | undefined
 }
 
-/** The dataset's columns by what a spec names. Specs are checked against the dataset before they come here. */
+/** Returns a function that finds the dataset's column for what a spec names. Specs were checked against the dataset before. */
 export const columnsOf = (dataset: Dataset): ((named: Named) => Column) => {
   const columns = columnsByName(dataset)
   return ({ column: name, path }) => {
@@ -73,13 +73,16 @@ export const columnsOf = (dataset: Dataset): ((named: Named) => Column) => {
 
 interface Selected {
   readonly column: Column
-  /** What the query calls it, each another. */
+  /** The name in the query, which is unique. */
   readonly alias: string
-  /** What the header calls it. */
+  /** The name in the header. */
   readonly title: string
 }
 
-/** The columns of a file. What is at a path has a name of ours, since a key may be the name of a column, or too long for one. */
+/**
+ * Lists the columns of a file. The value at a path gets a generated name, since a key may be the name of a column or too
+ * long for one.
+ */
 const selectedOf = ({ columns }: ExportSpec, dataset: Dataset): ReadonlyArray<Selected> => {
   const columnOf = columnsOf(dataset)
   const names = new Set(dataset.columns.map(({ name }) => name))
@@ -152,8 +155,8 @@ const copyOptions = (spec: ExportSpec, dataset: Dataset, encoding: string | unde
 }
 
 /**
- * The COPY of an export, or of each of its parts, without a header; `literals` are what `quoteStatement` answered.
- * `encoding`: of its bytes, if not the session's.
+ * Writes the COPY of an export, or of each of its parts, without a header. `literals` is the answer to `quoteStatement`;
+ * `encoding` is given if the bytes are not in the session's encoding.
  */
 export const copyStatements = (
   spec: ExportSpec,

@@ -26,7 +26,7 @@ export interface Attempt {
 
 export interface StoredAttempt extends Attempt {
   readonly ageMs: number
-  /** Only the exports of this app database are stored where the attempt was found. */
+  /** Whether only exports of this app database are stored at the place where the attempt was found. */
   readonly isOurs: boolean
 }
 
@@ -61,9 +61,9 @@ export class ExportStorage extends Context.Tag("ExportStorage")<
     readonly open: (attempt: Attempt, bytes: number) => Effect.Effect<FileReader, StorageError, Scope.Scope>
     /** Removes what is stored of an attempt. It may be gone already. */
     readonly remove: (attempt: Attempt) => Effect.Effect<void, StorageError>
-    /** All attempts of which anything is stored, but for those that are known to belong to another app database. */
+    /** Lists all attempts of which anything is stored, except those that are known to belong to another app database. */
     readonly list: Effect.Effect<ReadonlyArray<StoredAttempt>, StorageError>
-    /** Succeeds when what is stored can be read. The messages of both checks name no path: clients see them. */
+    /** Succeeds if what is stored can be read. The messages of both checks do not name a path, since clients see them. */
     readonly check: Effect.Effect<void, StorageError>
     /** Succeeds when a new export can be stored. */
     readonly checkWritable: Effect.Effect<void, StorageError | StorageFull>

@@ -19,7 +19,7 @@ export const fileStorage = (root: string, databaseId: string, spaceReserveBytes:
     ExportStorage,
     Effect.gen(function* () {
       const folder = join(root, databaseId)
-      /** What `use` makes of the file, wherever it is. */
+      /** Calls `use` with the path of the file in this database's folder, or in the root, where earlier versions stored it. */
       const withFile = async <A>(attempt: Attempt, use: (path: string) => Promise<A>): Promise<A> => {
         try {
           return await use(fileIn(folder, attempt))
@@ -27,7 +27,7 @@ export const fileStorage = (root: string, databaseId: string, spaceReserveBytes:
           if (codeOf(cause) !== "ENOENT") throw cause
           return await use(fileIn(root, attempt)).catch(async (earlier: unknown) => {
             if (codeOf(earlier) !== "ENOENT") throw earlier
-            // Where the root is missing, too, its disk may not be mounted.
+            // If the root is missing, too, its disk may not be mounted.
             await stat(root)
             throw new MissingFile("its file is not there")
           })
@@ -42,7 +42,7 @@ export const fileStorage = (root: string, databaseId: string, spaceReserveBytes:
         create: (attempt) =>
           Effect.acquireRelease(
             storing(`write export ${attempt.id}`, async () => {
-              // Not with its parents: where the root is missing, its disk may not be mounted.
+              // The parents are not created: if the root is missing, its disk may not be mounted.
               await mkdir(folder, { mode: 0o700 }).catch(unless("EEXIST"))
               return await LocalFile.open(fileIn(folder, attempt), spaceReserveBytes)
             }),
