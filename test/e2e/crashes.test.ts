@@ -12,7 +12,7 @@ import { until } from "../support/until.ts"
 
 const LIMIT = 5
 const CRASHES = Number(process.env["CRASHES"] ?? 1)
-const SECONDS = Number(process.env["APP_OUTAGE_SECONDS"] ?? 2)
+const SECONDS = Number(process.env["APP_OUTAGE_SECONDS"] ?? 1)
 setDefaultTimeout(600_000)
 
 const isReading = (service: Service, id: string) =>
@@ -50,7 +50,7 @@ test("an outage of Sluice's own database counts as no crash, and the log has one
   const source = await freshDatabase()
   const owner = await connect(source, 1)
   // Read for longer than the outage lasts.
-  const rows = (SECONDS + 4) * 100
+  const rows = (SECONDS + 3) * 100
   await owner.unsafe(`create view public.slow as select n, pg_sleep(0.01)::text as slept from generate_series(1, ${rows}) n`)
   const service = await startService({ DATABASE_URL: app.url, SOURCE_DATABASE_URL: source, EXPORT_DATASETS: "public.slow" })
   const id = await createExport(service, "?dataset=slow")

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type { Socket } from "node:net"
 import type postgres from "postgres"
-import { createExport, download, reaches, statusOf } from "../support/client.ts"
+import { createExport, download, reaches, statusOf, type ExportDocument } from "../support/client.ts"
 import { exchange } from "../support/raw-http.ts"
 import { startService, storedFiles, type Service } from "../support/service.ts"
 import { connect } from "../support/shared.ts"
@@ -14,9 +14,12 @@ const ROWS = 1_500_000
 const STREAM = "/api/v1/exports/csv"
 
 let service: Service
+/** A completed export. */
+let whole: ExportDocument
 beforeAll(async () => {
   service = await startService({ RATE_LIMIT_MAX: "1000" })
   await makeUsersLarge(service.database, ROWS)
+  whole = await reaches(service, await createExport(service), "completed")
 })
 afterAll(async () => {
   expect(await service.stop()).toBe(0)
@@ -133,23 +136,6 @@ test("a job whose backend is killed starts anew, without counting a failure, and
   expect(messages).not.toContain("will be tried again")
 })
 
-test("a download whose client pauses longer than the runtime's idle timer would allow is whole", async () => {
-  const id = await createExport(service)
-  const { bytes } = await reaches(service, id, "completed")
-  let received = 0
-  let paused = false
-  const answer = rawGet(service.url, `/exports/${id}/download`, (socket, data) => {
-    received += data.length
-    if (paused) return
-    paused = true
-    socket.pause()
-    // Bun's default is 10 s, and what the buffers between hold is far less than this file.
-    setTimeout(() => socket.resume(), 12_000)
-  })
-  const wire = await answer
-  expect(received).toBe(bytes! + wire.indexOf("\r\n\r\n") + 4)
-})
-
 test("cancelling a running job answers 204, ends its query and removes its file within a second", async () => {
   const id = await createExport(service)
   await sourceIsBusy(service.database)
@@ -178,7 +164,23 @@ test("a job that cannot succeed fails with a sentence that helps", async () => {
   await sql.unsafe("alter view public.users_away rename to users")
 })
 
-test("a job whose query keeps failing is tried three times more, then fails", async () => {
+// Both wait most of their time.
+test.concurrent("a download whose client pauses longer than the runtime's idle timer would allow is whole", async () => {
+  let received = 0
+  let paused = false
+  const answer = rawGet(service.url, `/exports/${whole.exportId}/download`, (socket, data) => {
+    received += data.length
+    if (paused) return
+    paused = true
+    socket.pause()
+    // Bun's default is 10 s, and what the buffers between hold is far less than this file.
+    setTimeout(() => socket.resume(), 12_000)
+  })
+  const wire = await answer
+  expect(received).toBe(whole.bytes! + wire.indexOf("\r\n\r\n") + 4)
+})
+
+test.concurrent("a job whose query keeps failing is tried three times more, then fails", async () => {
   const id = await createExport(service)
   const sql = await connect(service.database, 1)
   const killer = (async () => {

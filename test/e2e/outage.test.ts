@@ -5,13 +5,14 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { crc32 } from "node:zlib"
 import { copyCsv, createExport, download, reaches, statusOf } from "../support/client.ts"
+import { impatientBundle } from "../support/impatient.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase, temporaryDirectory } from "../support/shared.ts"
 import { sourceServer, type SourceServer } from "../support/source-server.ts"
 import { makeUsersLarge, sourceBackends, terminateSource } from "../support/source.ts"
 import { until } from "../support/until.ts"
 
-const SECONDS = Number(process.env["OUTAGE_SECONDS"] ?? 2)
+const SECONDS = Number(process.env["OUTAGE_SECONDS"] ?? 1)
 const JOBS = Number(process.env["OUTAGE_JOBS"] ?? 3)
 const ROWS = Number(process.env["OUTAGE_ROWS"] ?? 200_000)
 const OUTAGE_LIMIT = Number(process.env["OUTAGE_LIMIT"] ?? 2)
@@ -100,7 +101,7 @@ test("full connection slots are waited for as well", async () => {
 test("a service that stops and another that starts during the outage leave the jobs waiting", async () => {
   const settings = { SOURCE_DATABASE_URL: source.url, DATABASE_URL: await freshDatabase(), MAX_CONCURRENT_EXPORTS: "1" }
   const storage = { EXPORT_STORAGE_PATH: await temporaryDirectory() }
-  const first = await startService({ ...settings, ...storage })
+  const first = await startService({ ...settings, ...storage }, await impatientBundle())
   await source.stop()
   const ids = await create(first, 2)
   const areWaiting = async (asked: Service) => {

@@ -21,7 +21,8 @@ const scope = Effect.runSync(Scope.make())
 /** Until the end of the test run. */
 export const inScope = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.runPromise(Scope.extend(effect, scope))
 
-const once = <A>(make: () => Promise<A>) => {
+/** Runs `make` when its result is first asked for. */
+export const once = <A>(make: () => Promise<A>) => {
   let made: Promise<A> | undefined
   return () => (made ??= make())
 }
