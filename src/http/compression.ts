@@ -5,7 +5,7 @@ import { AppConfig } from "../config.ts"
 
 export type ContentCoding = "identity" | "gzip" | "zstd"
 
-/** The coding that a request likes best (RFC 9110 §12.5.3); of those it likes equally, the cheapest for both sides. */
+/** Chooses the coding that a request prefers (RFC 9110 §12.5.3); among equal ones, the cheapest for both sides. */
 export const negotiateCoding = (headers: Headers): ContentCoding => {
   const header = headers.get("Accept-Encoding")
   if (header === null || header.trim() === "") return "identity"
@@ -24,7 +24,7 @@ type Bytes = ReadableStream<Uint8Array>
 
 export const compress = (body: Bytes, coding: ContentCoding, gzipLevel: number): Bytes => {
   if (coding === "identity") return body
-  // `level` is Bun's own option.
+  // The option `level` is Bun's own and not in the types.
   const Compression = CompressionStream as unknown as new (
     format: string,
     options: { level: number }
@@ -32,15 +32,18 @@ export const compress = (body: Bytes, coding: ContentCoding, gzipLevel: number):
   return body.pipeThrough(new Compression(coding, { level: coding === "gzip" ? gzipLevel : ZSTD_LEVEL }))
 }
 
-/** As many bodies as may be are being compressed: this one is to be sent as it is. */
+/** The limit of bodies that are compressed at once is reached; this body is to be sent uncompressed. */
 export class CompressionBusy extends Data.TaggedError("CompressionBusy") {}
 
-/** Compression of bodies on the fly. Each takes up to 2 MB while its client takes nothing, so that their number has a bound. */
+/** Compresses bodies on the fly. Their number is limited, since each takes up to 2 MB while its client takes nothing. */
 export class Compression extends Effect.Service<Compression>()("Compression", {
   effect: Effect.gen(function* () {
     const { gzipLevel } = yield* AppConfig
     let bodies = 0
-    /** The coding that a body gets until the scope closes: identity where as many as may be are compressed already. */
+    /**
+     * Reserves the compression of a body until the scope closes. Returns the coding, which is identity when the limit is
+     * reached.
+     */
     const reserve = (wanted: ContentCoding): Effect.Effect<ContentCoding, never, Scope.Scope> => {
       const take = Effect.sync(() => {
         if (wanted === "identity" || bodies >= bounds.compressedBodies) return "identity"

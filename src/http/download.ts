@@ -42,7 +42,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
     const routes = yield* ExportRoutes
     const digesting = yield* Effect.makeSemaphore(1)
 
-    /** Where the file is damaged nobody may download it any more. */
+    /** Marks an export whose file is damaged, so that nobody can download it any more. */
     const markDamaged =
       (job: ExportJob) =>
       ({ message, reason }: StorageError) =>
@@ -59,7 +59,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
         Effect.tapError(checkedChunks(file, { bytes: size, crc32: job.crc32 ?? "" }), markDamaged(job))
       )
 
-    /** The file, to be sliced. It may have been removed, or damaged, since it was stored. */
+    /** Opens the file for slicing. It may have been removed or damaged since it was stored. */
     const fileOf = (c: Context, job: ExportJob, size: number) =>
       storage.read(job, size).pipe(
         Effect.tapError(markDamaged(job)),
@@ -111,7 +111,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
           "X-Content-Type-Options": "nosniff",
           "Accept-Ranges": "bytes"
         }
-        // RFC 9110 §13.2.1: conditions count only where the answer without them would be a success.
+        // RFC 9110 §13.2.1: preconditions are evaluated only if the answer without them would be a success.
         const file = yield* fileOf(c, job, size)
         const precondition = evaluatePreconditions(request, validators)
         if (precondition === "failed") return yield* new PreconditionFailed({ detail: `The file's ETag is ${validators.etag}` })

@@ -17,7 +17,10 @@ import { countingRefusals } from "./requester.ts"
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
-/** An export as JSON. `base` is the prefix that the request came by; `hasFile` says whether there is something to download. */
+/**
+ * Returns an export as JSON. `base` is the prefix of the request's path; `hasFile` says whether there is something to
+ * download.
+ */
 export const exportDocument = (job: ExportJob, base: string, hasFile: boolean) => ({
   exportId: job.id,
   dataset: job.dataset,
@@ -73,7 +76,7 @@ const cursorSequence = (cursor: string): number | undefined => {
   return digits === undefined ? undefined : Number(digits)
 }
 
-/** What `look` finds of the export that the path names. */
+/** Returns what `look` finds for the export that the path names. */
 export const named = <A>(c: Context, look: (id: string) => Effect.Effect<A | undefined, DatabaseError>) => {
   const id = c.req.param("id") ?? ""
   const missing = new NotFound({ detail: `There is no export ${JSON.stringify(id.slice(0, 60))}` })
@@ -97,7 +100,7 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
 
     const find = (c: Context) => named(c, store.find)
 
-    /** Whether the file is there, as it was written. Where the storage cannot tell, it is taken to be. */
+    /** Says whether the file is there as it was written. If the storage cannot tell, the answer is yes. */
     const hasFile = (job: ExportJob) =>
       job.status === "completed"
         ? storage.read(job, job.bytes ?? 0).pipe(

@@ -1,11 +1,11 @@
 /**
- * Waits for a change. A promise and a timer, where fibers would take 30 KB: hundreds of streams wait at once, most of the
- * time for nothing.
+ * Waits for a change. It uses a promise and a timer, since fibers would take 30 KB and hundreds of streams wait at once,
+ * most of the time for nothing.
  */
 export class Waiter {
   /** Ends the wait under way; undefined while there is none, or when its end is already set. */
   #wake: ((afterMs: number) => void) | undefined
-  /** A change that came while nobody waited: the next wait ends after so many milliseconds. */
+  /** Set by a change that came while nobody waited; the next wait ends after this many milliseconds. */
   #changed: number | undefined
 
   /** Resolves when something has changed, or after `mostMs`. One wait at a time. */

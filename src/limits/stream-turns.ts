@@ -2,7 +2,7 @@ import { Data, Deferred, Effect, FiberId, type Scope } from "effect"
 import { bounds } from "../bounds.ts"
 import { AppConfig } from "../config.ts"
 
-/** How many streams may be under way at once, and of what together. */
+/** How many streams may be under way at once, and what they share: a key or an address. */
 interface Limit {
   readonly of: "key" | "address"
   readonly most: number
@@ -13,7 +13,7 @@ export class TooManyStreams extends Data.TaggedError("TooManyStreams")<Limit> {}
 
 type Turn = Deferred.Deferred<void>
 
-/** The streams of one name. Sets keep the order of arrival. */
+/** The streams of one name. Its sets keep the order of arrival. */
 interface Line {
   readonly running: Set<Turn>
   readonly waiting: Set<Turn>
@@ -26,7 +26,10 @@ interface Line {
 export class StreamLines {
   readonly #lines = new Map<string, Line>()
 
-  /** Joins the line of `name`; undefined when too many wait in it. The turn is done when the stream may run. */
+  /**
+   * Joins the line of `name`. Returns undefined if too many wait in it; otherwise the turn, which is done when the stream
+   * may run.
+   */
   join(name: string, most: number): Turn | undefined {
     const line = this.#lines.get(name) ?? { running: new Set(), waiting: new Set() }
     if (line.waiting.size >= bounds.streamQueue) return undefined
@@ -37,7 +40,7 @@ export class StreamLines {
     return turn
   }
 
-  /** Leaves the line, whether the turn has come or not. */
+  /** Leaves the line, whether or not the turn has come. */
   leave(name: string, most: number, turn: Turn): void {
     const line = this.#lines.get(name)
     if (!line) return

@@ -1,5 +1,5 @@
-// The embedded cluster on disk: made the first time, handed over to the user that PostgreSQL runs as, and prepared by
-// SQL while no server runs.
+// Manages the embedded cluster on disk: creates it the first time, hands it over to the user that PostgreSQL runs as, and
+// prepares it by SQL while no server runs.
 import { Effect } from "effect"
 import { randomBytes } from "node:crypto"
 import { mkdir, readdir, rename, rm, stat } from "node:fs/promises"
@@ -14,8 +14,8 @@ export interface Cluster {
 }
 
 /**
- * The cluster's own name for its directory, which a program of PostgreSQL is started in. Its user need not be able to
- * pass through the directories above, as below /root.
+ * Returns the name by which a program of PostgreSQL, which is started in the cluster's directory, finds it. The program's
+ * user need not be able to pass through the directories above, such as /root.
  */
 export const dataDirectory = (path: string) => (process.platform === "linux" ? "/proc/self/cwd" : path)
 
@@ -37,7 +37,7 @@ const create = (scratch: string, path: string, initdb: string, postgres: string,
       await mkdir(made, { mode: 0o700 })
     })
     const locale = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-    // A password that nobody learns; the first start takes it away.
+    // The password is known to nobody, and the first start removes it.
     const superuser = ["--username=sluice_admin", "--pwfile=/dev/stdin", "--auth=scram-sha-256"]
     if (account) yield* giveTo(account, scratch)
     yield* run(
@@ -47,7 +47,7 @@ const create = (scratch: string, path: string, initdb: string, postgres: string,
       randomBytes(24).toString("hex")
     )
     yield* inSingleUserMode({ account, postgres, path: made }, "postgres", "create database sluice;")
-    // Another service that started at the same moment may have been first; then its cluster serves as well.
+    // Another service that started at the same moment may have been first; then its cluster is used.
     yield* attempt(`Cannot create ${path}`, () => rename(made, path).catch(unless("ENOTEMPTY")))
   })
 

@@ -10,8 +10,8 @@ import { SourceError, sqlState, toSourceError } from "./source-error.ts"
 import { selectStatement, type Statement } from "./statement.ts"
 
 /**
- * The database's own encoding, and the header as it writes it. The session stays in UTF-8, which statements are sent in;
- * COPY has an option for what it writes.
+ * Returns the database's own encoding and the header in it. The session stays in UTF-8, in which statements are sent;
+ * COPY has an option for the encoding of its output.
  */
 export const rawShape = async (
   connection: SourceConnection,
@@ -31,7 +31,7 @@ export const rawShape = async (
 
 const INVALID_BYTES = "22021"
 
-/** Text in UTF-8, byte for byte (RFC 3629 §4), for a database whose characters are bytes. */
+/** Matches text in UTF-8 byte by byte (RFC 3629 §4), for a database whose characters are bytes. */
 const CONTINUED = "[\\u0080-\\u00bf]"
 const VALID = `^(${[
   "[\\u0001-\\u007f]",
@@ -46,7 +46,10 @@ const VALID = `^(${[
 
 const isInvalid = (name: string) => `${name}::text !~ ${literal(VALID)}`
 
-/** Asks which column, by its number in the export, has a value that is not UTF-8 in the first row with such a value. */
+/**
+ * Writes a query for the first row with a value that is not UTF-8; it returns the number of that value's column in the
+ * export.
+ */
 const invalidStatement = (spec: ExportSpec, dataset: Dataset): Statement => {
   const { text, values } = selectStatement(spec, dataset)
   const names = spec.columns.map((_, nth) => identifier(`c${nth}`))
@@ -62,13 +65,13 @@ const RAW = ". With profile=postgres&encoding=raw the export has them as they ar
 /** How to find the column that a failure is about. */
 interface Search {
   readonly connect: Effect.Effect<SourceConnection, SourceError, Scope.Scope>
-  /** Runs an effect that takes a source connection, if one is to be had at once. */
+  /** Runs an effect that takes a source connection, if one is free at once. */
   readonly spare: Connections["spare"]
   /** Whether an export may have `encoding=raw`, which is then recommended. */
   readonly hasRaw: boolean
 }
 
-/** Says of which column the bytes are that a failure is about. It reads the rows again, for `invalidBytesMs` at most. */
+/** Finds the column with the bytes that a failure is about. The rows are read again for this, for `invalidBytesMs` at most. */
 const explain = (
   failure: SourceError,
   spec: ExportSpec,
@@ -83,7 +86,7 @@ const explain = (
       text: "select current_setting('server_encoding') as encoding",
       values: []
     })
-    // In any other encoding the server converts, and its complaint says all there is to say.
+    // From any other encoding the server converts, and its error says all there is to say.
     if (server!.encoding !== "SQL_ASCII") return failure
     yield* ask({ text: `set local statement_timeout = ${bounds.invalidBytesMs}`, values: [] })
     const [found] = yield* ask<{ readonly nth: number }>(invalidStatement(spec, dataset)).pipe(Effect.orElseSucceed(() => []))
@@ -99,7 +102,7 @@ const explain = (
     Effect.orElseSucceed(() => failure)
   )
 
-/** Rows whose failure over bytes that are not UTF-8 is told as `explain` does. */
+/** Rows that replace a failure over bytes that are not UTF-8 by the one that `explain` returns. */
 class ExplainedRows implements ByteRows {
   constructor(
     private readonly inner: ByteRows,
