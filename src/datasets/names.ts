@@ -6,7 +6,7 @@ import { Scanner } from "./scanner.ts"
 
 const QUOTED = /"((?:[^"]|"")*)"/suy
 const BARE = /(?!")[^,:]*/suy
-const LABEL = /:(?:"((?:[^"]|"")*)"|([^,]*))/suy
+const LABEL = /:(?:"((?:[^"]|"")*)"|([^,:]*))/suy
 const SUFFIX = /(?:\.(asc|desc))?(?:\.nulls(first|last))?/y
 /** Splits such a suffix off the end of a name. */
 const SUFFIXED = /^(.*?)(?:\.(asc|desc))?(?:\.nulls(first|last))?$/s

@@ -1,10 +1,12 @@
 import { bounds } from "../bounds.ts"
 import { parseFieldName } from "../datasets/field-name.ts"
+import { hasOperatorForm } from "../datasets/filter.ts"
 import { groupNamed, TOO_DEEP, type WrittenTree } from "../datasets/filter-tree.ts"
 import type { Filter } from "../exports/filters.ts"
 import { isObject, textOf } from "./json-value.ts"
 
 const FILTER = "must be a filter such as gte.100, or a list of such"
+const SEVERAL = "is a list of filters that must all hold, so each needs its operator; in.(1,2) is one of several values"
 const GROUP = 'must be a list of objects such as {"id": "gte.100"}'
 
 /** Accepts a text if nothing is wrong with it. `what` says what the field must be, in case there is no text. */
@@ -34,7 +36,10 @@ const membersOf = (key: string, value: unknown, field: string, take: Take, depth
   const filters: ReadonlyArray<unknown> = [value].flat()
   if (filters.length === 0) take(field, undefined, group ? GROUP : "is an empty list; leave it out or give a filter")
   return filters.flatMap((one): ReadonlyArray<WrittenTree> => {
-    const text = take(field, one === null ? "is.null" : textOf(one), FILTER)
+    const given = one === null ? "is.null" : textOf(one)
+    // All of a list must hold, and no column is equal to several values.
+    const isBare = filters.length > 1 && given !== undefined && !hasOperatorForm(given)
+    const text = take(field, isBare ? undefined : given, isBare ? SEVERAL : FILTER)
     const name = take(field, key, FILTER)
     return text === undefined || name === undefined ? [] : [{ on: parseFieldName(name), text }]
   })

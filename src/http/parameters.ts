@@ -27,6 +27,10 @@ export interface Given {
   readonly text: string
 }
 
+/** What the runtime puts for bytes in a URL that are not UTF-8: the value would silently be another. */
+const REPLACEMENT = "\ufffd"
+const NOT_UTF8 = "holds U+FFFD, which stands for bytes that are not UTF-8; in a JSON body it may stand"
+
 /** The query of a request, in its order; none of it is empty. */
 export const queryPairs = (c: Context): Effect.Effect<ReadonlyArray<Given>, InvalidRequest> => {
   const errors: Array<FieldProblem> = []
@@ -39,7 +43,7 @@ export const queryPairs = (c: Context): Effect.Effect<ReadonlyArray<Given>, Inva
     const field = (name ?? rawName).slice(0, MAX_NAME)
     if (name === undefined || text === undefined) errors.push({ field, detail: "is not valid percent-encoded UTF-8" })
     else {
-      const wrong = checkText(text)
+      const wrong = checkText(text) ?? (text.includes(REPLACEMENT) ? NOT_UTF8 : undefined)
       if (wrong === undefined) pairs.push({ field: name, text })
       else errors.push({ field, detail: wrong })
     }

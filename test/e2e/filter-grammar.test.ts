@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { parse } from "csv-parse/sync"
 import type postgres from "postgres"
-import { download, reaches, type ProblemDocument } from "../support/client.ts"
+import { download, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase } from "../support/shared.ts"
 
@@ -267,11 +267,26 @@ describe("a wrong filter, order or list of columns is a 400 with what is allowed
     ["columns", "doc->kind,doc->>kind", /has two columns that are called "kind"; give one of them a label/],
     ["columns", "doc->kind,doc->kind:x", /has the column "doc->kind" twice/],
     ["columns", "doc->>kind.desc", /says how to sort by "doc->>kind", which order_by does/],
-    ["columns", "name->a", /cannot have "name->a": name is of type text/]
+    ["columns", "name->a", /cannot have "name->a": name is of type text/],
+    ["columns", "id::text", /must be a list such as id,email/],
+    ["columns", "doc->kind::text:x", /must be a list such as id,email/],
+    ["columns", "id:a:b", /must be a list such as id,email/],
+    ["name", "eq.\ufffd", /holds U\+FFFD/]
   ])("%s=%s", async (name, filter, detail) => {
     const response = await stream([name, filter])
     const { status, errors } = (await response.json()) as ProblemDocument
     const expected = typeof detail === "string" ? detail : expect.stringMatching(detail)
     expect([status, ...errors]).toEqual([400, { field: name, detail: expected }])
   })
+})
+
+test("a list in a body whose items have no operator is refused, since no column is equal to several values", async () => {
+  for (const where of [{ id: [1, 2] }, { id: ["1", "2"] }, { or: [{ id: ["gte.1", 2] }] }]) {
+    const response = await fetch(`${service.url}/exports/csv`, jsonPost({ dataset: "g.t", where }))
+    const { errors } = (await response.json()) as ProblemDocument
+    expect([response.status, errors.map(({ detail }) => detail)]).toEqual([
+      400,
+      [expect.stringContaining("each needs its operator")]
+    ])
+  }
 })
