@@ -1,4 +1,4 @@
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 import type { Context } from "hono"
 import { filterableOf, type Dataset } from "../datasets/dataset.ts"
 import { findColumn, parseFieldName } from "../datasets/field-name.ts"
@@ -13,10 +13,11 @@ import type { SourceBusy } from "../rows/connections.ts"
 import type { SourceError } from "../rows/source-error.ts"
 import { readJsonBody } from "./json-body.ts"
 import { decode, invalid, MAX_ERRORS, queryPairs, unknownParameter, valuesOf, type Given, type Values } from "./parameters.ts"
-import { InvalidRequest, type UnsupportedMediaType } from "./problem.ts"
+import { InvalidRequest, type Unavailable, type UnsupportedMediaType } from "./problem.ts"
 
-type DatasetsService = typeof Datasets.Service
-type Failure = InvalidRequest | UnsupportedMediaType | SourceError | SourceBusy
+/** What a request needs to know of the datasets. */
+export type RequestedDatasets = Pick<typeof Datasets.Service, "all" | "castFailures" | "exportSource">
+type Failure = InvalidRequest | UnsupportedMediaType | Unavailable | SourceError | SourceBusy
 
 /** The dataset that a request is for. */
 const datasetNamed = (
@@ -39,7 +40,7 @@ const noDataset = (name: string | undefined, known: ReadonlyArray<string>) => {
 const toSpec = <E>(
   { values, filters }: { readonly values: Values; readonly filters: ReadonlyArray<Filter> },
   dataset: Dataset,
-  datasets: DatasetsService,
+  datasets: RequestedDatasets,
   mayAsk: Effect.Effect<void, E>
 ): Effect.Effect<ExportSpec, Failure | E> =>
   Effect.gen(function* () {
@@ -108,7 +109,7 @@ const splitQuery = (pairs: ReadonlyArray<Given>, dataset: Dataset, more: Readonl
 /** The export that a query asks for, with the values of `more` parameters beside it. */
 export const exportQuery = <E = never>(
   c: Context,
-  datasets: DatasetsService,
+  datasets: RequestedDatasets,
   more: ReadonlyArray<string> = [],
   mayAsk: Effect.Effect<void, E> = Effect.void
 ) =>
@@ -123,12 +124,12 @@ export const exportQuery = <E = never>(
     return { spec: yield* toSpec({ values: others, filters }, dataset, datasets, mayAsk), own } as const
   })
 
-/** The export that a POST asks for: in its query, or in a JSON body. */
+/** The export that a POST asks for: in its query, or in a JSON body. The scope is that of the work on it. */
 export const exportRequest = <E = never>(
   c: Context,
-  datasets: DatasetsService,
+  datasets: RequestedDatasets,
   mayAsk: Effect.Effect<void, E> = Effect.void
-): Effect.Effect<ExportSpec, Failure | E> =>
+): Effect.Effect<ExportSpec, Failure | E, Scope.Scope> =>
   Effect.gen(function* () {
     const inQuery = new URL(c.req.url).search.length > 1
     const body = yield* readJsonBody(c)

@@ -10,7 +10,7 @@ import type { DatabaseError } from "../postgres/control.ts"
 import { RateLimiter } from "../limits/rate-limiter.ts"
 import { Datasets } from "../rows/datasets.ts"
 import { discard, ExportStorage } from "../storage/export-storage.ts"
-import { exportRequest } from "./export-request.ts"
+import { exportRequest, type RequestedDatasets } from "./export-request.ts"
 import { decode, queryValues } from "./parameters.ts"
 import { NotFound } from "./problem.ts"
 import { countingRefusals } from "./requester.ts"
@@ -98,6 +98,18 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
     const datasets = yield* Datasets
     const limiter = yield* RateLimiter
 
+    /** A job waits for a source that is away, and then fails if it does not take a value: it need not be asked now. */
+    const patient: RequestedDatasets = {
+      all: datasets.all,
+      exportSource: datasets.exportSource,
+      castFailures: (conditions) =>
+        Effect.catchIf(
+          datasets.castFailures(conditions),
+          ({ outage = false }) => outage,
+          () => Effect.succeed([])
+        )
+    }
+
     const find = (c: Context) => named(c, store.find)
 
     /** Says whether the file is there as it was written. If the storage cannot tell, the answer is yes. */
@@ -112,11 +124,11 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
 
     const create = (c: Context) =>
       Effect.gen(function* () {
-        const spec = yield* countingRefusals(c, limiter, (mayAsk) => exportRequest(c, datasets, mayAsk))
+        const spec = yield* countingRefusals(c, limiter, (mayAsk) => exportRequest(c, patient, mayAsk))
         const exportId = yield* store.create(spec, queue.enqueue)
         const headers = { Location: `${basePath(c)}/${exportId}/status`, "Retry-After": "1", "Cache-Control": "no-store" }
         return Response.json({ exportId, status: "pending" }, { status: 202, headers })
-      })
+      }).pipe(Effect.scoped)
 
     const status = (c: Context) =>
       Effect.gen(function* () {

@@ -23,6 +23,8 @@ export interface ClaimedJob extends Attempt {
   readonly crashes: number
   /** How long ago the export was requested. */
   readonly ageMs: number
+  /** Since when the attempt before it waited for the source, if it did. */
+  readonly waitingSince: Date | null
   /** As it was stored, maybe by another version. */
   readonly spec: unknown
 }
@@ -109,11 +111,12 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
               with changed as (
                 update sluice.exports
                 set ${to("claim")}, epoch = epoch + 1, crashes = crashes + (status = 'processing')::int,
-                  started_at = coalesce(started_at, now()), processed_rows = 0, error = null, waiting_since = null
+                  started_at = coalesce(started_at, now()), processed_rows = 0, error = null
                 where id = ${id} and ${from("claim")}
-                returning id, epoch, dataset, failures, crashes, spec, created_at
+                returning id, epoch, dataset, failures, crashes, spec, created_at, waiting_since
               )
               select id, epoch, dataset, failures, crashes, spec, extract(epoch from now() - created_at)::float8 * 1000 as "ageMs",
+                waiting_since as "waitingSince",
                 pg_notify(${channels.changed}, id::text) from changed`
           )[0]
       )
@@ -175,7 +178,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
         job,
         "release",
         () => sql`
-          update sluice.exports set ${to("release")}, failures = ${job.failures + (failed ? 1 : 0)}, waiting_since = null
+          update sluice.exports set ${to("release")}, failures = ${job.failures + (failed ? 1 : 0)}
           where ${owned(job)} and (${from("release")} or ${to("release")})`
       )
     )

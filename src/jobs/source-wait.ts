@@ -43,7 +43,8 @@ export class SourceWait extends Effect.Service<SourceWait>()("SourceWait", {
     ) =>
       Effect.gen(function* () {
         const askedAt = (yield* Clock.currentTimeMillis) - job.ageMs
-        let since: number | undefined
+        // A restart of the service does not begin the wait anew.
+        let since = job.waitingSince?.getTime()
         let pauseMs: number = bounds.sourcePauseMs
         let losses = 0
         for (;;) {

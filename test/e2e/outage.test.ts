@@ -65,7 +65,10 @@ test("jobs that run and jobs that are posted while the source is stopped all com
   const before = new Map<string, number>()
   for (const id of running) before.set(id, (await statusOf(service, id)).progress.percentage)
   await source.stop()
-  const posted = await create(service, JOBS)
+  // A filter whose values the source would have to look at keeps nobody from asking for a job.
+  const filtered = await createExport(service, "?id=gte.-5&signup_date=gt.1970-01-01")
+  const wrong = await createExport(service, "?id=gte.none")
+  const posted = [...(await create(service, JOBS - 1)), filtered]
   for (const id of [...running, ...posted]) {
     const { waiting, progress, error, status } = await until("it to say so", async () => {
       const document = await statusOf(service, id)
@@ -79,6 +82,7 @@ test("jobs that run and jobs that are posted while the source is stopped all com
   await lasts()
   await source.start()
   await expectComplete([...running, ...posted])
+  expect((await reaches(service, wrong, "failed")).error).toContain("invalid input syntax")
   // Nothing of it counts: neither an attempt nor a failure.
   expect(logged(service, "will be tried again")).toEqual([])
   expect(logged(service, "export started").map(({ annotations }) => annotations["attempt"])).not.toContain(2)

@@ -78,16 +78,15 @@ test("an export that waits shows since when, starts anew without losing its perc
   for (const each of [id, behind]) expect((await run(store.find(each)))!.waitingSince).toBeNull()
 })
 
-test("what ends a wait ends it for good: a release, a failure, a cancellation, another attempt", async () => {
+test("what ends a wait ends it for good: a release, a failure, a cancellation", async () => {
   const since = new Date()
-  for (const end of ["release", "fail", "cancel", "claim"] as const) {
+  for (const end of ["release", "fail", "cancel"] as const) {
     const id = await created()
     const job = await claimed(id)
     await run(store.wait(job, since))
     if (end === "release") await run(store.release(job, false))
     else if (end === "fail") await run(store.fail(job, "the end"))
-    else if (end === "cancel") await run(store.cancel(id))
-    else await claimed(id)
+    else await run(store.cancel(id))
     expect({ end, waitingSince: (await run(store.find(id)))!.waitingSince }).toEqual({ end, waitingSince: null })
     if (end !== "release") await loses(store.wait(job, since))
   }
@@ -99,4 +98,19 @@ test("cancelling takes the delivery out of the queue, in the same statement", as
   const left = await sql`select id from sluice_queue.job where id in ${sql([kept, gone])}`
   expect(left.map((row) => row["id"])).toEqual([kept])
   expect(await run(store.cancel(gone))).toBe(false)
+})
+
+test("an attempt after one that waited knows since when, also after a release", async () => {
+  const since = new Date("2026-01-02T03:04:05.678Z")
+  const id = await created()
+  const first = await claimed(id)
+  expect(first.waitingSince).toBeNull()
+  await run(store.wait(first, since))
+  const second = await claimed(id)
+  expect(second.waitingSince).toEqual(since)
+  await run(store.release(second, false))
+  const third = await claimed(id)
+  expect(third.waitingSince).toEqual(since)
+  await run(store.reached(third))
+  expect((await claimed(id)).waitingSince).toBeNull()
 })
