@@ -12,6 +12,10 @@ export const bounds = {
    */
   bodiesBytes: 4 * 1024 * 1024,
   bodyLeastBytes: 16_384,
+  /** Bytes of complete bodies that are worked on at once, of those that wait for that, and how long one may wait. */
+  bodyWorkBytes: 512 * 1024,
+  bodyWaitBytes: 5 * 1024 * 1024,
+  bodyWaitMs: 15_000,
   /** Values in all filters of a request together. */
   filterValues: 1_000,
   /** Filters of a request, with each `or` and `and` counted as one, and how deep these may be nested. */

@@ -98,7 +98,7 @@ export class EstimateRoute extends Effect.Service<EstimateRoute>()("EstimateRout
           },
           { headers: { "Cache-Control": "no-store" } }
         )
-      })
+      }).pipe(Effect.scoped)
 
     const rateLimitHeaders = (c: Context, response: Response) =>
       Effect.map(limiter.peek(windowOf(c)), (state) => setRateLimit(response, "estimate", limiter, state))

@@ -1,13 +1,14 @@
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 import type { Context } from "hono"
 import { bounds } from "../bounds.ts"
 import { writeName } from "../datasets/names.ts"
 import type { Filter } from "../exports/filters.ts"
+import { makeBodyWork } from "./body-work.ts"
 import { checkText, MAX_ERRORS, MAX_NAME, type Given } from "./parameters.ts"
 import { filtersOf } from "./json-where.ts"
 import { isObject, parseJson, textOf } from "./json-value.ts"
 import { expectJson } from "./media-type.ts"
-import { InvalidRequest, type FieldProblem, type UnsupportedMediaType } from "./problem.ts"
+import { InvalidRequest, type FieldProblem, type Unavailable, type UnsupportedMediaType } from "./problem.ts"
 import { makeBodyReader, type Unread } from "./request-body.ts"
 
 /** The members of a JSON object, as a query would have them, and the filters in its `where`. What is in `errors` has no text. */
@@ -32,20 +33,28 @@ const unreadable = (unread: Unread): InvalidRequest => {
   }
 }
 
-const readText = (c: Context): Effect.Effect<string, InvalidRequest | UnsupportedMediaType> =>
+const workOn = makeBodyWork(bounds)
+
+type BodyFailure = InvalidRequest | UnsupportedMediaType | Unavailable
+
+const readText = (c: Context): Effect.Effect<string, BodyFailure, Scope.Scope> =>
   Effect.gen(function* () {
     if (Number(c.req.header("Content-Length") ?? 0) > bounds.bodyBytes) return yield* unreadable("too large")
     const bytes = yield* Effect.promise(() => readBytes(c.req.raw.body))
     if (typeof bytes === "string") return yield* unreadable(bytes)
     if (bytes.length > 0) yield* expectJson(c)
+    yield* workOn(bytes.length)
     return yield* Effect.try({
       try: () => new TextDecoder("utf-8", { fatal: true }).decode(bytes),
       catch: () => new InvalidRequest({ detail: "The body is not UTF-8" })
     })
   })
 
-/** The body of a request; undefined when it has none. Numbers keep their digits as written: 0.1 never passes through a float. */
-export const readJsonBody = (c: Context): Effect.Effect<JsonRequest | undefined, InvalidRequest | UnsupportedMediaType> =>
+/**
+ * The body of a request; undefined when it has none. Numbers keep their digits as written: 0.1 never passes through a float.
+ * The scope is that of the work on the request.
+ */
+export const readJsonBody = (c: Context): Effect.Effect<JsonRequest | undefined, BodyFailure, Scope.Scope> =>
   Effect.gen(function* () {
     const body = yield* readText(c)
     if (body.trim() === "") return undefined

@@ -98,6 +98,17 @@ test("requests whose heads do not end", async () => {
   await expectAlive("heads")
 })
 
+test("large requests at once: some are worked on, some wait, the rest are refused for the moment", async () => {
+  const values = Array.from({ length: 990 }, (_, n) => String(n).padStart(60, "0"))
+  const body = JSON.stringify({ where: { email: `in.(${values.join(",")})` } })
+  await flood(isFull ? 450 : 200, post(`Content-Length: ${body.length}`, body))
+  await until("all to be answered", () => flooders.every(({ head }) => head().includes("\r\n\r\n")))
+  const answers = flooders.map(({ head }) => head().slice(9, 12))
+  expect(answers.filter((status) => status !== "503").every((status) => status === "202")).toBe(true)
+  expect(answers.filter((status) => status === "202").length).toBeGreaterThan(50)
+  await expectAlive("large requests")
+})
+
 test("compressed downloads that nobody takes: those beyond the limit get the file uncompressed", async () => {
   await flood(isFull ? 80 : 30, get(`/exports/${finished}/download`, "zstd"))
   await until("all to be answered", () => flooders.every(({ head }) => head().includes("\r\n\r\n")))

@@ -3,13 +3,10 @@ import { Effect, Exit, Fiber, Layer, Scope, TestClock } from "effect"
 import * as fc from "fast-check"
 import { bounds } from "../../src/bounds.ts"
 import { StreamLines, StreamTurns, TooManyStreams } from "../../src/limits/stream-turns.ts"
-import { settings, withTestClock } from "../support/effect.ts"
+import { settings, settled, withTestClock } from "../support/effect.ts"
 
 const MOST = 2
 const ALL = MOST + bounds.addressStreams
-
-/** Lets every fiber run until it waits for another or for the clock. */
-const settled = Effect.repeatN(Effect.yieldNow(), 50)
 
 /** A stream that has asked for its turn, and what became of that. */
 const open = (turns: StreamTurns, key: string | undefined, address = "here") =>

@@ -6,6 +6,9 @@ import { AppConfig } from "../../src/config.ts"
 export const withTestClock = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Promise<A> =>
   Effect.runPromise(effect.pipe(Effect.scoped, Effect.provide(TestContext.TestContext)))
 
+/** Lets every fiber run until it waits for another or for the clock. */
+export const settled = Effect.repeatN(Effect.yieldNow(), 50)
+
 /** The settings that these environment variables, and no others, give. */
 export const settings = (variables: Readonly<Record<string, string>> = {}) =>
   AppConfig.Default.pipe(Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))))
