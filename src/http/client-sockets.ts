@@ -107,13 +107,17 @@ export const openClientSockets = (localPort: number): ClientSockets => {
     return String.fromCharCode(port >> 8, port & 255) + bytes.toString("latin1", 0, family === AF_INET ? 4 : 16)
   }
 
+  /** Whether the kernel filled `info` as far as it is read. */
+  const readInfo = (fd: number): boolean => {
+    length[0] = info.length
+    return libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, length) === 0 && length[0] >= BYTES_ACKED + 8
+  }
+
   const socketAt = (fd: number, peer: string): ClientSocket => {
     const isOpen = () => peerOf(fd) === peer
     return {
       look: () => {
-        if (!isOpen()) return undefined
-        length[0] = info.length
-        if (libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, length) !== 0) return undefined
+        if (!isOpen() || !readInfo(fd)) return undefined
         libc.ioctl(fd, SIOCOUTQ, queue)
         pollfd.writeInt32LE(fd, 0)
         pollfd.writeInt16LE(POLLOUT, 4)
@@ -170,8 +174,8 @@ export const openClientSockets = (localPort: number): ClientSockets => {
     return fd !== undefined && peerOf(fd) === peer ? socketAt(fd, peer) : all().get(peer)
   }
 
-  if (![...openDescriptors()].some((fd) => localPortOf(fd) === localPort)) {
-    throw new Error("the listening socket is not among the files of this process in /proc/self/fd")
-  }
+  const listening = [...openDescriptors()].find((fd) => localPortOf(fd) === localPort)
+  if (listening === undefined) throw new Error("the listening socket is not among the files of this process in /proc/self/fd")
+  if (!readInfo(listening)) throw new Error("the kernel does not say in TCP_INFO how many bytes a client has acknowledged")
   return { find, all, nameOf, descriptors }
 }

@@ -57,10 +57,13 @@ const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 /** Turns of the event loop before a body is polled less often. Most bodies are flushed within one or two. */
 const FLUSH_TURNS = 8
+/** Pause between two polls. It doubles while the kernel takes nothing, as long as a stalled client may hold the body. */
 const FLUSH_PAUSE_MS = 5
+const FLUSH_PAUSE_MAX_MS = 250
 
 const allSent = async (socket: ClientSocket) => {
   let before: number | undefined
+  let pauseMs = FLUSH_PAUSE_MS
   for (let turns = 0; ; turns++) {
     const state = socket.look()
     if (!state) return
@@ -69,7 +72,11 @@ const allSent = async (socket: ClientSocket) => {
     const handed = state.taken + state.queued
     if (state.writable && handed === before) return
     before = state.writable ? handed : undefined
-    await (turns < FLUSH_TURNS ? turn() : Bun.sleep(FLUSH_PAUSE_MS))
+    if (turns < FLUSH_TURNS) await turn()
+    else {
+      pauseMs = state.writable ? FLUSH_PAUSE_MS : Math.min(2 * pauseMs, FLUSH_PAUSE_MAX_MS)
+      await Bun.sleep(pauseMs)
+    }
   }
 }
 
