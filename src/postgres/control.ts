@@ -17,10 +17,12 @@ export class DatabaseError extends Data.TaggedError("DatabaseError")<{
 const AWAY = "Sluice's own database cannot be reached just now"
 
 /**
- * SQLSTATE classes of a server that is away, full or shutting down; all other codes are errors of the socket. Those begin
- * with E, as no SQLSTATE does, and one of them, EPIPE, has as many letters.
+ * SQLSTATE classes of a server that is away, full or shutting down, and 25006 of one that is read-only: after a failover
+ * the connection may lead to a standby. All other codes are errors of the socket. Those begin with E, as no SQLSTATE does,
+ * and one of them, EPIPE, has as many letters.
  */
-const isUnavailable = (code: unknown) => typeof code !== "string" || !/^[^E][0-9A-Z]{4}$/.test(code) || /^(08|53|57)/.test(code)
+const isUnavailable = (code: unknown) =>
+  typeof code !== "string" || !/^[^E][0-9A-Z]{4}$/.test(code) || /^(08|53|57)|^25006$/.test(code)
 
 export const toDatabaseError = (verb: string) => (thrown: unknown) => {
   // Drizzle wraps what the driver threw.

@@ -8,6 +8,7 @@ test.each([
   ["08006", true],
   ["53300", true],
   ["57P01", true],
+  ["25006", true],
   ["42P01", false],
   ["23505", false],
   ["XX000", false],
