@@ -60,7 +60,8 @@ export class SourceWait extends Effect.Service<SourceWait>()("SourceWait", {
           if (Either.isRight(result)) return result.right
           const error = result.left
           if (!(error instanceof SourceError) || !error.outage) return yield* Effect.fail(error)
-          yield* outage.failed(error)
+          // A session that was lost is no outage yet: the next try finds out.
+          if (!isReached) yield* outage.failed(error)
           if (isReached && ++losses >= bounds.sourceLosses)
             return yield* givenUp(`The source database was lost ${losses} times while the export was read`, error)
           const now = yield* Clock.currentTimeMillis

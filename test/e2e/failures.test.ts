@@ -134,6 +134,8 @@ test("a job whose backend is killed starts anew, without counting a failure, and
   const messages = said.map(({ message }) => String(message)).join()
   expect(messages).toContain("the source database was lost, the export starts anew")
   expect(messages).not.toContain("will be tried again")
+  // Since the next try reached it, that was no outage.
+  expect(service.log().filter(({ message }) => /source database (cannot be|is) reached/.test(String(message)))).toEqual([])
 })
 
 test("cancelling a running job answers 204, ends its query and removes its file within a second", async () => {
