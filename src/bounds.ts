@@ -147,7 +147,10 @@ export const bounds = {
   jobCrashes: 5,
   /** Deliveries of one job, crashes and restarts included. */
   jobDeliveries: 50,
+  /** After this the queue hands a delivery out again. pg-boss allows no more than 24 hours. */
   jobMaxSeconds: 24 * 3600,
+  /** The longest SOURCE_OUTAGE: half of `jobMaxSeconds`, so that a job that has waited can still read its rows. */
+  sourceOutageMax: "12 hours",
   progressGapMs: 250,
   /** How long, and at most how far apart, the write that ends a job is tried while the database is away. */
   persistMs: 900_000,

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test"
 import { Duration, Effect, Either, LogLevel, Redacted } from "effect"
 import { join, resolve } from "node:path"
+import { bounds } from "../src/bounds.ts"
 import { AppConfig, describeConfigError } from "../src/config.ts"
 import { settings } from "./support/effect.ts"
 import { serverBundle } from "./support/shared.ts"
@@ -146,7 +147,7 @@ const table: Readonly<Record<string, Row>> = {
   },
   STREAM_LOOKAHEAD: integer("streamLookahead", 16_777_216, 0, 1_073_741_824),
   MAX_SOURCE_CONNECTIONS: integer("maxSourceConnections", 64, 1, 1_000),
-  SOURCE_OUTAGE: duration("sourceOutage", "15 minutes", "1 day", 15 * 60_000),
+  SOURCE_OUTAGE: duration("sourceOutage", "15 minutes", "12 hours", 15 * 60_000),
   QUEUE_LIMIT: integer("queueLimit", 10_000, 1, 1_000_000),
   EXPORT_TTL: duration("exportTtl", "24 hours", "365 days", 24 * 3_600_000),
   RATE_LIMIT_MAX: integer("rateLimitMax", 60, 1, 10_000),
@@ -184,6 +185,10 @@ const table: Readonly<Record<string, Row>> = {
   },
   SOURCE_DATABASE_URL: { setting: "source", fallback: undefined, good: [["postgres://u:p@h/d", "postgres://u:p@h/d"]] }
 }
+
+test("the longest SOURCE_OUTAGE leaves a job as long again before the queue hands it out to another worker", () => {
+  expect(2 * Duration.toSeconds(bounds.sourceOutageMax)).toBeLessThanOrEqual(bounds.jobMaxSeconds)
+})
 
 describe.each(Object.entries(table))("%s", (variable, { setting, fallback, good: values, bad = [], allowed = "" }) => {
   test("has its default, also when it is empty", () => {
