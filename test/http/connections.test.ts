@@ -64,9 +64,13 @@ const startServer = async ({
         app.fetch(request, { address: connection.address, connection, bodies } satisfies RequestEnv)
       )
   })
-  if (watched) connections.watch(openClientSockets(server.port ?? 0))
+  let sweeps = 0
+  if (watched) {
+    const sockets = openClientSockets(server.port ?? 0)
+    connections.watch({ ...sockets, all: () => (sweeps++, sockets.all()) })
+  }
   stops.push(() => (connections.stop(), server.stop(true)))
-  return { port: server.port ?? 0, url: server.url.href, warnings, release, pulls: () => pulls }
+  return { port: server.port ?? 0, url: server.url.href, warnings, release, pulls: () => pulls, sweeps: () => sweeps }
 }
 
 const request = (path: string, version = "1.1") => `GET ${path} HTTP/${version}\r\nHost: localhost\r\n\r\n`
@@ -169,11 +173,12 @@ describe("a connection is closed", () => {
 })
 
 test.concurrent("of too many connections, those that have been quiet longest are closed, and none that is worked on", async () => {
-  const { port, url, release, warnings } = await startServer({ connections: 20, connectionSweepMs: 200 })
+  const { port, url, release, warnings, sweeps } = await startServer({ connections: 20, connectionSweepMs: 200 })
   const working = Array.from({ length: 5 }, () => open(port, request("/wait")))
   const early = Array.from({ length: 10 }, () => open(port))
   await until("the first to be seen", async () => (await fetch(`${url}word`)).ok)
-  await Bun.sleep(250)
+  const before = sweeps()
+  await until("them to be looked at", () => sweeps() > before)
   const late = Array.from({ length: 10 }, () => open(port))
   await until("some to be closed", () => early.some(({ isOpen }) => !isOpen()))
   expect(late.filter(({ isOpen }) => isOpen()).length).toBe(10)
