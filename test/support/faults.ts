@@ -28,8 +28,11 @@ export const startTraffic = ({ url, log }: Service, file: Buffer, clients: numbe
     const key = `${name} ${response.status}`
     seen.set(key, (seen.get(key) ?? 0) + 1)
     if (!ALLOWED.has(response.status)) {
-      const logged = log().findLast(({ message }) => String(message).startsWith(`answered ${response.status}`))
-      wrong.push(`${key}: ${String(logged?.message)}`)
+      // What a failure is answered with is a warning, a defect an error.
+      const logged = log().findLast(
+        ({ message, logLevel }) => logLevel === "ERROR" || String(message).startsWith(`answered ${response.status}`)
+      )
+      wrong.push(`${key}: ${JSON.stringify(logged)}`)
     }
     return response
   }
