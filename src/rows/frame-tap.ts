@@ -7,6 +7,25 @@ const DATA_ROW = "D".charCodeAt(0)
 /** The payload of one DataRow: `bytes` from `start` to `end`. Valid during the call alone. */
 export type OnRow = (bytes: Buffer, start: number, end: number) => void
 
+/** Reads headers, each of which may fall between two reads of the socket. */
+const headerReader = (onHeader: (head: Buffer) => void) => {
+  const head = Buffer.alloc(HEADER_BYTES)
+  let headBytes = 0
+  return {
+    isBegun: () => headBytes > 0,
+    /** Copies what `data` has of a header from `start` on; returns where it ends in `data`. */
+    take: (data: Buffer, start: number): number => {
+      const copied = data.copy(head, headBytes, start, start + HEADER_BYTES - headBytes)
+      headBytes += copied
+      if (headBytes === HEADER_BYTES) {
+        headBytes = 0
+        onHeader(head)
+      }
+      return start + copied
+    }
+  }
+}
+
 /**
  * From now on takes the DataRow frames out of what the server sends, and leaves all other frames to the socket's
  * `data` listeners. Called between two statements, when no frame is half read.
@@ -17,8 +36,6 @@ export type OnRow = (bytes: Buffer, start: number, end: number) => void
  */
 export const tapDataRows = (socket: Socket, onRow: OnRow, onError: (cause: unknown) => void): void => {
   const emit = socket.emit.bind(socket)
-  const head = Buffer.alloc(HEADER_BYTES)
-  let headBytes = 0
   /** A frame that is not yet whole, allocated at its length. */
   let frame: Buffer | undefined
   let frameBytes = 0
@@ -28,26 +45,19 @@ export const tapDataRows = (socket: Socket, onRow: OnRow, onError: (cause: unkno
     else emit("data", bytes.subarray(start, end))
   }
 
-  const begin = (header: Buffer, start: number) => {
-    frame = Buffer.allocUnsafeSlow(1 + header.readUInt32BE(start + 1))
-    frameBytes = 0
-  }
+  const header = headerReader((head) => {
+    frame = Buffer.allocUnsafeSlow(1 + head.readUInt32BE(1))
+    frameBytes = head.copy(frame)
+  })
 
   /** Copies what `data` has from `start` on of the frame that is not yet whole; returns where it ends in `data`. */
   const complete = (data: Buffer, start: number): number => {
-    let at = start
-    if (!frame) {
-      at += data.copy(head, headBytes, at, at + HEADER_BYTES - headBytes)
-      headBytes += at - start
-      if (headBytes < HEADER_BYTES) return at
-      begin(head, 0)
-      frameBytes = head.copy(frame!)
-      headBytes = 0
-    }
-    const copied = data.copy(frame!, frameBytes, at)
+    const at = frame ? start : header.take(data, start)
+    if (!frame) return at
+    const copied = data.copy(frame, frameBytes, at)
     frameBytes += copied
-    if (frameBytes === frame!.length) {
-      const whole = frame!
+    if (frameBytes === frame.length) {
+      const whole = frame
       frame = undefined
       dispatch(whole, 0, whole.length)
     }
@@ -55,7 +65,7 @@ export const tapDataRows = (socket: Socket, onRow: OnRow, onError: (cause: unkno
   }
 
   const take = (data: Buffer) => {
-    let at = frame || headBytes > 0 ? complete(data, 0) : 0
+    let at = frame || header.isBegun() ? complete(data, 0) : 0
     while (at + HEADER_BYTES <= data.length) {
       const end = at + 1 + data.readUInt32BE(at + 1)
       if (end > data.length) break
@@ -93,26 +103,19 @@ export const interceptData = (
  * there.
  */
 export const messageLengths = (onLength: (bytes: number) => void): ((data: Buffer) => void) => {
-  const head = Buffer.alloc(HEADER_BYTES)
-  let headBytes = 0
   /** How many bytes of a message are still to come. */
   let left = 0
+  const header = headerReader((head) => {
+    const length = head.readUInt32BE(1)
+    left = length - 4
+    onLength(1 + length)
+  })
   return (data) => {
     for (let at = 0; at < data.length;) {
-      if (left > 0) {
-        const skipped = Math.min(left, data.length - at)
-        left -= skipped
-        at += skipped
-        continue
-      }
-      const copied = data.copy(head, headBytes, at, at + HEADER_BYTES - headBytes)
-      headBytes += copied
-      at += copied
-      if (headBytes < HEADER_BYTES) return
-      headBytes = 0
-      const length = head.readUInt32BE(1)
-      left = length - 4
-      onLength(1 + length)
+      const skipped = Math.min(left, data.length - at)
+      left -= skipped
+      at += skipped
+      if (left === 0) at = header.take(data, at)
     }
   }
 }
