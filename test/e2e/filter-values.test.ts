@@ -108,7 +108,7 @@ describe("a number has at most 400 digits", () => {
     }
     expect((await estimate({ ns: `cs.{${Array.from({ length: 7_000 }, () => huge).join()}}` })).status).toBe(400)
     expect((await estimate({ doc: `cs.[${Array.from({ length: 7_000 }, () => huge).join()}]` })).status).toBe(400)
-    expect(performance.now() - began).toBeLessThan(2_000)
+    expect(performance.now() - began).toBeLessThan(5_000)
     expect((await resident()) - before).toBeLessThan(50_000)
   })
 })

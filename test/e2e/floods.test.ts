@@ -183,7 +183,7 @@ test("keys that nobody used before", async () => {
 })
 
 test("idle connections", async () => {
-  const count = isFull ? 10_000 : 1_500
+  const count = isFull ? 10_000 : bounds.connections + 100
   await flood(count, "")
   await expectAlive("connections")
   await until("those beyond the bound to be closed", () => stillOpen() <= bounds.connections)

@@ -7,6 +7,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises"
 import net from "node:net"
 import type postgres from "postgres"
 import { createExport, reaches } from "../support/client.ts"
+import { impatientBundle } from "../support/impatient.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase } from "../support/shared.ts"
 import { until } from "../support/until.ts"
@@ -46,7 +47,8 @@ beforeAll(async () => {
   relay = relayTo(source)
   const port = String(await listen(0))
   const url = Object.assign(new URL(source), { username: ROLE, password: "right", port }).href
-  service = await startService({ DATABASE_URL: own, SOURCE_DATABASE_URL: url, RATE_LIMIT_MAX: "1000", SOURCE_OUTAGE: "1 second" })
+  const settings = { DATABASE_URL: own, SOURCE_DATABASE_URL: url, RATE_LIMIT_MAX: "1000", SOURCE_OUTAGE: "1 second" }
+  service = await startService(settings, await impatientBundle())
 })
 afterAll(async () => {
   await service.stop()

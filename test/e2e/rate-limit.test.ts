@@ -6,7 +6,8 @@ import { until } from "../support/until.ts"
 setDefaultTimeout(60_000)
 let service: Service
 beforeAll(async () => {
-  service = await startService()
+  // None is refused for its turn, however long those before it take.
+  service = await startService({ STREAMS_PER_KEY: String(LIMIT) })
 })
 afterAll(async () => {
   expect(await service.stop()).toBe(0)

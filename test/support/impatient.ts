@@ -8,7 +8,8 @@ export const impatient = {
   drainMs: 500,
   streamTurnMs: 2_000,
   streamAdmissionMs: 1_000,
-  eventKeepAliveMs: 1_000
+  eventKeepAliveMs: 1_000,
+  jobRetryDelayMaxSeconds: 1
 } as const satisfies Partial<Record<keyof typeof bounds, number>>
 
 const withShortBounds = async (path: string): Promise<string> => {
