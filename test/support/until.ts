@@ -1,5 +1,5 @@
 const POLL_MS = 10
-const LIMIT_MS = 20_000
+const LIMIT_MS = 40_000
 
 /** Waits until `probe` gives something, and fails after `limitMs` with what was waited for. */
 export const until = async <A>(
