@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import postgres from "postgres"
 import { copyCsv, createExport, download, reaches } from "../support/client.ts"
+import { heapSettings } from "../support/runtime.ts"
 import { startService } from "../support/service.ts"
 import { connect, freshDatabase } from "../support/shared.ts"
 
@@ -26,6 +27,13 @@ test("every container's log is bounded, and the service does not log in as a sup
   const { DATABASE_URL, SOURCE_DATABASE_URL } = services["sluice"]!.environment
   expect(DATABASE_URL).toStartWith("postgres://sluice_service:")
   expect(SOURCE_DATABASE_URL).toStartWith("postgres://sluice_source:")
+})
+
+test("the image runs Bun with the memory settings of `bun run server`", async () => {
+  const dockerfile = await readFile(join(root, "Dockerfile"), "utf8")
+  const inImage = [...dockerfile.matchAll(/(BUN_JSC_\w+)=(\S+)/g)].map(([, name, value]) => [name, value])
+  expect(Object.keys(heapSettings)).toContain("BUN_JSC_forceRAMSize")
+  expect(Object.fromEntries(inImage)).toEqual({ ...heapSettings })
 })
 
 test.skipIf(!Bun.which("psql"))(
