@@ -19,7 +19,8 @@ const NAMES = operators.join("|")
 const FILTER = new RegExp(String.raw`^(not\.)?(${NAMES})(?:\(([^()]*)\))?\.(.*)$`, "s")
 /** Matches what begins like an operator, known or not: letters before a dot, or an operator's name before a parenthesis. */
 const FORM = new RegExp(String.raw`^(?:not\.)?(?:[a-z_]+(?:\([^()]*\))?\.|(?:${NAMES})\()`, "is")
-const LANGUAGE = /^[\p{L}\p{Nd}_ $]+$/u
+/** Matches the name of a language. PostgreSQL takes a number for an object id, and one that is none fails as an internal error. */
+const LANGUAGE = /^[\p{L}_][\p{L}\p{Nd}_ $]*$/u
 const STATES = ["null", "not_null", "true", "false", "unknown"]
 
 /** Says whether a filter begins like an operator. If not, it is a value that is compared for equality. */

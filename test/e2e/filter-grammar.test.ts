@@ -229,6 +229,7 @@ describe("a wrong filter, order or list of columns is a 400 with what is allowed
     ["doc", "ov.{}", /^cannot be filtered by ov: /],
     ["name", "like(some).{a}", /^must have like\(any\) or like\(all\), not "some"/],
     ["name", "neq(any).{a}", /^cannot have "neq\(any\)"; on type text eq, gt, gte, lt, lte, like, ilike, match, imatch may have/],
+    ["name", "fts(2147483648).x", /^must name a language such as fts\(english\), not "2147483648"/],
     ["name", "fts(no-such).x", /^must name a language such as fts\(english\), not "no-such"/],
     ["name", "fts(klingon).x", /text search configuration "klingon" does not exist/],
     ["name", "fts.a b", /^must be a text search: syntax error in tsquery: "a b"/],
