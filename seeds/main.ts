@@ -2,9 +2,9 @@
 import * as BunRuntime from "@effect/platform-bun/BunRuntime"
 import { Effect, Redacted } from "effect"
 import { AppConfig } from "../src/config.ts"
-import { startEmbeddedPostgres } from "../src/postgres/embedded.ts"
-import { tellFailure } from "../src/tell-failure.ts"
-import { seedUsers } from "./users.ts"
+import { startEmbeddedPostgres } from "../src/embedded-postgres/embedded-postgres.ts"
+import { reportFailure } from "../src/report-failure.ts"
+import { seedUsers } from "../src/postgres/demo-users.ts"
 
 const DEFAULT_ROWS = 1_000_000
 
@@ -15,6 +15,6 @@ Effect.gen(function* () {
 }).pipe(
   Effect.scoped,
   Effect.provide(AppConfig.Default),
-  tellFailure("seed"),
+  reportFailure("seed"),
   BunRuntime.runMain({ disableErrorReporting: true })
 )

@@ -1,6 +1,6 @@
 import { join, resolve } from "node:path"
 import { Config, ConfigError, Context, Duration, Effect, Either, LogLevel, Redacted } from "effect"
-import { bounds } from "./bounds.ts"
+import { limits } from "./limits.ts"
 import { parseAllowList, type AllowedRelation } from "./datasets/allow-list.ts"
 import { users } from "./datasets/users.ts"
 
@@ -55,7 +55,7 @@ const duration = (
   name: string,
   fallback: string,
   min: "1 second",
-  max: typeof bounds.sourceOutageMax | "1 day" | "7 days" | "365 days"
+  max: typeof limits.sourceOutageMax | "1 day" | "7 days" | "365 days"
 ) => {
   const parse = (value: string) => {
     const parsed = Duration.decodeUnknown(/^\d+$/.test(value) ? `${value} seconds` : value)
@@ -137,7 +137,7 @@ const settings = Config.all({
   exportSource: oneOf("EXPORT_SOURCE", "copy", ["copy", "cursor"]),
   streamLookahead: integer("STREAM_LOOKAHEAD", 16_777_216, 0, 1_073_741_824),
   maxSourceConnections: integer("MAX_SOURCE_CONNECTIONS", 64, 1, 1_000),
-  sourceOutage: duration("SOURCE_OUTAGE", "15 minutes", "1 second", bounds.sourceOutageMax),
+  sourceOutage: duration("SOURCE_OUTAGE", "15 minutes", "1 second", limits.sourceOutageMax),
   queueLimit: integer("QUEUE_LIMIT", 10_000, 1, 1_000_000),
   exportTtl: duration("EXPORT_TTL", "24 hours", "1 second", "365 days"),
   rateLimitMax: integer("RATE_LIMIT_MAX", 60, 1, 10_000),

@@ -1,16 +1,16 @@
 import { Effect, Layer, Logger, Redacted, Schedule } from "effect"
-import { seedUsers } from "../seeds/users.ts"
-import { bounds } from "./bounds.ts"
+import { seedUsers } from "./postgres/demo-users.ts"
+import { limits } from "./limits.ts"
 import { AppConfig, Databases } from "./config.ts"
-import { Compression } from "./http/compression.ts"
-import { DatasetRoutes } from "./http/datasets.ts"
-import { DownloadRoute } from "./http/download.ts"
-import { EstimateRoute } from "./http/estimate.ts"
-import { EventsRoute } from "./http/events.ts"
-import { ExportRoutes } from "./http/exports.ts"
-import { HealthRoutes } from "./http/health.ts"
+import { Compression } from "./http/response/compression.ts"
+import { DatasetRoutes } from "./http/routes/datasets.ts"
+import { DownloadRoute } from "./http/routes/download.ts"
+import { EstimateRoute } from "./http/routes/estimate.ts"
+import { EventsRoute } from "./http/routes/events.ts"
+import { ExportRoutes } from "./http/routes/exports.ts"
+import { HealthRoutes } from "./http/routes/health.ts"
 import { HttpServer } from "./http/server.ts"
-import { StreamRoute } from "./http/stream.ts"
+import { StreamRoute } from "./http/routes/stream.ts"
 import { ExportChanges } from "./jobs/export-changes.ts"
 import { ExportStore } from "./jobs/export-store.ts"
 import { Exporter } from "./jobs/exporter.ts"
@@ -18,14 +18,14 @@ import { ExportQueue } from "./jobs/queue.ts"
 import { SourceWait } from "./jobs/source-wait.ts"
 import { Sweeper } from "./jobs/sweeper.ts"
 import { Worker } from "./jobs/worker.ts"
-import { memoryRateLimiter } from "./limits/memory-rate-limiter.ts"
-import { StreamTurns } from "./limits/stream-turns.ts"
-import { Control } from "./postgres/control.ts"
-import { startEmbeddedPostgres } from "./postgres/embedded.ts"
+import { memoryRateLimiter } from "./rate-limit/memory-rate-limiter.ts"
+import { StreamTurns } from "./rate-limit/stream-turns.ts"
+import { AppDatabase } from "./postgres/app-database.ts"
+import { startEmbeddedPostgres } from "./embedded-postgres/embedded-postgres.ts"
 import { migrateDatabase } from "./postgres/migrate.ts"
-import { Datasets } from "./rows/datasets.ts"
-import { SourceOutage } from "./rows/outage.ts"
-import { RowSource } from "./rows/row-source.ts"
+import { Datasets } from "./datasets/registry.ts"
+import { SourceOutage } from "./source/outage.ts"
+import { ExportReader } from "./read/export-reader.ts"
 import { fileStorage } from "./storage/file-storage.ts"
 
 /** Log lines of the chosen form and level, on standard output. */
@@ -45,12 +45,12 @@ const databasesLive = Layer.scoped(
     const reading = embedded ? Redacted.make(embedded.sourceUrl) : control
     const id = yield* migrateDatabase(Redacted.value(control)).pipe(
       Effect.tapError((error) =>
-        Effect.logWarning(`${error.logged}${error.unavailable ? `; trying again for up to ${bounds.startMs / 1000} s` : ""}`)
+        Effect.logWarning(`${error.logged}${error.unavailable ? `; trying again for up to ${limits.startMs / 1000} s` : ""}`)
       ),
       // A database that starts together with the service needs a moment.
       Effect.retry({
         while: (error) => error.unavailable,
-        schedule: Schedule.spaced("1 second").pipe(Schedule.upTo(bounds.startMs))
+        schedule: Schedule.spaced("1 second").pipe(Schedule.upTo(limits.startMs))
       })
     )
     if (seedRows > 0) yield* seedUsers(Redacted.value(control), seedRows)
@@ -78,7 +78,7 @@ export const live = Layer.mergeAll(HttpServer.Default, Worker.Default, Sweeper.D
       ExportStore.Default,
       ExportChanges.Default,
       ExportQueue.Default,
-      RowSource.Default,
+      ExportReader.Default,
       memoryRateLimiter,
       StreamTurns.Default
     )
@@ -88,7 +88,7 @@ export const live = Layer.mergeAll(HttpServer.Default, Worker.Default, Sweeper.D
   Layer.provide(
     Layer.unwrapEffect(Effect.zipWith(AppConfig, Databases, ({ storagePath }, { id }) => fileStorage(storagePath, id)))
   ),
-  Layer.provide(Control.Default),
+  Layer.provide(AppDatabase.Default),
   Layer.provide(databasesLive),
   Layer.provideMerge(loggerLive),
   Layer.provide(AppConfig.Default)

@@ -4,12 +4,12 @@
  */
 import * as BunRuntime from "@effect/platform-bun/BunRuntime"
 import { Effect } from "effect"
-import { bounds } from "./bounds.ts"
+import { limits } from "./limits.ts"
 import { HttpServer } from "./http/server.ts"
 import { Worker } from "./jobs/worker.ts"
-import { watchLauncher } from "./launcher.ts"
+import { watchNpx } from "./npx-watchdog.ts"
 import { live } from "./layers.ts"
-import { tellFailure } from "./tell-failure.ts"
+import { reportFailure } from "./report-failure.ts"
 
 /** Ctrl-C under `bun run` arrives twice, from the terminal and from `bun run`; that is one wish. */
 const SAME_SIGNAL_MS = 250
@@ -22,7 +22,7 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
   })
 }
 
-watchLauncher(() => process.kill(process.pid, "SIGTERM"))
+watchNpx(() => process.kill(process.pid, "SIGTERM"))
 
 const serve = Effect.gen(function* () {
   const server = yield* HttpServer
@@ -31,7 +31,7 @@ const serve = Effect.gen(function* () {
   const drain = Effect.all([server.drain, worker.drain], { concurrency: "unbounded" }).pipe(
     Effect.interruptible,
     Effect.timeoutTo({
-      duration: bounds.drainMs,
+      duration: limits.drainMs,
       onSuccess: () => Effect.void,
       onTimeout: () => Effect.logWarning("the time is over: bodies under way are broken off, jobs are given back to start anew")
     }),
@@ -40,13 +40,13 @@ const serve = Effect.gen(function* () {
   )
   return yield* Effect.never.pipe(
     Effect.onInterrupt(() =>
-      Effect.logInfo(`stopping; requests and jobs have ${bounds.drainMs / 1000} s to end`).pipe(Effect.zipRight(drain))
+      Effect.logInfo(`stopping; requests and jobs have ${limits.drainMs / 1000} s to end`).pipe(Effect.zipRight(drain))
     )
   )
 })
 
 serve.pipe(
   Effect.provide(live),
-  tellFailure("start Sluice"),
+  reportFailure("start Sluice"),
   BunRuntime.runMain({ disableErrorReporting: true, disablePrettyLogger: true })
 )

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test"
 import { Duration, Effect, Either, LogLevel, Redacted } from "effect"
 import { join, resolve } from "node:path"
-import { bounds } from "../src/bounds.ts"
+import { limits } from "../src/limits.ts"
 import { AppConfig, describeConfigError } from "../src/config.ts"
 import { settings } from "./support/effect.ts"
-import { serverBundle } from "./support/shared.ts"
+import { serverBundle } from "./support/shared-service.ts"
 
 type Variables = Readonly<Record<string, string>>
 type Setting = Exclude<keyof AppConfig, "_tag">
@@ -187,7 +187,7 @@ const table: Readonly<Record<string, Row>> = {
 }
 
 test("the longest SOURCE_OUTAGE leaves a job as long again before the queue hands it out to another worker", () => {
-  expect(2 * Duration.toSeconds(bounds.sourceOutageMax)).toBeLessThanOrEqual(bounds.jobMaxSeconds)
+  expect(2 * Duration.toSeconds(limits.sourceOutageMax)).toBeLessThanOrEqual(limits.jobMaxSeconds)
 })
 
 describe.each(Object.entries(table))("%s", (variable, { setting, fallback, good: values, bad = [], allowed = "" }) => {

@@ -1,37 +1,5 @@
-import type { Condition, Order } from "./conditions.ts"
-import type { Path } from "./json-path.ts"
-
-export interface Column {
-  readonly name: string
-  /** PostgreSQL's `attnum`, which a column keeps when it is renamed. */
-  readonly number: number
-  /** As PostgreSQL writes it: `numeric(12,2)`. */
-  readonly type: string
-  /** The type without its domains and its modifier, as PostgreSQL writes it: values to compare with are cast to it. */
-  readonly base: string
-  /** PostgreSQL's `typcategory` of it. */
-  readonly category: string
-  /** Its values can be compared and sorted. */
-  readonly ordered: boolean
-  readonly nullable: boolean
-  readonly comment: string | null
-  /** What a header with labels calls it. */
-  readonly label: string
-  readonly filterable: boolean
-  /**
-   * The path in the column's values, if it stands for one; `type`, `base` and `category` are then those of the value at
-   * the path.
-   */
-  readonly path?: Path
-  /** Whether the values are converted to JSON before the path is followed. */
-  readonly madeJson?: boolean
-}
-
-/** A condition with its column. */
-export interface ConditionOn {
-  readonly condition: Condition
-  readonly on: Column
-}
+import type { Column } from "./column.ts"
+import type { ColumnCondition, Order } from "./filters/conditions.ts"
 
 export type RelationKind = "table" | "partitioned table" | "foreign table" | "view" | "materialized view"
 
@@ -54,7 +22,7 @@ export interface Dataset {
   /** Conditions that a request may set, by the parameter's name. */
   readonly parameters: Readonly<Record<string, Parameter>>
   /** Conditions of every export of it, with their columns, which may be hidden ones. */
-  readonly conditions: ReadonlyArray<ConditionOn>
+  readonly conditions: ReadonlyArray<ColumnCondition>
   /** Of an export that names none. */
   readonly order: ReadonlyArray<Order>
   /** The most rows that an export of it has. */
@@ -77,9 +45,3 @@ export interface Parameter {
   /** What an error says of what matches `pattern`: `a decimal number, such as 100`. */
   readonly allowed?: string | undefined
 }
-
-/** Strings: what `like` works on. */
-export const isString = ({ base, category }: Pick<Column, "base" | "category">): boolean => category === "S" || base === '"char"'
-
-/** Neither numbers, truth values nor times: what `quote=text` puts in quotes. */
-export const isText = ({ category }: Pick<Column, "category">): boolean => !"NBDT".includes(category)

@@ -1,10 +1,11 @@
+import { type Column } from "./column.ts"
 import { ParseResult, Schema } from "effect"
 import { parseAllowList, type AllowedRelation } from "./allow-list.ts"
-import { show } from "./conditions.ts"
-import type { Column, ConditionOn, Dataset } from "./dataset.ts"
-import { parseFilter } from "./filter.ts"
+import { show, type ColumnCondition } from "./filters/conditions.ts"
+import type { Dataset } from "./dataset.ts"
+import { parseFilter } from "./filters/filter.ts"
 import { parseOrder } from "./names.ts"
-import { operatorsOf } from "./operators.ts"
+import { operatorsOf } from "./filters/operators.ts"
 
 const text = (description: string) => Schema.NonEmptyString.annotations({ description })
 const columns = (description: string) => Schema.Array(Schema.NonEmptyString).annotations({ description })
@@ -129,10 +130,10 @@ export const refine = (
 
   const conditions = Object.entries(where).flatMap(([name, filters]) => {
     const on = columnNamed(name, "where")
-    return [filters].flat().flatMap((filter): ReadonlyArray<ConditionOn> => {
+    return [filters].flat().flatMap((filter): ReadonlyArray<ColumnCondition> => {
       const condition = on && parseFilter(filter, on)
       if (typeof condition === "string") mistakes.push(`where.${name}: ${condition}`)
-      return on && typeof condition === "object" ? [{ condition, on }] : []
+      return on && typeof condition === "object" ? [{ condition, column: on }] : []
     })
   })
   const order = orderBy === undefined ? [] : parseOrder(orderBy, visible)

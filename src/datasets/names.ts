@@ -1,8 +1,8 @@
-import { show, type Order } from "./conditions.ts"
-import type { Column } from "./dataset.ts"
-import { findColumn, type FieldName } from "./field-name.ts"
-import { takePath } from "./json-path.ts"
-import { Scanner } from "./scanner.ts"
+import { type Column } from "./column.ts"
+import { show, type Order } from "./filters/conditions.ts"
+import { findColumn, type FieldName } from "./filters/field-name.ts"
+import { takePath } from "./filters/json-path.ts"
+import { Scanner } from "./filters/scanner.ts"
 
 const QUOTED = /"((?:[^"]|"")*)"/suy
 const BARE = /(?!")[^,:]*/suy

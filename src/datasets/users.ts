@@ -1,6 +1,6 @@
 import type { Parameter } from "./dataset.ts"
 
-/** The demo table; `seeds/users.ts` fills it. */
+/** The demo table; `postgres/demo-users.ts` fills it. */
 export const users = { schema: "public", table: "users" } as const
 
 /** Its name as a dataset, which a request that names none asks for. */

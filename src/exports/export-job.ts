@@ -1,4 +1,4 @@
-import type { Format } from "../csv/format.ts"
+import type { Format } from "../formats/format.ts"
 
 /**
  * The lifecycle of an export job. The table is the one source of what may follow what: the store's

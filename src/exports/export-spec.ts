@@ -1,12 +1,13 @@
+import { type Column } from "../datasets/column.ts"
 import { ParseResult, Schema } from "effect"
-import { isDialectCharacter, dialectConflict } from "../csv/dialect.ts"
-import { defaultFormat, Format, formatConflict, profiles, type ProfileName } from "../csv/format.ts"
-import { markText } from "../csv/spreadsheet-text.ts"
-import { canonicalConditions, ConditionTree, leavesOf, Order, show } from "../datasets/conditions.ts"
-import { columnsByName, type Column, type Dataset, type Parameter } from "../datasets/dataset.ts"
+import { isDialectCharacter, dialectConflict } from "../formats/csv/dialect.ts"
+import { defaultFormat, Format, formatConflict, profiles, type ProfileName } from "../formats/format.ts"
+import { markText } from "../formats/csv/spreadsheet-text.ts"
+import { canonicalConditions, ConditionTree, leavesOf, Order, show } from "../datasets/filters/conditions.ts"
+import { columnsByName, type Dataset, type Parameter } from "../datasets/dataset.ts"
 import { optional } from "../datasets/definitions.ts"
-import { parseFilter } from "../datasets/filter.ts"
-import { Path } from "../datasets/json-path.ts"
+import { parseFilter } from "../datasets/filters/filter.ts"
+import { Path } from "../datasets/filters/json-path.ts"
 import { parseColumns, parseOrder } from "../datasets/names.ts"
 
 /**
@@ -227,7 +228,7 @@ export const declaredConditions = (parameters: Parameters, dataset: Dataset) =>
     const on = columnOf(parameter, dataset)
     const condition = parseFilter(`${parameter.operator}.${value}`, on)
     if (typeof condition === "string") throw new Error(`${field} ${condition}`)
-    return [{ condition, field, on }]
+    return [{ condition, field, column: on }]
   })
 
 export const toExportSpec = (

@@ -1,9 +1,9 @@
-import { bounds } from "../bounds.ts"
-import type { ConditionTree } from "../datasets/conditions.ts"
-import { filterableOf, type ConditionOn, type Dataset } from "../datasets/dataset.ts"
-import { findColumn } from "../datasets/field-name.ts"
-import { parseFilter } from "../datasets/filter.ts"
-import { TOO_DEEP, type WrittenFilter, type WrittenTree } from "../datasets/filter-tree.ts"
+import { limits } from "../limits.ts"
+import { type ConditionTree, type ColumnCondition } from "../datasets/filters/conditions.ts"
+import { filterableOf, type Dataset } from "../datasets/dataset.ts"
+import { findColumn } from "../datasets/filters/field-name.ts"
+import { parseFilter } from "../datasets/filters/filter.ts"
+import { TOO_DEEP, type WrittenFilter, type WrittenTree } from "../datasets/filters/filter-tree.ts"
 import { someOf } from "../datasets/names.ts"
 
 /** A filter or a group of filters, with the field of the request that it comes from. */
@@ -13,7 +13,7 @@ export interface Filter {
 }
 
 /** A condition with its column and its place in the request. */
-export interface RequestCondition extends ConditionOn {
+export interface RequestCondition extends ColumnCondition {
   readonly field: string
   /** The name that the filter is written for, if its field is the name of a group. */
   readonly inGroup: string | undefined
@@ -61,27 +61,27 @@ export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) =>
     const unknown = `is no column that may be filtered; those are ${someOf(filterableOf(dataset)) || "none"}`
     const condition = typeof on === "object" ? parseFilter(text, on) : on === undefined ? unknown : `cannot be followed: ${on}`
     values += typeof condition === "string" ? 1 : condition.values.length
-    if (values > bounds.filterValues) {
-      full(field, `the filters of a request may have at most ${bounds.filterValues} values together`)
+    if (values > limits.filterValues) {
+      full(field, `the filters of a request may have at most ${limits.filterValues} values together`)
       return undefined
     }
     if (typeof condition === "string") {
       mistakes.push(mistakeIn({ field, inGroup }, condition))
       return undefined
     }
-    leaves.push({ condition, on: on as RequestCondition["on"], field, inGroup })
+    leaves.push({ condition, column: on as RequestCondition["column"], field, inGroup })
     return condition
   }
 
   const read = (tree: WrittenTree, field: string, depth: number): ReadonlyArray<ConditionTree> => {
     if (isFull) return []
     nodes += 1
-    if (nodes > bounds.filterNodes) {
-      full(field, `a request may have at most ${bounds.filterNodes} filters, each \`and\` and \`or\` counted as one`)
+    if (nodes > limits.filterNodes) {
+      full(field, `a request may have at most ${limits.filterNodes} filters, each \`and\` and \`or\` counted as one`)
       return []
     }
     if (!("filters" in tree)) return [readOne(tree, field, depth)].filter((one) => one !== undefined)
-    if (depth >= bounds.filterDepth) {
+    if (depth >= limits.filterDepth) {
       mistakes.push({ field, detail: TOO_DEEP })
       return []
     }

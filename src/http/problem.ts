@@ -1,12 +1,12 @@
 import { Data } from "effect"
 import { STATUS_CODES } from "node:http"
 import type { ExportStatus } from "../exports/export-job.ts"
-import { bounds } from "../bounds.ts"
+import { limits } from "../limits.ts"
 import type { QueueFull } from "../jobs/export-store.ts"
-import type { TooManyStreams } from "../limits/stream-turns.ts"
-import type { DatabaseError } from "../postgres/control.ts"
-import type { SourceBusy } from "../rows/connections.ts"
-import { sqlState, type SourceError } from "../rows/source-error.ts"
+import type { TooManyStreams } from "../rate-limit/stream-turns.ts"
+import type { DatabaseError } from "../postgres/app-database.ts"
+import type { SourceBusy } from "../source/admission.ts"
+import { sqlState, type SourceError } from "../source/source-error.ts"
 import type { StorageError } from "../storage/export-storage.ts"
 
 export interface FieldProblem {
@@ -175,7 +175,7 @@ const problemOf = (failure: HttpFailure): Problem => {
       }
     case "TooManyStreams": {
       const { of, most } = failure
-      const waited = bounds.streamTurnMs / 1000
+      const waited = limits.streamTurnMs / 1000
       return {
         status: 429,
         detail: `Too many streams with this ${of} at once: ${most} are under way, which is the most, and no turn came within ${waited} s`,

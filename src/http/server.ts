@@ -1,10 +1,11 @@
 import { Data, Effect, Runtime } from "effect"
-import { bounds } from "../bounds.ts"
+import { limits } from "../limits.ts"
 import { AppConfig } from "../config.ts"
-import { makeApp, type RequestEnv } from "./app.ts"
+import { makeApp } from "./router.ts"
+import type { RequestEnv } from "./request-env.ts"
 import { openClientSockets } from "./client-sockets.ts"
-import { makeConnections } from "./connections.ts"
-import { EventsRoute } from "./events.ts"
+import { makeAdmission } from "./client-connections.ts"
+import { EventsRoute } from "./routes/events.ts"
 import { defectResponse, Gone, InvalidRequest, problemResponse } from "./problem.ts"
 
 class ListenError extends Data.TaggedError("ListenError")<{ readonly message: string; readonly cause: unknown }> {}
@@ -32,7 +33,7 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
     const log = Runtime.runFork(yield* Effect.runtime())
     const bodies: RequestEnv["bodies"] = new Set()
     const connections = yield* Effect.acquireRelease(
-      Effect.sync(() => makeConnections(bounds, (message) => log(Effect.logWarning(message)))),
+      Effect.sync(() => makeAdmission(limits, (message) => log(Effect.logWarning(message)))),
       ({ stop }) => Effect.sync(stop)
     )
     const server = yield* Effect.acquireRelease(
@@ -43,7 +44,7 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
           Bun.serve({
             hostname: host,
             port,
-            idleTimeout: bounds.idleSeconds,
+            idleTimeout: limits.idleSeconds,
             // Bodies are read under a limit of our own, which answers with a document; Bun's would not.
             maxRequestBodySize: Number.MAX_SAFE_INTEGER,
             fetch: (request, bun) => {
@@ -71,7 +72,7 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
         Effect.promise(async () => {
           // Closed by `stop`, a connection without chunks, as HTTP/1.0 has it, would look whole.
           await Promise.all([...bodies].map((breakOff) => breakOff()))
-          await Promise.race([bun.stop(), Bun.sleep(bounds.lastWordsMs)])
+          await Promise.race([bun.stop(), Bun.sleep(limits.abortGraceMs)])
           await bun.stop(true)
         })
     )

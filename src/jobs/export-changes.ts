@@ -1,6 +1,6 @@
 import { Effect, Queue, type Scope } from "effect"
-import { bounds } from "../bounds.ts"
-import { Control, querying } from "../postgres/control.ts"
+import { limits } from "../limits.ts"
+import { AppDatabase, runQuery } from "../postgres/app-database.ts"
 import { channels } from "./export-store.ts"
 
 /**
@@ -9,11 +9,11 @@ import { channels } from "./export-store.ts"
  */
 export class ExportChanges extends Effect.Service<ExportChanges>()("ExportChanges", {
   scoped: Effect.gen(function* () {
-    const { sql } = yield* Control
+    const { sql } = yield* AppDatabase
     /** The functions to call after a change of an export, by its id. */
     const watchers = new Map<string, Set<() => void>>()
     /** Ids of exports that were cancelled, for the one worker of this instance. */
-    const cancelled = yield* Queue.sliding<string>(bounds.cancelBacklog)
+    const cancelled = yield* Queue.sliding<string>(limits.cancelBacklog)
 
     const changed = (id: string) => {
       for (const watcher of watchers.get(id) ?? []) watcher()
@@ -22,7 +22,7 @@ export class ExportChanges extends Effect.Service<ExportChanges>()("ExportChange
     const resync = () => {
       for (const id of watchers.keys()) changed(id)
     }
-    yield* querying("listen for changes", async () => {
+    yield* runQuery("listen for changes", async () => {
       await sql.listen(channels.changed, changed, resync)
       await sql.listen(channels.cancelled, (id) => void cancelled.unsafeOffer(id))
     })

@@ -1,9 +1,9 @@
 import { Effect } from "effect"
 import type postgres from "postgres"
-import { bounds } from "../bounds.ts"
+import { limits } from "../limits.ts"
 import type { ExportFile, ExportJob } from "../exports/export-job.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
-import { querying } from "../postgres/control.ts"
+import { runQuery } from "../postgres/app-database.ts"
 import type { StoredAttempt } from "../storage/export-storage.ts"
 
 /** Sums over finished exports. */
@@ -25,7 +25,7 @@ export const exportReads = (sql: postgres.Sql) => {
       (select min(waiting_since) from sluice.exports where status = 'processing') end as "waitingSince"`
 
   const find = Effect.fn("ExportStore.find")((id: string) =>
-    querying(
+    runQuery(
       `read export ${id}`,
       async (): Promise<ExportJob | undefined> =>
         (await sql<Array<ExportJob>>`select ${answered} from sluice.exports where id = ${id}`)[0]
@@ -33,7 +33,7 @@ export const exportReads = (sql: postgres.Sql) => {
   )
 
   const findFile = Effect.fn("ExportStore.findFile")((id: string) =>
-    querying(
+    runQuery(
       `read export ${id}`,
       async (): Promise<ExportFile | undefined> =>
         (await sql<Array<ExportFile>>`select ${answered}, spec -> 'format' as format from sluice.exports where id = ${id}`)[0]
@@ -45,7 +45,7 @@ export const exportReads = (sql: postgres.Sql) => {
    * are more.
    */
   const list = Effect.fn("ExportStore.list")((limit: number, before: number = Number.MAX_SAFE_INTEGER) =>
-    querying(
+    runQuery(
       "list the exports",
       () => sql<Array<ExportJob>>`
         select ${answered} from sluice.exports where sequence < ${before} order by sequence desc limit ${limit + 1}`
@@ -54,7 +54,7 @@ export const exportReads = (sql: postgres.Sql) => {
 
   /** Finds the stored attempts that belong to no running or completed export. */
   const staleAttempts = (stored: ReadonlyArray<StoredAttempt>) =>
-    querying("look up stored exports", async () => {
+    runQuery("look up stored exports", async () => {
       const rows = await sql<Array<{ id: string; epoch: number; live: boolean }>>`
         select id, epoch, status in ('processing', 'completed') as live from sluice.exports where id = any(${stored.map(({ id }) => id)}::uuid[])`
       const known = new Map(rows.map((row) => [row.id, row]))
@@ -71,7 +71,7 @@ export const exportReads = (sql: postgres.Sql) => {
 
   /** Measures the last exports of the spec's dataset, and those among them with the same columns and format. */
   const measured = Effect.fn("ExportStore.measured")(({ dataset, columns, format }: ExportSpec) =>
-    querying("look up earlier exports", async () => {
+    runQuery("look up earlier exports", async () => {
       const rows = await sql<Array<Measured & { likeness: "same" | "any" }>>`
         with earlier as (
           select bytes, processed_rows as rows, extract(epoch from completed_at - started_at)::float8 as seconds,
@@ -79,7 +79,7 @@ export const exportReads = (sql: postgres.Sql) => {
               and spec -> 'format' = ${JSON.stringify(format)}::text::jsonb as same
           from sluice.exports
           where dataset = ${dataset} and status in ('completed', 'expired') and processed_rows > 0
-          order by completed_at desc limit ${bounds.measuredExports}
+          order by completed_at desc limit ${limits.estimateExports}
         )
         select likeness, count(*)::int as exports, sum(bytes)::float8 as bytes, sum(rows)::float8 as rows, sum(seconds) as seconds
         from earlier, unnest(case when same then array['same', 'any'] else array['any'] end) likeness group by likeness`
@@ -87,7 +87,7 @@ export const exportReads = (sql: postgres.Sql) => {
     })
   )
 
-  const check = querying("reach Sluice's database", () => sql`select 1`)
+  const check = runQuery("reach Sluice's database", () => sql`select 1`)
 
   return { check, find, findFile, list, staleAttempts, measured } as const
 }

@@ -1,9 +1,9 @@
 import { Data, Duration, Effect, Schedule } from "effect"
-import { bounds } from "../bounds.ts"
+import { limits } from "../limits.ts"
 import { AppConfig } from "../config.ts"
 import { transitions, type Transition } from "../exports/export-job.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
-import { Control, querying, DatabaseError } from "../postgres/control.ts"
+import { AppDatabase, runQuery, DatabaseError } from "../postgres/app-database.ts"
 import { insertExport, withDelivery } from "./create-export.ts"
 import { exportReads } from "./export-reads.ts"
 import { mayStillRun, withdrawal, type RunStatement } from "./queue.ts"
@@ -41,7 +41,7 @@ const leased = (
   verb: string,
   statement: () => PromiseLike<ReadonlyArray<unknown>>
 ): Effect.Effect<void, DatabaseError | LeaseLost> =>
-  querying(`${verb} export ${job.id}`, async () => (await statement()).length > 0).pipe(
+  runQuery(`${verb} export ${job.id}`, async () => (await statement()).length > 0).pipe(
     Effect.filterOrFail(
       (found) => found,
       () => new LeaseLost({ id: job.id, epoch: job.epoch })
@@ -55,8 +55,8 @@ export const persist = <A, E>(write: Effect.Effect<A, E | DatabaseError>) =>
     Effect.retry({
       while: (error) => error instanceof DatabaseError && error.unavailable,
       schedule: Schedule.exponential(200).pipe(
-        Schedule.either(Schedule.spaced(bounds.persistGapMs)),
-        Schedule.upTo(bounds.persistMs)
+        Schedule.either(Schedule.spaced(limits.persistGapMs)),
+        Schedule.upTo(limits.persistMs)
       )
     })
   )
@@ -67,7 +67,7 @@ export const channels = { changed: "sluice_changed", cancelled: "sluice_cancelle
 /** The row `sluice.exports` of each job, a verb a function. A transition that the table forbids changes no row. */
 export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
   effect: Effect.gen(function* () {
-    const { sql } = yield* Control
+    const { sql } = yield* AppDatabase
     const { exportTtl, queueLimit } = yield* AppConfig
     const ttlSeconds = Math.ceil(Duration.toSeconds(exportTtl))
 
@@ -90,7 +90,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
     ) {
       const id = crypto.randomUUID()
       const insert = insertExport(id, spec, queueLimit)
-      const stored = yield* querying("create an export", () =>
+      const stored = yield* runQuery("create an export", () =>
         enqueue(id, (text, values) =>
           sql.unsafe(withDelivery(text, insert), [...(values as Array<string>), ...insert.values], { prepare: true })
         )
@@ -103,7 +103,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
      * was not given back: its process died.
      */
     const claim = Effect.fn("ExportStore.claim")((id: string) =>
-      querying(
+      runQuery(
         `claim export ${id}`,
         async (): Promise<ClaimedJob | undefined> =>
           (
@@ -188,7 +188,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
      * lives, because its heartbeat did not arrive; this happens when Sluice's own database is away.
      */
     const survived = Effect.fn("ExportStore.survived")(({ id, epoch }: ClaimedJob) =>
-      querying(
+      runQuery(
         `look after export ${id}`,
         () => sql`
           update sluice.exports set crashes = crashes - 1
@@ -207,7 +207,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
 
     /** Cancels an unfinished export, takes it out of the queue, and notifies its worker. Returns false if it was finished. */
     const cancel = Effect.fn("ExportStore.cancel")((id: string) =>
-      querying(`cancel export ${id}`, async () => {
+      runQuery(`cancel export ${id}`, async () => {
         const changed = await sql`
           with changed as (
             update sluice.exports set ${to("cancel")}, completed_at = now() where id = ${id} and ${from("cancel")} returning id
@@ -219,7 +219,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
 
     /** Marks a completed export as expired, before its file is removed. */
     const expire = Effect.fn("ExportStore.expire")((id: string) =>
-      querying(`expire export ${id}`, () =>
+      runQuery(`expire export ${id}`, () =>
         announced(
           sql`update sluice.exports set ${to("expire")}, expires_at = least(expires_at, now()) where id = ${id} and ${from("expire")}`
         )
@@ -228,7 +228,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
 
     /** Marks a completed export whose file is not what was written. */
     const damage = Effect.fn("ExportStore.damage")(({ id, epoch }: Attempt, message: string) =>
-      querying(`mark export ${id} as damaged`, () =>
+      runQuery(`mark export ${id} as damaged`, () =>
         announced(sql`
           update sluice.exports set ${to("damage")}, error = ${message}, sha256 = null
           where id = ${id} and epoch = ${epoch} and ${from("damage")}`)
@@ -236,13 +236,13 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
     )
 
     /** Marks all exports past their time as expired and returns their ids. */
-    const expireDue = querying("expire exports", async () => {
+    const expireDue = runQuery("expire exports", async () => {
       const due = await announced(sql`update sluice.exports set ${to("expire")} where ${from("expire")} and expires_at <= now()`)
       return due.map(({ id }) => id)
     })
 
     /** Fails what the queue has given up on: unfinished exports without a job that may still run. */
-    const failAbandoned = querying("fail abandoned exports", async () => {
+    const failAbandoned = runQuery("fail abandoned exports", async () => {
       const message = "Cannot finish the export: the service stopped too often while it ran. Create it again."
       const abandoned = await announced(sql`
         update sluice.exports e set ${to("fail")}, error = ${message}, completed_at = now()
@@ -250,16 +250,16 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       return abandoned.map(({ id }) => id)
     })
 
-    const forget = querying("forget old exports", async () => {
+    const forget = runQuery("forget old exports", async () => {
       const old = await sql`
         delete from sluice.exports where status in ('failed', 'cancelled', 'expired')
-          and completed_at < now() - make_interval(days => ${bounds.historyDays})
-          and (expires_at is null or expires_at < now() - make_interval(days => ${bounds.historyDays}))`
+          and completed_at < now() - make_interval(days => ${limits.historyDays})
+          and (expires_at is null or expires_at < now() - make_interval(days => ${limits.historyDays}))`
       return old.count
     })
 
     const keepSha256 = Effect.fn("ExportStore.keepSha256")((id: string, sha256: string) =>
-      querying(`keep the digest of export ${id}`, () => sql`update sluice.exports set sha256 = ${sha256} where id = ${id}`)
+      runQuery(`keep the digest of export ${id}`, () => sql`update sluice.exports set sha256 = ${sha256} where id = ${id}`)
     )
 
     return {

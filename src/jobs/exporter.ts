@@ -1,22 +1,22 @@
 import { Effect } from "effect"
-import { bounds } from "../bounds.ts"
+import { limits } from "../limits.ts"
 import { fromStoredSpec, type ExportSpec } from "../exports/export-spec.ts"
-import type { DatabaseError } from "../postgres/control.ts"
-import type { ByteRows } from "../rows/byte-rows.ts"
-import { RowSource } from "../rows/row-source.ts"
-import { SourceError } from "../rows/source-error.ts"
+import type { DatabaseError } from "../postgres/app-database.ts"
+import type { ExportBytes } from "../read/export-bytes.ts"
+import { ExportReader } from "../read/export-reader.ts"
+import { SourceError } from "../source/source-error.ts"
 import { discard, ExportStorage, StorageError, StorageFull, type FileWriter } from "../storage/export-storage.ts"
 import { ExportStore, persist, type ClaimedJob, type LeaseLost } from "./export-store.ts"
 import { SourceWait } from "./source-wait.ts"
 
-/** What ByteRows and FileWriter reject with; anything else is a mistake of ours, which a throw makes a defect. */
+/** What ExportBytes and FileWriter reject with; anything else is a mistake of ours, which a throw makes a defect. */
 const toFailure = (cause: unknown): SourceError | StorageError | StorageFull => {
   if (cause instanceof SourceError || cause instanceof StorageError || cause instanceof StorageFull) return cause
   throw cause
 }
 
 /** Moves the rows into the file. */
-const copy = (rows: ByteRows, file: FileWriter) =>
+const copy = (rows: ExportBytes, file: FileWriter) =>
   Effect.tryPromise({
     try: async (signal) => {
       for (let chunk; (chunk = await rows.next());) {
@@ -38,7 +38,7 @@ const whileOurs = <A, E, R>(work: Effect.Effect<A, E, R>, look: Effect.Effect<un
       Effect.catchTag("DatabaseError", (error) =>
         error.unavailable ? Effect.logDebug(error.logged) : Effect.logWarning(error.logged)
       ),
-      Effect.zipRight(Effect.sleep(bounds.progressGapMs)),
+      Effect.zipRight(Effect.sleep(limits.progressGapMs)),
       Effect.forever
     )
   )
@@ -54,12 +54,12 @@ const specOf = ({ spec }: ClaimedJob): Effect.Effect<ExportSpec, SourceError> =>
 /** Writes the file of one claimed job: rows → storage → `completed`. */
 export class Exporter extends Effect.Service<Exporter>()("Exporter", {
   effect: Effect.gen(function* () {
-    const source = yield* RowSource
+    const source = yield* ExportReader
     const storage = yield* ExportStorage
     const store = yield* ExportStore
     const wait = yield* SourceWait
 
-    const progress = (job: ClaimedJob, rows: ByteRows) => {
+    const progress = (job: ClaimedJob, rows: ExportBytes) => {
       let processedRows = 0
       return Effect.suspend(() => {
         // What was read ahead may have to be read again; progress does not fall for that.
@@ -74,7 +74,7 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
           const spec = yield* specOf(job)
           // Opened first, so that on the way out the source is ended before the file's last write is waited for.
           const file = yield* storage.create(job)
-          const rows = yield* whileOurs(source.open(spec), Effect.delay(store.confirm(job), bounds.progressGapMs))
+          const rows = yield* whileOurs(source.open(spec), Effect.delay(store.confirm(job), limits.progressGapMs))
           yield* reached
           return yield* whileOurs(copy(rows, file), progress(job, rows))
         })

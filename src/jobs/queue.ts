@@ -1,10 +1,10 @@
 import { Effect, Redacted, Runtime, Schedule } from "effect"
 import { PgBoss } from "pg-boss"
 import type postgres from "postgres"
-import { bounds } from "../bounds.ts"
+import { limits } from "../limits.ts"
 import { AppConfig, Databases } from "../config.ts"
-import { closing } from "../postgres/control.ts"
-import { makeOutage } from "../rows/outage.ts"
+import { closeWithin } from "../postgres/app-database.ts"
+import { makeOutage } from "../source/outage.ts"
 
 const SCHEMA = "sluice_queue"
 const QUEUE = "exports"
@@ -41,12 +41,12 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
       ...connection(url),
       schema: SCHEMA,
       application_name: "sluice queue",
-      max: bounds.queueConnections,
+      max: limits.queueConnections,
       useListenNotify: true,
       schedule: false,
       // A dead worker is noticed by these: its heartbeat first, then the next look of a supervisor.
-      superviseIntervalSeconds: bounds.queueSuperviseSeconds,
-      monitorIntervalSeconds: bounds.queueSuperviseSeconds
+      superviseIntervalSeconds: limits.queueSuperviseSeconds,
+      monitorIntervalSeconds: limits.queueSuperviseSeconds
     })
     const outage = makeOutage("the queue's database")
     // pg-boss goes on by itself after each of these; without a listener they would end the process.
@@ -54,17 +54,17 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
     boss.on("warning", ({ message }) => void runFork(Effect.logDebug(`queue: ${message}`)))
 
     yield* Effect.acquireRelease(
-      Effect.tryPromise(() => boss.start()).pipe(Effect.timeout(bounds.migrateMs)),
+      Effect.tryPromise(() => boss.start()).pipe(Effect.timeout(limits.migrateMs)),
       // The rejections of interrupted jobs are still on their way to the database.
-      () => closing(() => boss.stop({ graceful: true, timeout: bounds.queueStopMs }))
+      () => closeWithin(() => boss.stop({ graceful: true, timeout: limits.queueStopMs }))
     )
     const options = {
-      retryLimit: bounds.jobDeliveries,
-      retryDelay: bounds.jobRetryDelaySeconds,
+      retryLimit: limits.jobDeliveries,
+      retryDelay: limits.jobRetryDelaySeconds,
       retryBackoff: true,
-      retryDelayMax: bounds.jobRetryDelayMaxSeconds,
-      heartbeatSeconds: bounds.jobHeartbeatSeconds,
-      expireInSeconds: bounds.jobMaxSeconds,
+      retryDelayMax: limits.jobRetryDelayMaxSeconds,
+      heartbeatSeconds: limits.jobHeartbeatSeconds,
+      expireInSeconds: limits.jobMaxSeconds,
       notify: true
     }
     yield* Effect.tryPromise(async () => {
@@ -79,7 +79,7 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
         ? Effect.void
         : Effect.tryPromise(() => boss.getQueue(QUEUE)).pipe(Effect.zipRight(outage.over))
     )
-    yield* look.pipe(Effect.ignore, Effect.repeat(Schedule.spaced(bounds.queueLookMs)), Effect.forkScoped)
+    yield* look.pipe(Effect.ignore, Effect.repeat(Schedule.spaced(limits.queueLookMs)), Effect.forkScoped)
 
     /** Hands an export to the queue; `run` gets the statement that stores the delivery. Returns false if it stored none. */
     const enqueue = async (id: string, run: RunStatement): Promise<boolean> => {

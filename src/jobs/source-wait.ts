@@ -1,9 +1,9 @@
 import { Clock, Duration, Effect, Either } from "effect"
-import { bounds } from "../bounds.ts"
+import { limits } from "../limits.ts"
 import { AppConfig } from "../config.ts"
-import type { DatabaseError } from "../postgres/control.ts"
-import { SourceOutage } from "../rows/outage.ts"
-import { SourceError } from "../rows/source-error.ts"
+import type { DatabaseError } from "../postgres/app-database.ts"
+import { SourceOutage } from "../source/outage.ts"
+import { SourceError } from "../source/source-error.ts"
 import { ExportStore, type ClaimedJob, type LeaseLost } from "./export-store.ts"
 
 /** A time as people say it: in seconds up to two minutes, then in minutes. */
@@ -24,7 +24,7 @@ const note = (write: Effect.Effect<void, DatabaseError | LeaseLost>) =>
  *       ▼                          ▼
  *     failed after SOURCE_OUTAGE   failed after `sourceLosses`
  *
- * There are two bounds, since there are two ways to wait for ever. A source that cannot be reached is waited for as long
+ * There are two limits, since there are two ways to wait for ever. A source that cannot be reached is waited for as long
  * as SOURCE_OUTAGE, counted from the last moment when it could be, and never from before the export was asked for: so the
  * jobs of a queue do not wait one after the other. A source that is reached and lost again, by the same row each time or
  * by somebody who ends its sessions, would begin that count anew each time; so an export may lose it `sourceLosses`
@@ -45,7 +45,7 @@ export class SourceWait extends Effect.Service<SourceWait>()("SourceWait", {
         const askedAt = (yield* Clock.currentTimeMillis) - job.ageMs
         // A restart of the service does not begin the wait anew.
         let since = job.waitingSince?.getTime()
-        let pauseMs: number = bounds.sourcePauseMs
+        let pauseMs: number = limits.sourcePauseMs
         let losses = 0
         for (;;) {
           let isReached = false
@@ -53,7 +53,7 @@ export class SourceWait extends Effect.Service<SourceWait>()("SourceWait", {
             const hasWaited = since !== undefined
             isReached = true
             since = undefined
-            pauseMs = bounds.sourcePauseMs
+            pauseMs = limits.sourcePauseMs
             return hasWaited ? note(store.reached(job)) : Effect.void
           })
           const result = yield* Effect.either(read(reached))
@@ -62,7 +62,7 @@ export class SourceWait extends Effect.Service<SourceWait>()("SourceWait", {
           if (!(error instanceof SourceError) || !error.outage) return yield* Effect.fail(error)
           // A session that was lost is no outage yet: the next try finds out.
           if (!isReached) yield* outage.failed(error)
-          if (isReached && ++losses >= bounds.sourceLosses)
+          if (isReached && ++losses >= limits.sourceLosses)
             return yield* givenUp(`The source database was lost ${losses} times while the export was read`, error)
           const now = yield* Clock.currentTimeMillis
           since ??= outage.since() ?? now
@@ -75,7 +75,7 @@ export class SourceWait extends Effect.Service<SourceWait>()("SourceWait", {
           if (isReached) yield* Effect.logWarning(`the source database was lost, the export starts anew: ${error.logged}`)
           yield* note(store.wait(job, new Date(since)))
           yield* Effect.sleep(Math.min(pauseMs, leftMs))
-          pauseMs = Math.min(2 * pauseMs, bounds.sourcePauseMaxMs)
+          pauseMs = Math.min(2 * pauseMs, limits.sourcePauseMaxMs)
         }
       })
 

@@ -1,5 +1,5 @@
 import { Duration, Effect, Schedule } from "effect"
-import { bounds } from "../bounds.ts"
+import { limits } from "../limits.ts"
 import { AppConfig } from "../config.ts"
 import { discard, ExportStorage } from "../storage/export-storage.ts"
 import { ExportStore } from "./export-store.ts"
@@ -32,9 +32,9 @@ export class Sweeper extends Effect.Service<Sweeper>()("Sweeper", {
           Effect.annotateLogs({ expired: expired.length, removedAttempts: removed.length, forgottenExports: forgotten })
         )
       }
-    }).pipe(Effect.catchAll((error) => Effect.logWarning(`${error.logged}; sweeping again in ${bounds.sweepMs / 1000} s`)))
+    }).pipe(Effect.catchAll((error) => Effect.logWarning(`${error.logged}; sweeping again in ${limits.sweepMs / 1000} s`)))
 
-    yield* sweep.pipe(Effect.repeat(Schedule.spaced(bounds.sweepMs)), Effect.forkScoped)
+    yield* sweep.pipe(Effect.repeat(Schedule.spaced(limits.sweepMs)), Effect.forkScoped)
     return { sweep } as const
   })
 }) {}

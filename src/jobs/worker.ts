@@ -1,6 +1,6 @@
 import { Cause, Duration, Effect, FiberMap, Queue } from "effect"
-import { bounds } from "../bounds.ts"
-import type { SourceError } from "../rows/source-error.ts"
+import { limits } from "../limits.ts"
+import type { SourceError } from "../source/source-error.ts"
 import type { StorageError } from "../storage/export-storage.ts"
 import { ExportChanges } from "./export-changes.ts"
 import { ExportStore, persist, type ClaimedJob } from "./export-store.ts"
@@ -32,13 +32,13 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
 
     const failed = (job: ClaimedJob, error: SourceError | StorageError) => {
       const attempts = job.failures + 1
-      if (("retryable" in error && !error.retryable) || attempts > bounds.jobRetries) {
+      if (("retryable" in error && !error.retryable) || attempts > limits.jobRetries) {
         const tries = attempts > 1 ? ` (tried ${attempts} times)` : ""
         return Effect.logError(`export failed: ${error.logged}${tries}`).pipe(
           Effect.zipRight(persist(store.fail(job, `${error.message}${tries}`)))
         )
       }
-      return Effect.logWarning(`export will be tried again (${attempts} of ${bounds.jobRetries}): ${error.logged}`).pipe(
+      return Effect.logWarning(`export will be tried again (${attempts} of ${limits.jobRetries}): ${error.logged}`).pipe(
         Effect.zipRight(persist(store.release(job, true))),
         Effect.zipRight(Effect.fail(error))
       )
@@ -46,7 +46,7 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
 
     const attempt = (job: ClaimedJob) =>
       Effect.gen(function* () {
-        if (job.crashes >= bounds.jobCrashes) {
+        if (job.crashes >= limits.jobCrashes) {
           const message = `The service ended unexpectedly ${job.crashes} times while it ran this export`
           yield* Effect.logError(`export failed: ${message}`)
           return yield* persist(store.fail(job, message))
@@ -69,7 +69,7 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
             Effect.zipRight(store.release(job, false)),
             Effect.catchTag("LeaseLost", () => store.survived(job)),
             Effect.interruptible,
-            Effect.timeout(bounds.releaseMs),
+            Effect.timeout(limits.releaseMs),
             Effect.ignore
           )
         ),

@@ -4,8 +4,8 @@ import { drizzle } from "drizzle-orm/postgres-js"
 import { migrate } from "drizzle-orm/postgres-js/migrator"
 import { Effect } from "effect"
 import postgres from "postgres"
-import { bounds } from "../bounds.ts"
-import { toDatabaseError } from "./control.ts"
+import { limits } from "../limits.ts"
+import { toDatabaseError } from "./app-database.ts"
 
 /** "slui": held while migrating, since several instances may start together. */
 const MIGRATION_LOCK = 0x736c7569
@@ -25,9 +25,9 @@ export const migrateDatabase = (url: string) =>
     try: async () => {
       const sql = postgres(url, {
         max: 1,
-        connect_timeout: bounds.controlConnectSeconds,
+        connect_timeout: limits.appConnectSeconds,
         onnotice: () => {},
-        connection: { application_name: "sluice migrations", lock_timeout: bounds.migrateMs }
+        connection: { application_name: "sluice migrations", lock_timeout: limits.migrateMs }
       })
       try {
         await sql`select pg_advisory_lock(${MIGRATION_LOCK})`

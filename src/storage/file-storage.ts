@@ -1,7 +1,7 @@
 import { access, constants, mkdir, open, opendir, readdir, rm, stat, statfs, writeFile, type FileHandle } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Layer } from "effect"
-import { bounds } from "../bounds.ts"
+import { limits } from "../limits.ts"
 import { ExportStorage, StorageError, StorageFull, type Attempt, type FileReader, type StoredAttempt } from "./export-storage.ts"
 import { codeOf, LocalFile, reasonOf, TEMPORARY } from "./file-writer.ts"
 
@@ -14,7 +14,7 @@ import { codeOf, LocalFile, reasonOf, TEMPORARY } from "./file-writer.ts"
  * one file, not one a part, because Bun keeps Content-Length, and hands the copying to the kernel, for a file's slice
  * alone.
  */
-export const fileStorage = (root: string, databaseId: string, spaceReserveBytes: number = bounds.spaceReserveBytes) =>
+export const fileStorage = (root: string, databaseId: string, spaceReserveBytes: number = limits.spaceReserveBytes) =>
   Layer.effect(
     ExportStorage,
     Effect.gen(function* () {

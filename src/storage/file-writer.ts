@@ -2,7 +2,7 @@ import { constants } from "node:fs"
 import { open, rename, rm, statfs, type FileHandle } from "node:fs/promises"
 import { dirname } from "node:path"
 import { crc32 } from "node:zlib"
-import { bounds } from "../bounds.ts"
+import { limits } from "../limits.ts"
 import { StorageError, StorageFull, type FileWriter, type StoredFile } from "./export-storage.ts"
 
 /** Ends the name of a file that is not finished. */
@@ -28,9 +28,9 @@ export const codeOf = (cause: unknown) => (cause as { readonly code?: string }).
 export class LocalFile implements FileWriter {
   #bytes = 0
   #crc = 0
-  #filling = Buffer.allocUnsafeSlow(bounds.writeBytes)
+  #filling = Buffer.allocUnsafeSlow(limits.writeBytes)
   #filled = 0
-  #spare = Buffer.allocUnsafeSlow(bounds.writeBytes)
+  #spare = Buffer.allocUnsafeSlow(limits.writeBytes)
   #flushedBytes = 0
   #spaceCheckedAt = 0
   #syncedAt = 0
@@ -103,14 +103,14 @@ export class LocalFile implements FileWriter {
     if (this.#bytes >= this.#spaceCheckedAt) {
       const { bavail, bsize } = await statfs(dirname(this.path))
       if (bavail * bsize < this.reserve) throw this.#full()
-      this.#spaceCheckedAt = this.#bytes + bounds.spaceCheckBytes
+      this.#spaceCheckedAt = this.#bytes + limits.spaceCheckBytes
     }
     for (let from = 0; from < chunk.length;) {
-      const to = Math.min(chunk.length, from + bounds.writeBytes - this.#filled)
+      const to = Math.min(chunk.length, from + limits.writeBytes - this.#filled)
       this.#filling.set(chunk.subarray(from, to), this.#filled)
       this.#filled += to - from
       from = to
-      if (this.#filled === bounds.writeBytes) await this.#flush()
+      if (this.#filled === limits.writeBytes) await this.#flush()
     }
     this.#crc = crc32(chunk, this.#crc)
     this.#bytes += chunk.length
@@ -130,7 +130,7 @@ export class LocalFile implements FileWriter {
     this.#writing = this.#put(block.subarray(0, end), position).catch((cause: unknown) => {
       this.#failure ??= cause
     })
-    if (this.#flushedBytes - this.#syncedAt >= bounds.syncBytes && !this.#syncing) this.#sync()
+    if (this.#flushedBytes - this.#syncedAt >= limits.syncBytes && !this.#syncing) this.#sync()
   }
 
   async #put(block: Buffer, position: number): Promise<void> {

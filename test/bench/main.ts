@@ -19,15 +19,15 @@
  * and without Linux's /proc all that serves. With BENCH_DATA_DIR the table is kept for the next time; BENCH_JSON names a
  * file for all figures. A missed bound, or wrong rows or bytes in any round, makes the exit code 1.
  */
+import { seedUsers } from "../../src/postgres/demo-users.ts"
 import { mkdtemp, rm } from "node:fs/promises"
 import { cpus, tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import * as BunRuntime from "@effect/platform-bun/BunRuntime"
 import { Cause, Effect, Exit } from "effect"
-import { seedUsers } from "../../seeds/users.ts"
-import { startEmbeddedPostgres } from "../../src/postgres/embedded.ts"
-import { missed, parseMaximum, parseMinimum } from "./bounds.ts"
+import { startEmbeddedPostgres } from "../../src/embedded-postgres/embedded-postgres.ts"
+import { missed, parseMaximum, parseMinimum } from "./thresholds.ts"
 import { toBenchError, type Bench, type Case, type Measurement } from "./case.ts"
 import { cases, casesNamed } from "./cases.ts"
 import { buildRowsProgram } from "./programs.ts"

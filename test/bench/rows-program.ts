@@ -1,11 +1,11 @@
-/** Measured by programs.ts: reads the whole table through RowSource, as a job does, and drops the bytes. */
+/** Measured by programs.ts: reads the whole table through ExportReader, as a job does, and drops the bytes. */
 import { Effect, Layer, Logger, LogLevel, Redacted, Schema } from "effect"
 import { AppConfig, Databases } from "../../src/config.ts"
 import { exportParameters, toExportSpec } from "../../src/exports/export-spec.ts"
-import type { ByteRows } from "../../src/rows/byte-rows.ts"
-import { Datasets } from "../../src/rows/datasets.ts"
-import { SourceOutage } from "../../src/rows/outage.ts"
-import { RowSource } from "../../src/rows/row-source.ts"
+import type { ExportBytes } from "../../src/read/export-bytes.ts"
+import { Datasets } from "../../src/datasets/registry.ts"
+import { SourceOutage } from "../../src/source/outage.ts"
+import { ExportReader } from "../../src/read/export-reader.ts"
 import type { Printed } from "./case.ts"
 
 const databases = Layer.effect(
@@ -13,7 +13,7 @@ const databases = Layer.effect(
   Effect.map(AppConfig, ({ database = Redacted.make("") }) => ({ control: database, source: database, id: "" }))
 )
 
-const drain = async (source: ByteRows): Promise<number> => {
+const drain = async (source: ExportBytes): Promise<number> => {
   let bytes = 0
   for (let chunk; (chunk = await source.next()); source.recycle(chunk)) bytes += chunk.length
   return bytes
@@ -25,7 +25,7 @@ const program = Effect.gen(function* () {
   const parameters = yield* Schema.decodeUnknown(exportParameters(dataset))({
     profile: process.env["BENCH_PROFILE"] ?? "postgres"
   })
-  const source = yield* (yield* RowSource).open(toExportSpec(parameters, dataset))
+  const source = yield* (yield* ExportReader).open(toExportSpec(parameters, dataset))
   const bytes = yield* Effect.promise(() => drain(source))
   const printed: Printed = { seconds: (performance.now() - start) / 1000, rows: source.rows, bytes }
   process.stdout.write(`${JSON.stringify(printed)}\n`)
@@ -36,7 +36,7 @@ const warnings = Layer.merge(
   Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)),
   Logger.minimumLogLevel(LogLevel.Warning)
 )
-const services = RowSource.Default.pipe(
+const services = ExportReader.Default.pipe(
   Layer.provideMerge(Datasets.Default),
   Layer.provide(SourceOutage.Default),
   Layer.provide(databases),

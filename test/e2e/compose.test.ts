@@ -6,7 +6,7 @@ import postgres from "postgres"
 import { copyCsv, createExport, download, reaches } from "../support/client.ts"
 import { heapSettings } from "../support/runtime.ts"
 import { startService } from "../support/service.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
 
 setDefaultTimeout(60_000)
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import type postgres from "postgres"
 import { createExport, download, reaches, statusOf, type ExportDocument } from "../support/client.ts"
 import { startService, storedFiles, type Service } from "../support/service.ts"
-import { connect, USERS } from "../support/shared.ts"
+import { connect, USERS } from "../support/shared-service.ts"
 import { sourceBackends, sourceIsBusy, sourceIsLeft } from "../support/source.ts"
 
 setDefaultTimeout(60_000)

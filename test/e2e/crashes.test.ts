@@ -5,7 +5,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test"
 import { createExport, reaches, statusOf } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase, temporaryDirectory } from "../support/shared.ts"
+import { connect, freshDatabase, temporaryDirectory } from "../support/shared-service.ts"
 import { sourceServer } from "../support/source-server.ts"
 import { makeUsersLarge, sourceIsLeft } from "../support/source.ts"
 import { until } from "../support/until.ts"

@@ -6,7 +6,7 @@ import { copyCsv, createExport, download, reaches, type ProblemDocument } from "
 import { chunkedBody, exchange } from "../support/raw-http.ts"
 import { sourceIsLeft, sourceWaits } from "../support/source.ts"
 import { until } from "../support/until.ts"
-import { definitions, useStaff } from "./staff.ts"
+import { definitions, useStaff } from "./hr-dataset.fixture.ts"
 
 setDefaultTimeout(60_000)
 

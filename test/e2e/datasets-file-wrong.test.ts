@@ -2,8 +2,8 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { writeFile } from "node:fs/promises"
 import { bunFlags } from "../support/runtime.ts"
-import { serverBundle, temporaryDirectory } from "../support/shared.ts"
-import { fileOf, useStaff } from "./staff.ts"
+import { serverBundle, temporaryDirectory } from "../support/shared-service.ts"
+import { fileOf, useStaff } from "./hr-dataset.fixture.ts"
 
 setDefaultTimeout(60_000)
 

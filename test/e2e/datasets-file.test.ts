@@ -1,7 +1,7 @@
 /** What DATASETS_FILE hides and binds stays so, whoever asks in whatever way. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { createExport, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
-import { useStaff } from "./staff.ts"
+import { useStaff } from "./hr-dataset.fixture.ts"
 
 setDefaultTimeout(60_000)
 

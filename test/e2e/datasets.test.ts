@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import type postgres from "postgres"
 import { copyCsv, createExport, download, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
 import { sourceWaits } from "../support/source.ts"
 import { until } from "../support/until.ts"
 

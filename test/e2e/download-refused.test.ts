@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import { createExport, reaches, statusOf } from "../support/client.ts"
 import { expectProblem, send } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect } from "../support/shared.ts"
+import { connect } from "../support/shared-service.ts"
 
 setDefaultTimeout(60_000)
 let service: Service

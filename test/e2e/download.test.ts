@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { gunzipSync } from "node:zlib"
 import { copyCsv, createExport, reaches, type ExportDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect } from "../support/shared.ts"
+import { connect } from "../support/shared-service.ts"
 
 setDefaultTimeout(60_000)
 let service: Service

@@ -5,7 +5,7 @@ import { copyCsv } from "../support/client.ts"
 import { hasNginx, startNginx } from "../support/nginx.ts"
 import { chunkedBody, exchange } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
 import { makeUsersLarge, sourceBackends, sourceIsLeft } from "../support/source.ts"
 import { until } from "../support/until.ts"
 

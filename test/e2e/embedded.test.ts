@@ -5,7 +5,7 @@ import { join } from "node:path"
 import postgres from "postgres"
 import { copyCsv, createExport, download, reaches } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
-import { serverBundle, temporaryDirectory } from "../support/shared.ts"
+import { serverBundle, temporaryDirectory } from "../support/shared-service.ts"
 import { until } from "../support/until.ts"
 
 setDefaultTimeout(60_000)

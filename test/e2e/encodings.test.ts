@@ -4,7 +4,7 @@ import type postgres from "postgres"
 import { createExport, download, reaches } from "../support/client.ts"
 import { expectProblem, send } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
 
 setDefaultTimeout(60_000)
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import { createExport, reaches, type ExportDocument } from "../support/client.ts"
 import { impatient, impatientBundle } from "../support/impatient.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect } from "../support/shared.ts"
+import { connect } from "../support/shared-service.ts"
 import { makeUsersLarge } from "../support/source.ts"
 
 setDefaultTimeout(60_000)

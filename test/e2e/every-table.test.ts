@@ -4,8 +4,8 @@ import { parse } from "csv-parse/sync"
 import type postgres from "postgres"
 import { copyCsv, createExport, download, jsonPost, reaches } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
-import { createEveryType, identifier, literal } from "./every-type.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
+import { createEveryType, identifier, literal } from "./every-type.fixture.ts"
 
 setDefaultTimeout(60_000)
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { copyCsv, createExport, download, jsonPost, reaches, type ExportDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
-import { USERS } from "../support/shared.ts"
+import { USERS } from "../support/shared-service.ts"
 
 setDefaultTimeout(90_000)
 

@@ -4,7 +4,7 @@ import type postgres from "postgres"
 import { createExport, download, reaches, statusOf, type ExportDocument } from "../support/client.ts"
 import { exchange } from "../support/raw-http.ts"
 import { startService, storedFiles, type Service } from "../support/service.ts"
-import { connect } from "../support/shared.ts"
+import { connect } from "../support/shared-service.ts"
 import { makeUsersLarge, sourceIsBusy, sourceIsLeft, sourceWaits, terminateSource } from "../support/source.ts"
 import { until } from "../support/until.ts"
 

@@ -1,6 +1,6 @@
 /** Any filter that is right, on any column of the table of things, and trees of them. */
 import * as fc from "fast-check"
-import { bounds } from "../../src/bounds.ts"
+import { limits } from "../../src/limits.ts"
 import {
   expressions,
   fieldText,
@@ -15,7 +15,7 @@ import {
   type Kind,
   type Tree
 } from "./filter-model.ts"
-import { names, pools, type Name } from "./things.ts"
+import { names, pools, type Name } from "./filters.fixture.ts"
 
 const texts = pools.name
 export const paths: Partial<Record<Name, ReadonlyArray<Filter["path"]>>> = {
@@ -138,4 +138,4 @@ const sizeOf = (tree: Tree): number => (isGroup(tree) ? tree.trees.reduce((sum, 
 export const someTrees: fc.Arbitrary<ReadonlyArray<Tree>> = fc
   .tuple(group, fc.array(fc.oneof(aFilter, group), { maxLength: 2 }))
   .map(([first, more]) => [first, ...more])
-  .filter((trees) => isAlone(trees) && trees.reduce((sum, one) => sum + sizeOf(one), 0) <= bounds.filterNodes)
+  .filter((trees) => isAlone(trees) && trees.reduce((sum, one) => sum + sizeOf(one), 0) <= limits.filterNodes)

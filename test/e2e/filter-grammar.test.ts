@@ -4,7 +4,7 @@ import { parse } from "csv-parse/sync"
 import type postgres from "postgres"
 import { download, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
 
 setDefaultTimeout(60_000)
 

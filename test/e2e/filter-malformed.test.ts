@@ -1,12 +1,12 @@
 /** Trees of filters that are broken, deep or long: each is a 400, quickly. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import * as fc from "fast-check"
-import { bounds } from "../../src/bounds.ts"
+import { limits } from "../../src/limits.ts"
 import { jsonPost } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
 import { someTrees } from "./filter-arbitraries.ts"
 import { isGroup, listText } from "./filter-model.ts"
-import { field, THINGS, thingsDatabase } from "./things.ts"
+import { field, THINGS, thingsDatabase } from "./filters.fixture.ts"
 
 setDefaultTimeout(60_000)
 /** A request that the parsers alone answer may take so long. */
@@ -40,13 +40,13 @@ const measured = async (ask: () => Promise<Response>) => {
 
 /** As long as a URL may be, whatever of it is written in three characters. */
 const fill = (unit: string, before = "", after = "") => {
-  const length = bounds.urlChars - 200 - encodeURIComponent(before + after).length
+  const length = limits.urlChars - 200 - encodeURIComponent(before + after).length
   return before + unit.repeat(Math.floor(length / encodeURIComponent(unit).length)) + after
 }
 
 /** As deep as a body may be. */
 const nested = (open: string, close: string, inner: string) => {
-  const depth = Math.floor((bounds.bodyBytes - 100) / (open.length + close.length))
+  const depth = Math.floor((limits.bodyBytes - 100) / (open.length + close.length))
   return open.repeat(depth) + inner + close.repeat(depth)
 }
 

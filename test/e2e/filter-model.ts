@@ -1,5 +1,5 @@
 /** Filters and trees of them on the table of things: as a request writes them, and as one would write them in SQL by hand. */
-import { bases, field, quoted, THINGS, type Name } from "./things.ts"
+import { bases, field, quoted, THINGS, type Name } from "./filters.fixture.ts"
 
 type Step = readonly [arrow: "->" | "->>", key: string | number]
 

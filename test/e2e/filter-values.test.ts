@@ -4,10 +4,10 @@ import { readFile } from "node:fs/promises"
 import type postgres from "postgres"
 import { jsonPost, type ProblemDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
 import { sourceIsLeft } from "../support/source.ts"
 import { until } from "../support/until.ts"
-import { fileOf } from "./staff.ts"
+import { fileOf } from "./hr-dataset.fixture.ts"
 
 setDefaultTimeout(60_000)
 

@@ -6,7 +6,7 @@ import { download, jsonPost, reaches, type ProblemDocument } from "../support/cl
 import { startService, type Service } from "../support/service.ts"
 import { someFilters, someTrees } from "./filter-arbitraries.ts"
 import { byHand, queryOf, whereOf, type Tree } from "./filter-model.ts"
-import { field, names, quoted, ROWS, THINGS, thingsDatabase } from "./things.ts"
+import { field, names, quoted, ROWS, THINGS, thingsDatabase } from "./filters.fixture.ts"
 
 setDefaultTimeout(60_000)
 

@@ -9,10 +9,10 @@ import { connect as connectTo, type Socket } from "node:net"
 import { createExport, reaches } from "../support/client.ts"
 import { expectProblem, send } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect } from "../support/shared.ts"
+import { connect } from "../support/shared-service.ts"
 import { makeUsersLarge } from "../support/source.ts"
 import { until } from "../support/until.ts"
-import { bounds } from "../../src/bounds.ts"
+import { limits } from "../../src/limits.ts"
 
 setDefaultTimeout(300_000)
 
@@ -116,7 +116,7 @@ test("compressed downloads that nobody takes: those beyond the limit get the fil
   const [coded, plain] = [true, false].map((is) =>
     flooders.filter(({ head }) => head().includes("Content-Encoding: zstd") === is)
   )
-  expect(coded!.length).toBe(bounds.compressedBodies)
+  expect(coded!.length).toBe(limits.compressedBodies)
   for (const { head } of plain!) {
     expect(head()).toMatch(/^HTTP\/1.1 200 /)
     expect(head()).toMatch(/\r\nContent-Length: \d+\r\n/i)
@@ -157,7 +157,7 @@ test("event streams, whose memory is free again when they have left", async () =
   await sql.unsafe("begin; lock table public.users in access exclusive mode")
   const id = await createExport(service)
   const before = memoryMb("VmRSS")
-  await flood(isFull ? bounds.eventStreams : 100, get(`/exports/${id}/events`))
+  await flood(isFull ? limits.eventStreams : 100, get(`/exports/${id}/events`))
   await until("all to be answered", () => flooders.every(({ head }) => head().startsWith("HTTP/1.1 200")))
   const [full] = isFull ? [await send(service.url, { target: `/exports/${id}/events` })] : []
   if (full) expectProblem(full, 503)
@@ -173,7 +173,7 @@ test("keys that nobody used before", async () => {
   let next = 0
   const ask = async () => {
     while (next < count) {
-      const key = String(next++).padStart(bounds.apiKeyChars, "k")
+      const key = String(next++).padStart(limits.apiKeyChars, "k")
       const response = await fetch(`${service.url}/exports/csv?apiKey=${key}`, { method: "HEAD" })
       if (response.status !== 200) throw new Error(`${response.status}`)
     }
@@ -183,9 +183,9 @@ test("keys that nobody used before", async () => {
 })
 
 test("idle connections", async () => {
-  const count = isFull ? 10_000 : bounds.connections + 100
+  const count = isFull ? 10_000 : limits.connections + 100
   await flood(count, "")
   await expectAlive("connections")
-  await until("those beyond the bound to be closed", () => stillOpen() <= bounds.connections)
+  await until("those beyond the bound to be closed", () => stillOpen() <= limits.connections)
   await expectAlive("connections, later")
 })

@@ -4,9 +4,9 @@ import type postgres from "postgres"
 import { copyCsv, createExport, download, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
 import { chunkedBody, exchange } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
 import { multiplyUsers, terminateSource } from "../support/source.ts"
-import { createGoods, readByCsvParse, readByDuckdb, sourceValues, type Layout } from "./goods.ts"
+import { createGoods, readByCsvParse, readByDuckdb, sourceValues, type Layout } from "./mixed-types.fixture.ts"
 
 setDefaultTimeout(90_000)
 

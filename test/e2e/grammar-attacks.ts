@@ -2,7 +2,7 @@
 import * as fc from "fast-check"
 import { isQuantifiable, paths } from "./filter-arbitraries.ts"
 import { expressions, kindOf, operatorsOf, searches, type Filter, type Group, type Tree } from "./filter-model.ts"
-import { field, names, pools, type Name } from "./things.ts"
+import { field, names, pools, type Name } from "./filters.fixture.ts"
 
 const split = (text: string) => text.split("~")
 const fragments = [

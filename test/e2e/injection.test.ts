@@ -6,12 +6,12 @@ import * as fc from "fast-check"
 import type postgres from "postgres"
 import { jsonPost, statusOf } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
-import { temporaryDirectory } from "../support/shared.ts"
+import { temporaryDirectory } from "../support/shared-service.ts"
 import { until } from "../support/until.ts"
-import { identifiersOf, loggedStatements, logStatements, shapesOf } from "./shapes.ts"
+import { identifiersOf, loggedStatements, logStatements, shapesOf } from "./sql-fingerprint.ts"
 import { byHand, fieldText, filterText, operatorsOf, queryOf, type Tree } from "./filter-model.ts"
 import { grammarAttack, harmlessFilters, hostileTrees } from "./grammar-attacks.ts"
-import { field, names, quoted, THINGS, thingsDatabase } from "./things.ts"
+import { field, names, quoted, THINGS, thingsDatabase } from "./filters.fixture.ts"
 
 setDefaultTimeout(60_000)
 

@@ -1,7 +1,7 @@
 /** Cells as LibreOffice has them when it opens CSV files. */
 import { mkdtemp, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import { temporaryDirectory } from "../support/shared.ts"
+import { temporaryDirectory } from "../support/shared-service.ts"
 
 /** Its program, where the machine has it. */
 export const soffice = Bun.which("soffice")

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { copyCsv, download, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
 import { sourceIsLeft } from "../support/source.ts"
 
 setDefaultTimeout(120_000)

@@ -2,17 +2,17 @@
  * The database ends connections of the service, or itself, under all kinds of requests: the process lives and answers 503
  * at worst. `LOST_CONNECTIONS` and `LOST_SERVERS` say how often; 1000 and 50 take about ten minutes.
  */
+import { seedUsers } from "../../src/postgres/demo-users.ts"
 import { expect, setDefaultTimeout, test } from "bun:test"
 import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect } from "effect"
 import postgres from "postgres"
-import { seedUsers } from "../../seeds/users.ts"
 import { isFinished } from "../../src/exports/export-job.ts"
 import { copyCsv, createExport, download, reaches, statusOf } from "../support/client.ts"
 import { exportedUsers, startTraffic } from "../support/faults.ts"
 import { startService, type Service } from "../support/service.ts"
-import { asSuperuser, makeSuperuser, temporaryDirectory } from "../support/shared.ts"
+import { asSuperuser, makeSuperuser, temporaryDirectory } from "../support/shared-service.ts"
 import { sourceServer } from "../support/source-server.ts"
 import { offerTls } from "../support/tls.ts"
 import { until } from "../support/until.ts"

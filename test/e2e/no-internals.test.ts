@@ -9,7 +9,7 @@ import type postgres from "postgres"
 import { createExport, reaches } from "../support/client.ts"
 import { impatientBundle } from "../support/impatient.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
 import { until } from "../support/until.ts"
 
 setDefaultTimeout(60_000)

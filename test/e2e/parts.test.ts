@@ -6,7 +6,7 @@ import { copyCsv, createExport, download, reaches } from "../support/client.ts"
 import { impatientBundle } from "../support/impatient.ts"
 import { chunkedBody, exchange } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase, once } from "../support/shared.ts"
+import { connect, freshDatabase, once } from "../support/shared-service.ts"
 import { multiplyUsers, sourceBackends, sourceIsLeft, terminateNewest } from "../support/source.ts"
 import { until } from "../support/until.ts"
 

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import type postgres from "postgres"
 import { createExport, reaches, type ProblemDocument } from "../support/client.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
 import { until } from "../support/until.ts"
 
 const JOBS = Number(process.env["QUEUE_JOBS"] ?? 40)

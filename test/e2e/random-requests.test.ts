@@ -11,8 +11,8 @@ import * as fc from "fast-check"
 import { EXPORT_ID, randomRequest, SERVICE_HOST, type RandomRequest } from "../support/random-requests.ts"
 import { chunkedBody, expectProblem, parseAnswer, requestBytes } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
-import { createGoods } from "./goods.ts"
-import { thingsDatabase } from "./things.ts"
+import { createGoods } from "./mixed-types.fixture.ts"
+import { thingsDatabase } from "./filters.fixture.ts"
 
 /** Relations of other kinds, with data that cannot be read among them. */
 const relations = `

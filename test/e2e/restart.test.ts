@@ -5,7 +5,7 @@ import { Effect, Exit, Scope } from "effect"
 import { copyCsv, createExport, download, reaches, statusOf } from "../support/client.ts"
 import { impatientBundle } from "../support/impatient.ts"
 import { startService, storedFiles, type Service } from "../support/service.ts"
-import { connect, freshDatabase, startServer, temporaryDirectory } from "../support/shared.ts"
+import { connect, freshDatabase, startServer, temporaryDirectory } from "../support/shared-service.ts"
 import { makeUsersLarge, sourceIsBusy } from "../support/source.ts"
 import { until } from "../support/until.ts"
 

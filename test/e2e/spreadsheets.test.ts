@@ -3,9 +3,9 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { parse } from "csv-parse/sync"
 import * as fc from "fast-check"
 import type postgres from "postgres"
-import { markText } from "../../src/csv/spreadsheet-text.ts"
+import { markText } from "../../src/formats/csv/spreadsheet-text.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
 import { openInLibreOffice, soffice, type Cell } from "./libreoffice.ts"
 
 setDefaultTimeout(90_000)
@@ -117,7 +117,7 @@ const shows = ({ type, value }: Cell, text: string): boolean => {
   return (type === "date" ? value.replace("T", " ") : value) === text && ["string", "date", "boolean"].includes(type ?? "")
 }
 
-interface Reading {
+interface CopyInFlight {
   readonly delimiter: string
   /** Which rows to compare, by their text. */
   readonly rows?: (text: string) => boolean
@@ -128,7 +128,7 @@ interface Reading {
 const differences = async (
   file: Buffer,
   sheet: ReadonlyArray<ReadonlyArray<Cell>>,
-  { delimiter, rows = () => true, names = columns }: Reading
+  { delimiter, rows = () => true, names = columns }: CopyInFlight
 ) => {
   const bytes = "translate(encode(bytes, 'base64'), chr(10), '')"
   const sources = await sql

@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { createExport, download, reaches, statusOf } from "../support/client.ts"
 import { send } from "../support/raw-http.ts"
 import { startService, storedFiles } from "../support/service.ts"
-import { freshDatabase, temporaryDirectory } from "../support/shared.ts"
+import { freshDatabase, temporaryDirectory } from "../support/shared-service.ts"
 import { mountFileSystem } from "../support/file-systems.ts"
 import { until } from "../support/until.ts"
 

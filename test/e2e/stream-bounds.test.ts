@@ -1,11 +1,11 @@
 /** What one client may hold of the streams: how many at once, how long each, and what else it asks of the source. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type { Socket } from "node:net"
-import { bounds } from "../../src/bounds.ts"
+import { limits } from "../../src/limits.ts"
 import { impatient, impatientBundle } from "../support/impatient.ts"
 import { exchange, expectProblem, send } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
 import { makeUsersLarge, sourceBackends, sourceIsLeft } from "../support/source.ts"
 import { until } from "../support/until.ts"
 
@@ -81,7 +81,7 @@ describe("streams at once of one key", () => {
     expect((await small("left")).status).toBe(200)
   })
   test("are also limited for one address with made-up keys", async () => {
-    const all = MOST + bounds.addressStreams
+    const all = MOST + limits.addressStreams
     const stalled = await Promise.all(Array.from({ length: all }, (_, index) => stall(`made-up-${index}`)))
     const waiting = small("e")
     // It waits when the others leave.

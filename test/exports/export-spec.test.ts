@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test"
 import { Either, ParseResult, Schema } from "effect"
 import * as fc from "fast-check"
-import { leavesOf } from "../../src/datasets/conditions.ts"
+import { leavesOf } from "../../src/datasets/filters/conditions.ts"
 import { exportParameters, ExportSpec, fingerprint, toExportSpec } from "../../src/exports/export-spec.ts"
-import { profiles } from "../../src/csv/format.ts"
+import { profiles } from "../../src/formats/format.ts"
 import { usersDataset } from "../support/datasets.ts"
 
 type Parameters = Readonly<Record<string, string>>

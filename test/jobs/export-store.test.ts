@@ -5,10 +5,10 @@ import type postgres from "postgres"
 import { Databases } from "../../src/config.ts"
 import { ExportStore, LeaseLost, type ClaimedJob } from "../../src/jobs/export-store.ts"
 import { ExportQueue } from "../../src/jobs/queue.ts"
-import { Control } from "../../src/postgres/control.ts"
+import { AppDatabase } from "../../src/postgres/app-database.ts"
 import { specOf } from "../support/datasets.ts"
 import { settings } from "../support/effect.ts"
-import { connect, freshDatabase, inScope } from "../support/shared.ts"
+import { connect, freshDatabase, inScope } from "../support/shared-service.ts"
 
 setDefaultTimeout(60_000)
 
@@ -21,7 +21,7 @@ beforeAll(async () => {
   const redacted = Redacted.make(url)
   const databases = Layer.succeed(Databases, { control: redacted, source: redacted, id: crypto.randomUUID() })
   const layers = Layer.mergeAll(ExportStore.Default, ExportQueue.Default).pipe(
-    Layer.provide(Control.Default),
+    Layer.provide(AppDatabase.Default),
     Layer.provide(databases),
     Layer.provide(settings())
   )

@@ -8,7 +8,7 @@ import { Effect } from "effect"
 import Db from "pg-boss/dist/db.js"
 import postgres from "postgres"
 import { migrateDatabase } from "../../src/postgres/migrate.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
 import { until } from "../support/until.ts"
 
 setDefaultTimeout(30_000)

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { parse } from "csv-parse/sync"
 import type postgres from "postgres"
 import { startService, type Service } from "../support/service.ts"
-import { connect, freshDatabase } from "../support/shared.ts"
+import { connect, freshDatabase } from "../support/shared-service.ts"
 import type { Catalog, SpecRequest, Translation } from "./translate.ts"
 
 type Row = Readonly<Record<string, unknown>>

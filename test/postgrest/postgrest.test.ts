@@ -3,7 +3,7 @@
  * asked of Sluice gives the same rows, or is refused for a reason that stands here.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
-import { quoted } from "../e2e/things.ts"
+import { quoted } from "../e2e/filters.fixture.ts"
 import type { ProblemDocument } from "../support/client.ts"
 import { forEach, requests, rowsOf, startCorpus, written, type Corpus } from "./corpus.ts"
 import { filtersOf, isGroup, NotApplicable, translate, write, type SpecRequest, type Translation } from "./translate.ts"

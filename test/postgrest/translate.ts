@@ -1,5 +1,5 @@
 /** PostgREST's requests as Sluice takes them: names of parameters differ, filters are the same. */
-import { quoted } from "../e2e/things.ts"
+import { quoted } from "../e2e/filters.fixture.ts"
 
 /** A request of PostgREST's tests, and what its answer there is. */
 export interface SpecRequest {

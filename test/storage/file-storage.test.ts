@@ -7,7 +7,7 @@ import { StorageError, StorageFull, type FileWriter } from "../../src/storage/ex
 import { fileStorage } from "../../src/storage/file-storage.ts"
 import { mountFileSystem } from "../support/file-systems.ts"
 import { storedFiles } from "../support/service.ts"
-import { temporaryDirectory } from "../support/shared.ts"
+import { temporaryDirectory } from "../support/shared-service.ts"
 import { failure, listed, newAttempt, openStorage, randomBytes, storageContract, store, writing } from "./storage-contract.ts"
 
 setDefaultTimeout(30_000)

@@ -1,8 +1,8 @@
 /** Calls to the service that several test files make. */
 import { expect } from "bun:test"
-import type { exportDocument } from "../../src/http/exports.ts"
+import type { exportDocument } from "../../src/http/routes/exports.ts"
 import type { Service } from "./service.ts"
-import { connect } from "./shared.ts"
+import { connect } from "./shared-service.ts"
 import { until } from "./until.ts"
 
 /** The JSON of an export, as a client reads it. */

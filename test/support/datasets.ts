@@ -1,8 +1,9 @@
 /** The demo table as a dataset, for the tests of pure functions. */
+import { type Column } from "../../src/datasets/column.ts"
 import { Schema } from "effect"
-import type { Column, Dataset } from "../../src/datasets/dataset.ts"
+import type { Dataset } from "../../src/datasets/dataset.ts"
 import { userParameters, users } from "../../src/datasets/users.ts"
-import { parseFieldName } from "../../src/datasets/field-name.ts"
+import { parseFieldName } from "../../src/datasets/filters/field-name.ts"
 import { exportParameters, toExportSpec, type ExportSpec } from "../../src/exports/export-spec.ts"
 import { readFilters } from "../../src/exports/filters.ts"
 

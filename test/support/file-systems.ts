@@ -1,7 +1,7 @@
 import { afterAll } from "bun:test"
 import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
-import { temporaryDirectory } from "./shared.ts"
+import { temporaryDirectory } from "./shared-service.ts"
 
 /** Where a new file system of that type is mounted, or undefined where none can be. */
 export const mountFileSystem = async (type: string, options: string): Promise<string | undefined> => {

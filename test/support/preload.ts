@@ -1,6 +1,6 @@
 /** Runs once for all test files of a `bun test`: whatever they started together ends with it. */
 import { afterAll, setDefaultTimeout } from "bun:test"
-import { closeShared } from "./shared.ts"
+import { closeShared } from "./shared-service.ts"
 
 // On a busy machine much takes longer than five seconds.
 setDefaultTimeout(60_000)

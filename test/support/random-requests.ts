@@ -4,9 +4,9 @@ import { body, encode, junk, often, query, words } from "./random-parameters.ts"
 import type { RawRequest } from "./raw-http.ts"
 
 /** What a client does with the answer. */
-type Reading = "whole" | "slowly" | "abandoned" | "half-sent"
+type CopyInFlight = "whole" | "slowly" | "abandoned" | "half-sent"
 export interface RandomRequest extends RawRequest {
-  readonly reading: Reading
+  readonly reading: CopyInFlight
   /** Bytes after which the client goes away, of the answer or of its own request. */
   readonly bytes: number
 }

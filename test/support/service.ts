@@ -4,7 +4,7 @@ import { readdir } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect } from "effect"
 import { bunFlags, heapSettings } from "./runtime.ts"
-import { freshDatabase, inScope, serverBundle, temporaryDirectory } from "./shared.ts"
+import { freshDatabase, inScope, serverBundle, temporaryDirectory } from "./shared-service.ts"
 import { until } from "./until.ts"
 
 /** The names of the files in a storage, whichever folder they stand in. */

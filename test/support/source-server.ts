@@ -2,9 +2,9 @@ import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect } from "effect"
 import postgres from "postgres"
-import { dataDirectory } from "../../src/postgres/cluster-files.ts"
-import { spawnOptions } from "../../src/postgres/programs.ts"
-import { asSuperuser, inScope, makeSuperuser, temporaryDirectory } from "./shared.ts"
+import { dataDirectory } from "../../src/embedded-postgres/cluster-files.ts"
+import { spawnOptions } from "../../src/embedded-postgres/programs.ts"
+import { asSuperuser, inScope, makeSuperuser, temporaryDirectory } from "./shared-service.ts"
 import { until } from "./until.ts"
 
 /** A PostgreSQL that a test stops, and starts again on the port that clients know. */

@@ -1,5 +1,5 @@
 import type postgres from "postgres"
-import { connect, USERS } from "./shared.ts"
+import { connect, USERS } from "./shared-service.ts"
 import { until } from "./until.ts"
 
 const clients = new Map<string, Promise<postgres.Sql>>()

@@ -1,0 +1,33 @@
+import { type Column, columnAt } from "../column.ts"
+import { takePath, type Path } from "./json-path.ts"
+import { QUOTED_NAME, Scanner, unescape } from "./scanner.ts"
+
+/** The name that a filter is written for: a column, which may be in double quotes, and a path in its values. */
+export interface FieldName {
+  readonly name: string
+  readonly path: Path | undefined
+  /** The whole text, which may also be the name of a column. */
+  readonly written: string
+}
+
+/** Matches the text before an arrow. */
+const BEFORE_ARROW = /(?:(?!->)[^])+/uy
+
+export const parseFieldName = (written: string): FieldName => {
+  const plain = { name: written, path: undefined, written }
+  const scanner = new Scanner(written)
+  const quoted = scanner.take(QUOTED_NAME)?.[1]
+  const name = quoted === undefined ? scanner.take(BEFORE_ARROW)?.[0] : unescape(quoted)
+  const path = takePath(scanner)
+  return name !== undefined && scanner.isAtEnd ? { name, path, written } : plain
+}
+
+/**
+ * Returns the column at the path; if there is none, the column whose name is the whole text. A string says what is wrong.
+ * `undefined` means that there is no such column.
+ */
+export const findColumn = ({ name, path, written }: FieldName, columns: ReadonlyArray<Column>): Column | string | undefined => {
+  const named = columns.find((column) => column.name === name)
+  const found = named && path ? columnAt(named, path) : named
+  return typeof found === "object" ? found : (columns.find((column) => column.name === written) ?? found)
+}

@@ -1,0 +1,108 @@
+import { Duration, Effect } from "effect"
+import type { Context } from "hono"
+import { AppConfig } from "../../config.ts"
+import { columnsByName, type Dataset } from "../../datasets/dataset.ts"
+import type { ExportSpec } from "../../exports/export-spec.ts"
+import type { Measured } from "../../jobs/export-reads.ts"
+import { ExportStore } from "../../jobs/export-store.ts"
+import { RateLimiter } from "../../rate-limit/rate-limiter.ts"
+import { Datasets } from "../../datasets/registry.ts"
+import type { ExportPlan } from "../../read/plan/plan.ts"
+import { ExportReader } from "../../read/export-reader.ts"
+import { exportRequest } from "../request/export-request.ts"
+import { admitted, rateKey, setRateLimit } from "../middleware/rate-limit.ts"
+
+/** A number, and what it rests on. */
+interface Estimated {
+  readonly value: number
+  readonly basis: string
+}
+
+/** Bytes of a value in memory, which the planner counts, and as text usually. Others are about as long in both. */
+const TEXT_BYTES = new Map<string, readonly [memory: number, text: number]>([
+  ["boolean", [1, 1]],
+  ["smallint", [2, 3]],
+  ["integer", [4, 6]],
+  ["bigint", [8, 8]],
+  ["real", [4, 8]],
+  ["double precision", [8, 14]],
+  ["date", [4, 10]],
+  ["timestamp with time zone", [8, 26]],
+  ["timestamp without time zone", [8, 23]],
+  ["uuid", [16, 36]]
+])
+
+/** Where nothing was measured yet. */
+const ASSUMED_BYTES_PER_SECOND = 50_000_000
+
+const bytesOf = (rows: number, spec: ExportSpec, dataset: Dataset, plan: ExportPlan, same?: Measured): Estimated => {
+  if (same) {
+    const value = Math.round((rows * same.bytes) / same.rows)
+    return { value, basis: `bytes a row of the last ${same.exports} exports of these columns in this format` }
+  }
+  const columns = columnsByName(dataset)
+  const texts = spec.columns.map(({ name, path }) => (path ? undefined : TEXT_BYTES.get(columns.get(name)?.base ?? "")) ?? [0, 0])
+  const width = texts.reduce((sum, [memory, text]) => sum + text - memory, plan.rowWidth) + spec.columns.length
+  const encoded = spec.format.encoding === "utf-16le" ? 2 : 1
+  return { value: Math.round(rows * Math.max(width, 1) * encoded), basis: "the planner's width of a row" }
+}
+
+const secondsOf = (bytes: number, any?: Measured): Estimated =>
+  any && any.seconds > 0
+    ? {
+        value: Math.ceil((bytes * any.seconds) / any.bytes),
+        basis: `bytes a second of the last ${any.exports} exports of this dataset`
+      }
+    : { value: Math.ceil(bytes / ASSUMED_BYTES_PER_SECOND), basis: "nothing was measured yet; 50 MB/s are assumed" }
+
+/**
+ * Names the window of a requester's estimates. An estimate costs the source a session, so estimates are limited as
+ * streams are.
+ */
+const windowOf = (c: Context) => `estimate ${rateKey(c)}`
+
+/** What an export would be, before anybody waits for it. */
+export class EstimateRoute extends Effect.Service<EstimateRoute>()("EstimateRoute", {
+  effect: Effect.gen(function* () {
+    const { exportTtl, exportParallelism, maxConcurrentExports } = yield* AppConfig
+    const datasets = yield* Datasets
+    const source = yield* ExportReader
+    const store = yield* ExportStore
+    const limiter = yield* RateLimiter
+
+    const estimate = (c: Context) =>
+      Effect.gen(function* () {
+        const spec = yield* exportRequest(c, datasets, admitted(limiter.take(windowOf(c))))
+        const dataset = yield* datasets.find(spec.dataset)
+        const plan = yield* source.plan(spec)
+        const measured = yield* store.measured(spec)
+        const rows: Estimated = { value: Math.round(plan.estimatedRows), basis: "the database's planner" }
+        const bytes = bytesOf(rows.value, spec, dataset, plan, measured.get("same"))
+        return Response.json(
+          {
+            dataset: spec.dataset,
+            rows,
+            bytes,
+            seconds: secondsOf(bytes.value, measured.get("any")),
+            plan: {
+              source: plan.source,
+              parts: plan.parts,
+              connections: Math.min(plan.parts, exportParallelism),
+              reason: plan.reason
+            },
+            limits: {
+              rows: spec.total ?? null,
+              concurrentExports: maxConcurrentExports,
+              secondsKept: Duration.toSeconds(exportTtl)
+            }
+          },
+          { headers: { "Cache-Control": "no-store" } }
+        )
+      }).pipe(Effect.scoped)
+
+    const rateLimitHeaders = (c: Context, response: Response) =>
+      Effect.map(limiter.peek(windowOf(c)), (state) => setRateLimit(response, "estimate", limiter, state))
+
+    return { estimate, rateLimitHeaders } as const
+  })
+}) {}

@@ -1,0 +1,141 @@
+import { describe, expect, test } from "bun:test"
+import { gunzipSync, zstdDecompressSync } from "node:zlib"
+import * as fc from "fast-check"
+import { compress, negotiateCoding, type ContentCoding } from "../../../src/http/response/compression.ts"
+
+const negotiate = (header?: string) => negotiateCoding(new Headers(header === undefined ? {} : { "Accept-Encoding": header }))
+const rows = (cases: ReadonlyArray<[string, ContentCoding]>) =>
+  test.each(cases)("%p → %s", (header, expected) => {
+    expect(negotiate(header)).toBe(expected)
+  })
+
+describe("Accept-Encoding picks the coding (RFC 9110 §12.5.3)", () => {
+  test("none given: identity", () => {
+    expect(negotiate()).toBe("identity")
+  })
+  describe("a coding that is named is used", () => {
+    rows([
+      ["gzip", "gzip"],
+      ["zstd", "zstd"],
+      ["identity", "identity"],
+      ["GZIP", "gzip"],
+      ["ZStd", "zstd"],
+      ["  gzip\t", "gzip"],
+      ["gzip, deflate, br", "gzip"],
+      ["gzip, deflate, br, zstd", "zstd"],
+      ["zstd, gzip", "zstd"],
+      ["gzip, zstd", "zstd"]
+    ])
+  })
+  describe("quality values are honoured", () => {
+    rows([
+      ["gzip;q=1.0, zstd;q=0.5", "gzip"],
+      ["gzip;q=0.5, zstd;q=0.501", "zstd"],
+      ["gzip;q=0.001", "gzip"],
+      ["gzip; q=0.8 , zstd ;q=0.2", "gzip"],
+      ["gzip;Q=0.8, zstd;Q=0.2", "gzip"],
+      ["identity, gzip;q=0.5", "identity"],
+      ["identity;q=0.5, gzip;q=0.4, zstd;q=0.3", "identity"],
+      ["br;q=1, gzip;q=0.1", "gzip"]
+    ])
+  })
+  describe("q=0 means never", () => {
+    rows([
+      ["gzip;q=0", "identity"],
+      ["gzip;q=0, zstd;q=0", "identity"],
+      ["gzip;q=0, zstd", "zstd"],
+      ["gzip;q=0.000, *", "zstd"],
+      ["zstd;q=0, *", "gzip"],
+      ["zstd;q=0, gzip;q=0, *", "identity"],
+      ["identity;q=0, gzip;q=0.1", "gzip"],
+      ["*;q=0, gzip;q=0.1", "gzip"]
+    ])
+  })
+  describe("a star stands for what is not named", () => {
+    rows([
+      ["*", "zstd"],
+      ["gzip, *;q=0.5", "gzip"],
+      ["gzip;q=0.5, *", "zstd"],
+      ["gzip, *;q=0", "gzip"],
+      ["identity, *;q=0", "identity"]
+    ])
+  })
+  describe("what we do not have falls back on identity", () => {
+    rows([
+      ["br", "identity"],
+      ["deflate, compress, br;q=0.2", "identity"],
+      ["gzipped", "identity"],
+      ["x", "identity"],
+      // Nothing is acceptable: RFC 9110 lets the server send identity all the same.
+      ["identity;q=0", "identity"],
+      ["*;q=0", "identity"]
+    ])
+  })
+  describe("what is malformed is never compressed for", () => {
+    rows([
+      ["", "identity"],
+      ["   ", "identity"],
+      [",", "identity"],
+      [",,;;==", "identity"],
+      [";q=1", "identity"],
+      ["gzip;q=abc", "identity"],
+      ["gzip;q=-1", "identity"],
+      ["gzip zstd", "identity"],
+      ['"gzip"', "identity"]
+    ])
+  })
+  test("a malformed part does not spoil the rest", () => {
+    expect(negotiate("gzip, ;q=1, @@@")).toBe("gzip")
+    expect(negotiate(",gzip,,")).toBe("gzip")
+    expect(negotiate("zstd;q=abc, gzip")).toBe("gzip")
+  })
+})
+
+test("the answer depends on the qualities alone, not on the order", () => {
+  const q = fc.constantFrom("0", "0.1", "0.25", "0.5", "0.75", "1")
+  fc.assert(
+    fc.property(q, q, q, fc.shuffledSubarray([0, 1, 2, 3], { minLength: 4 }), (gzip, zstd, identity, order) => {
+      const parts = [`gzip;q=${gzip}`, `zstd;q=${zstd}`, `identity;q=${identity}`, "br"]
+      const best = Math.max(Number(gzip), Number(zstd), Number(identity))
+      const liked = Number(zstd) === best ? "zstd" : Number(gzip) === best ? "gzip" : "identity"
+      expect(negotiate(order.map((index) => parts[index]).join(", "))).toBe(best === 0 ? "identity" : liked)
+    })
+  )
+})
+
+test("whatever the header holds, one of the three comes out", () => {
+  const text = fc.string({ unit: "grapheme-ascii" }).filter((value) => !/[\r\n\0]/.test(value))
+  fc.assert(fc.property(text, (header) => expect(["identity", "gzip", "zstd"]).toContain(negotiate(header))))
+})
+
+test("a compression has done with a chunk when it asks for the next, so that its buffer may be filled again", async () => {
+  const buffers = fc.array(fc.oneof(fc.integer({ min: 1, max: 3000 }), fc.integer({ min: 1, max: 300_000 })), { maxLength: 20 })
+  await fc.assert(
+    fc.asyncProperty(buffers, fc.constantFrom("gzip", "zstd"), fc.nat(3), async (lengths, coding, turns) => {
+      const sent: Array<Buffer> = []
+      let given: Buffer | undefined
+      const plain = new ReadableStream<Uint8Array>(
+        {
+          pull(controller) {
+            given?.fill(0xa5)
+            if (sent.length === lengths.length) return controller.close()
+            given = Buffer.from(
+              Uint32Array.from({ length: lengths[sent.length]! }, (_, at) => (at + sent.length) * 2654435761).buffer
+            )
+            sent.push(Buffer.from(given))
+            controller.enqueue(given)
+          }
+        },
+        { highWaterMark: 0 }
+      )
+      const received: Array<Uint8Array> = []
+      for await (const chunk of compress(plain, coding, 2)) {
+        received.push(chunk)
+        for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+      }
+      const decoded = (coding === "gzip" ? gunzipSync : zstdDecompressSync)(Buffer.concat(received))
+      expect(decoded.equals(Buffer.concat(sent))).toBe(true)
+    }),
+    { numRuns: 60 }
+  )
+})

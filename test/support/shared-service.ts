@@ -1,0 +1,110 @@
+/**
+ * What the test files share: one embedded PostgreSQL, a template database with migrations and demo users, and one
+ * bundle of the server. Each is made when first asked for.
+ */
+import { seedUsers } from "../../src/postgres/demo-users.ts"
+import { mkdtemp, readFile, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Effect, Exit, Logger, LogLevel, Scope } from "effect"
+import postgres from "postgres"
+import { inSingleUserMode, openCluster } from "../../src/embedded-postgres/cluster-files.ts"
+import { startEmbeddedPostgres } from "../../src/embedded-postgres/embedded-postgres.ts"
+import { migrateDatabase } from "../../src/postgres/migrate.ts"
+
+const quiet = Logger.minimumLogLevel(LogLevel.Warning)
+const TEMPLATE = "sluice_template"
+/** Demo users in each test database. */
+export const USERS = 50_000
+
+const scope = Effect.runSync(Scope.make())
+/** Until the end of the test run. */
+export const inScope = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.runPromise(Scope.extend(effect, scope))
+
+/** Runs `make` when its result is first asked for. */
+export const once = <A>(make: () => Promise<A>) => {
+  let made: Promise<A> | undefined
+  return () => (made ??= make())
+}
+
+/** A directory that goes with the test run. */
+export const temporaryDirectory = (): Promise<string> =>
+  inScope(
+    Effect.acquireRelease(
+      Effect.promise(() => mkdtemp(join(tmpdir(), "sluice-test-"))),
+      (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
+    )
+  )
+
+const withDatabase = (url: string, database: string) => Object.assign(new URL(url), { pathname: `/${database}` }).href
+
+/** The same database for the role that `makeSuperuser` made. */
+export const asSuperuser = (url: string) => Object.assign(new URL(url), { username: "tester", password: "in-no-message" }).href
+
+/**
+ * Makes a superuser in an embedded cluster that does not run, which the service's roles are not: tests make databases,
+ * end other roles' sessions, and change settings of the server.
+ */
+export const makeSuperuser = (dataDir: string) =>
+  Effect.tap(openCluster(dataDir), (cluster) =>
+    inSingleUserMode(cluster, "sluice", "create role tester superuser login password 'in-no-message';")
+  )
+
+/** Starts an embedded PostgreSQL, and returns the URL of an empty database for a superuser there. */
+export const startServer = (dataDir: string) =>
+  makeSuperuser(dataDir).pipe(
+    Effect.zipRight(startEmbeddedPostgres(dataDir)),
+    Effect.map(({ url }) => withDatabase(asSuperuser(url), "postgres"))
+  )
+
+const template = once(async () => {
+  const dataDir = await temporaryDirectory()
+  const url = await inScope(startServer(dataDir))
+  const admin = await inScope(
+    Effect.acquireRelease(
+      Effect.sync(() => postgres(url, { max: 1, onnotice: () => {} })),
+      (sql) => Effect.promise(() => sql.end({ timeout: 1 }))
+    )
+  )
+  await admin.unsafe(`create database ${TEMPLATE}`)
+  await Effect.runPromise(migrateDatabase(withDatabase(url, TEMPLATE)))
+  // Each copy of the template is another database, and gives itself an id when its service starts.
+  const made = postgres(withDatabase(url, TEMPLATE), { max: 1 })
+  await made`delete from sluice.identity`
+  await made.end()
+  await Effect.runPromise(seedUsers(withDatabase(url, TEMPLATE), USERS).pipe(Effect.provide(quiet)))
+  return { url, admin, dataDir }
+})
+
+/** The log of the server that they share. */
+export const serverLog = async (): Promise<string> => readFile(join((await template()).dataDir, "postgres.log"), "utf8")
+
+let databases = 0
+/** The URL of a fresh database with migrations and `USERS` demo users. */
+export const freshDatabase = async (): Promise<string> => {
+  const { url, admin } = await template()
+  const name = `test_${++databases}`
+  await admin.unsafe(`create database ${name} template ${TEMPLATE}`)
+  return withDatabase(url, name)
+}
+
+/** A client of the database, closed with the test run; until then it keeps no connection that it does not use. */
+export const connect = (url: string, max = 4) =>
+  inScope(
+    Effect.acquireRelease(
+      Effect.sync(() => postgres(url, { max, idle_timeout: 20, onnotice: () => {} })),
+      (sql) => Effect.promise(() => sql.end({ timeout: 1 }))
+    )
+  )
+
+/** The bundle that `bun run server` would run. */
+export const serverBundle = once(async () => {
+  const build = Bun.spawn([process.execPath, "run", "--silent", "build"], {
+    cwd: join(import.meta.dir, "../.."),
+    stdout: "ignore"
+  })
+  if ((await build.exited) !== 0) throw new Error("Cannot build the server")
+  return join(import.meta.dir, "../../dist/main.js")
+})
+
+export const closeShared = () => Effect.runPromise(Scope.close(scope, Exit.void))
