@@ -1,7 +1,7 @@
 /** Measured by programs.ts: reads the whole table through ExportReader, as a job does, and drops the bytes. */
 import { Effect, Layer, Logger, LogLevel, Redacted, Schema } from "effect"
 import { AppConfig, Databases } from "../../src/config.ts"
-import { exportParameters, toExportSpec } from "../../src/exports/export-spec.ts"
+import { exportParameters, toExportSpec } from "../../src/exports/parameters.ts"
 import type { ExportBytes } from "../../src/read/export-bytes.ts"
 import { Datasets } from "../../src/datasets/registry.ts"
 import { SourceOutage } from "../../src/source/outage.ts"

@@ -1,7 +1,7 @@
 /** What `DATASETS_FILE` may say, and all that may be wrong with it, at once. */
 import { describe, expect, test } from "bun:test"
 import { JSONSchema } from "effect"
-import { reservedParameters } from "../../src/exports/export-spec.ts"
+import { reservedParameters } from "../../src/exports/parameters.ts"
 import { DatasetsFile, readDefinitions, refine, type Definition } from "../../src/datasets/definitions.ts"
 import { usersDataset } from "../support/datasets.ts"
 

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Effect } from "effect"
 import type postgres from "postgres"
-import { toExportSpec } from "../../src/exports/export-spec.ts"
+import { toExportSpec } from "../../src/exports/parameters.ts"
 import { datasetsStatement, toDataset, type RelationRow } from "../../src/datasets/catalog.ts"
 import { openSession, type SourceSession } from "../../src/source/session.ts"
 import type { SourceError } from "../../src/source/source-error.ts"

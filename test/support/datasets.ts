@@ -4,7 +4,8 @@ import { Schema } from "effect"
 import type { Dataset } from "../../src/datasets/dataset.ts"
 import { userParameters, users } from "../../src/datasets/users.ts"
 import { parseFieldName } from "../../src/datasets/filters/field-name.ts"
-import { exportParameters, toExportSpec, type ExportSpec } from "../../src/exports/export-spec.ts"
+import type { ExportSpec } from "../../src/exports/export-spec.ts"
+import { exportParameters, toExportSpec } from "../../src/exports/parameters.ts"
 import { readFilters } from "../../src/exports/filters.ts"
 
 /** Each column's type, that type without its modifier, and its category. */
