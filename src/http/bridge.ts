@@ -1,6 +1,7 @@
 import { Cause, Effect, Exit, Option, Runtime } from "effect"
 import type { Context, Handler } from "hono"
-import { defectResponse, problemResponse, type HttpFailure } from "./problem.ts"
+import type { HttpFailure } from "./failures.ts"
+import { defectResponse, problemResponse } from "./problem.ts"
 
 /** The status that nginx made common for "the client closed the request"; nobody is left to read it. */
 const CLIENT_CLOSED = 499

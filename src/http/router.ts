@@ -12,7 +12,8 @@ import { EstimateRoute } from "./routes/estimate.ts"
 import { EventsRoute } from "./routes/events.ts"
 import { ExportRoutes } from "./routes/exports.ts"
 import { HealthRoutes } from "./routes/health.ts"
-import { defectResponse, InvalidRequest, MethodNotAllowed, NotFound, problemResponse } from "./problem.ts"
+import { InvalidRequest, MethodNotAllowed, NotFound } from "./failures.ts"
+import { defectResponse, problemResponse } from "./problem.ts"
 import { StreamRoute } from "./routes/stream.ts"
 
 const urlLimit: MiddlewareHandler = async function urlLimit(c, next) {
@@ -97,7 +98,10 @@ export const makeApp = Effect.gen(function* () {
   })
   app.notFound((c) =>
     problemResponse(
-      new NotFound({ detail: `There is nothing at ${JSON.stringify(pathOf(c).slice(0, 200))}; see /exports and /datasets` }),
+      new NotFound({
+        what: "path",
+        detail: `There is nothing at ${JSON.stringify(pathOf(c).slice(0, 200))}; see /exports and /datasets`
+      }),
       pathOf(c).slice(0, 200)
     )
   )

@@ -6,7 +6,8 @@ import type { RequestEnv } from "./request-env.ts"
 import { openClientSockets } from "./client-sockets.ts"
 import { makeAdmission } from "./client-connections.ts"
 import { EventsRoute } from "./routes/events.ts"
-import { defectResponse, Gone, InvalidRequest, problemResponse } from "./problem.ts"
+import { Gone, InvalidRequest } from "./failures.ts"
+import { defectResponse, problemResponse } from "./problem.ts"
 
 class ListenError extends Data.TaggedError("ListenError")<{ readonly message: string; readonly cause: unknown }> {}
 

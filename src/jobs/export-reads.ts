@@ -1,10 +1,33 @@
-import { Effect } from "effect"
+import { Data, Effect } from "effect"
 import type postgres from "postgres"
 import { limits } from "../limits.ts"
 import type { ExportFile, ExportJob } from "../exports/export-job.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
-import { runQuery } from "../postgres/app-database.ts"
+import { DatabaseError, runQuery } from "../postgres/app-database.ts"
 import type { StoredAttempt } from "../storage/export-storage.ts"
+
+/** Every read and write of an export may fail with it. */
+export { DatabaseError }
+
+/** There is no export with this id; none has an id that is no UUID. */
+export class ExportNotFound extends Data.TaggedError("ExportNotFound")<{ readonly id: string }> {
+  static readonly problem = { type: "export-not-found", status: 404, meaning: "There is no export with this id." } as const
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
+const byId = <A>(
+  id: string,
+  read: (id: string) => PromiseLike<ReadonlyArray<A>>
+): Effect.Effect<A, ExportNotFound | DatabaseError> =>
+  UUID.test(id)
+    ? runQuery(`read export ${id}`, async () => (await read(id))[0]).pipe(
+        Effect.filterOrFail(
+          (found) => found !== undefined,
+          () => new ExportNotFound({ id })
+        )
+      )
+    : Effect.fail(new ExportNotFound({ id }))
 
 /** Sums over finished exports. */
 export interface Measured {
@@ -24,19 +47,14 @@ export const exportReads = (sql: postgres.Sql) => {
     case status when 'processing' then waiting_since when 'pending' then
       (select min(waiting_since) from sluice.exports where status = 'processing') end as "waitingSince"`
 
-  const find = Effect.fn("ExportStore.find")((id: string) =>
-    runQuery(
-      `read export ${id}`,
-      async (): Promise<ExportJob | undefined> =>
-        (await sql<Array<ExportJob>>`select ${answered} from sluice.exports where id = ${id}`)[0]
-    )
+  const find = Effect.fn("ExportStore.find")((exportId: string) =>
+    byId(exportId, (id) => sql<Array<ExportJob>>`select ${answered} from sluice.exports where id = ${id}`)
   )
 
-  const findFile = Effect.fn("ExportStore.findFile")((id: string) =>
-    runQuery(
-      `read export ${id}`,
-      async (): Promise<ExportFile | undefined> =>
-        (await sql<Array<ExportFile>>`select ${answered}, spec -> 'format' as format from sluice.exports where id = ${id}`)[0]
+  const findFile = Effect.fn("ExportStore.findFile")((exportId: string) =>
+    byId(
+      exportId,
+      (id) => sql<Array<ExportFile>>`select ${answered}, spec -> 'format' as format from sluice.exports where id = ${id}`
     )
   )
 

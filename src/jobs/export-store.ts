@@ -13,7 +13,13 @@ import type { Attempt, StoredFile } from "../storage/export-storage.ts"
 export class LeaseLost extends Data.TaggedError("LeaseLost")<{ readonly id: string; readonly epoch: number }> {}
 
 /** There are `QUEUE_LIMIT` unfinished exports already. */
-export class QueueFull extends Data.TaggedError("QueueFull")<{ readonly limit: number }> {}
+export class QueueFull extends Data.TaggedError("QueueFull")<{ readonly limit: number }> {
+  static readonly problem = {
+    type: "queue-full",
+    status: 429,
+    meaning: "There are as many unfinished exports as there may be (QUEUE_LIMIT)."
+  } as const
+}
 
 /** A job as its worker holds it. Every write names its epoch. */
 export interface ClaimedJob extends Attempt {

@@ -12,7 +12,13 @@ export class DatabaseError extends Data.TaggedError("DatabaseError")<{
   readonly logged: string
   readonly unavailable: boolean
   readonly cause: unknown
-}> {}
+}> {
+  static readonly problem = {
+    type: "database-unavailable",
+    status: 503,
+    meaning: "Sluice's own database cannot be reached just now; try again."
+  } as const
+}
 
 const AWAY = "Sluice's own database cannot be reached just now"
 

@@ -9,7 +9,13 @@ interface Limit {
 }
 
 /** No stream ended while this one waited for its turn, or too many waited before it. */
-export class TooManyStreams extends Data.TaggedError("TooManyStreams")<Limit> {}
+export class TooManyStreams extends Data.TaggedError("TooManyStreams")<Limit> {
+  static readonly problem = {
+    type: "too-many-streams",
+    status: 429,
+    meaning: "This key or address has as many streams at once as it may have, and no turn came (STREAMS_PER_KEY)."
+  } as const
+}
 
 type Turn = Deferred.Deferred<void>
 

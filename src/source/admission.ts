@@ -2,7 +2,13 @@ import { Data, Effect, Option, type Scope } from "effect"
 import { limits } from "../limits.ts"
 
 /** All source connections are in use, and stayed so for `streamAdmissionMs`. */
-export class SourceBusy extends Data.TaggedError("SourceBusy")<{ readonly message: string }> {}
+export class SourceBusy extends Data.TaggedError("SourceBusy")<{ readonly message: string }> {
+  static readonly problem = {
+    type: "source-busy",
+    status: 503,
+    meaning: "All connections to the source database are in use; try again."
+  } as const
+}
 
 /** Takes a permit, and gives it back when the scope closes. */
 const permit = (semaphore: Effect.Semaphore) =>

@@ -12,6 +12,15 @@ export class SourceError extends Data.TaggedError("SourceError")<{
   readonly asked?: boolean
   readonly cause?: unknown
 }> {
+  static readonly problems = {
+    unavailable: { type: "source-unavailable", status: 503, meaning: "The source database cannot be read just now; try again." },
+    refused: {
+      type: "query-refused",
+      status: 422,
+      meaning: "The request is valid, but the source's data or the privileges on it do not allow the query; `detail` says why."
+    }
+  } as const
+
   /** The message for the log, with what the server or the system said. */
   get logged(): string {
     const said = this.cause instanceof SourceError ? this.cause.logged : saidBy(this.cause)

@@ -9,6 +9,12 @@ export class StorageError extends Data.TaggedError("StorageError")<{
   readonly cause?: unknown
   readonly reason?: "missing" | "damaged"
 }> {
+  static readonly problems = {
+    missing: { type: "file-missing", status: 410, meaning: "The file was removed from the storage; create the export again." },
+    damaged: { type: "file-damaged", status: 500, meaning: "The file was changed in the storage; create the export again." },
+    unreadable: { type: "file-unreadable", status: 500, meaning: "The storage does not give the file." }
+  } as const
+
   get logged(): string {
     const { message } = (this.cause ?? {}) as { readonly message?: unknown }
     return typeof message !== "string" || this.message.includes(message) ? this.message : `${this.message} (${message})`

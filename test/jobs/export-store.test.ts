@@ -71,11 +71,11 @@ test("an export that waits shows since when, starts anew without losing its perc
   const since = new Date("2026-01-02T03:04:05.678Z")
   await run(store.wait(job, since))
   expect(await rowOf(id)).toMatchObject({ status: "processing", rows: 0, percentage: 60, since })
-  expect((await run(store.find(id)))!.waitingSince).toEqual(since)
+  expect((await run(store.find(id))).waitingSince).toEqual(since)
   // So does one in the queue behind it.
-  expect((await run(store.find(behind)))!.waitingSince).toEqual(since)
+  expect((await run(store.find(behind))).waitingSince).toEqual(since)
   await run(store.reached(job))
-  for (const each of [id, behind]) expect((await run(store.find(each)))!.waitingSince).toBeNull()
+  for (const each of [id, behind]) expect((await run(store.find(each))).waitingSince).toBeNull()
 })
 
 test("what ends a wait ends it for good: a release, a failure, a cancellation", async () => {
@@ -87,7 +87,7 @@ test("what ends a wait ends it for good: a release, a failure, a cancellation", 
     if (end === "release") await run(store.release(job, false))
     else if (end === "fail") await run(store.fail(job, "the end"))
     else await run(store.cancel(id))
-    expect({ end, waitingSince: (await run(store.find(id)))!.waitingSince }).toEqual({ end, waitingSince: null })
+    expect({ end, waitingSince: (await run(store.find(id))).waitingSince }).toEqual({ end, waitingSince: null })
     if (end !== "release") await loses(store.wait(job, since))
   }
 })

@@ -2,6 +2,7 @@
 import { connect, type Socket } from "node:net"
 import { STATUS_CODES } from "node:http"
 import { expect } from "bun:test"
+import { problemTypes, problemUrn } from "../../src/http/problem.ts"
 import type { ProblemDocument } from "./client.ts"
 
 export interface RawRequest {
@@ -72,13 +73,16 @@ export const parseAnswer = (text: string): RawAnswer => {
   return { status: Number(statusLine.split(" ")[1]), headers, body: rest.join("\r\n\r\n") }
 }
 
+const kinds = new Map(problemTypes.map((kind) => [problemUrn(kind), kind]))
+
 /** Expects a whole problem document (RFC 9457, with the members of the contract) and returns it. */
-export const expectProblem = (answer: RawAnswer, status: number): ProblemDocument => {
+export const expectProblem = (answer: RawAnswer, status: number, type?: string): ProblemDocument => {
   expect(answer.status).toBe(status)
   expect(answer.headers.get("Content-Type")).toBe("application/problem+json")
   const problem = JSON.parse(answer.body) as ProblemDocument
+  expect({ type: problem.type, status: kinds.get(problem.type)?.status }).toEqual({ type: problem.type, status })
   expect(problem).toEqual({
-    type: "about:blank",
+    type: type === undefined ? problem.type : `urn:sluice:problem:${type}`,
     title: STATUS_CODES[status]!,
     status,
     detail: expect.stringMatching(/./),

@@ -1,6 +1,7 @@
 import type { MiddlewareHandler } from "hono"
 import { pathOf } from "../bridge.ts"
-import { MisdirectedRequest, problemResponse } from "../problem.ts"
+import { MisdirectedRequest } from "../failures.ts"
+import { problemResponse } from "../problem.ts"
 
 /** Names and addresses that always lead to the machine that asks (RFC 6761 §6.3, RFC 6890 §2.2.2). */
 const isLoopback = (host: string) => /^(?:.+\.)?localhost$/.test(host) || /^127\.\d+\.\d+\.\d+$/.test(host) || host === "[::1]"

@@ -1,6 +1,7 @@
 import type { Context, MiddlewareHandler } from "hono"
 import { pathOf } from "../bridge.ts"
-import { ForeignOrigin, problemResponse } from "../problem.ts"
+import { ForeignOrigin } from "../failures.ts"
+import { problemResponse } from "../problem.ts"
 
 const METHODS = "GET, HEAD, POST, DELETE"
 /** Request headers that pages may send; browsers allow a few others without asking. */

@@ -4,7 +4,7 @@ import { limits } from "../../limits.ts"
 import type { RateDecision, RateLimiter } from "../../rate-limit/rate-limiter.ts"
 import { SourceError } from "../../source/source-error.ts"
 import type { RequestEnv } from "../request-env.ts"
-import { RateLimited } from "../problem.ts"
+import { RateLimited } from "../failures.ts"
 
 /** Returns the key that the request gives as a parameter or a header. */
 export const apiKeyOf = (c: Context): string | undefined =>

@@ -1,5 +1,5 @@
 import { Effect, type Scope } from "effect"
-import { Unavailable } from "../problem.ts"
+import { Unavailable } from "../failures.ts"
 
 export interface BodyWorkLimits {
   /** Bytes of the bodies that are worked on at once. */

@@ -14,7 +14,7 @@ import type { SourceBusy } from "../../source/admission.ts"
 import type { SourceError } from "../../source/source-error.ts"
 import { readJsonBody } from "./json-body.ts"
 import { decode, invalid, MAX_ERRORS, queryPairs, unknownParameter, valuesOf, type Given, type Values } from "./query.ts"
-import { InvalidRequest, type Unavailable, type UnsupportedMediaType } from "../problem.ts"
+import { InvalidRequest, type Unavailable, type UnsupportedMediaType } from "../failures.ts"
 
 /** What a request needs to know of the datasets. */
 export type RequestedDatasets = Pick<typeof Datasets.Service, "all" | "castFailures" | "exportSource">

@@ -8,7 +8,7 @@ import { checkText, MAX_ERRORS, MAX_NAME, type Given } from "./query.ts"
 import { filtersOf } from "./json-where.ts"
 import { isObject, parseJson, textOf } from "./json-value.ts"
 import { expectJson } from "./media-type.ts"
-import { InvalidRequest, type FieldProblem, type Unavailable, type UnsupportedMediaType } from "../problem.ts"
+import { InvalidRequest, type FieldProblem, type Unavailable, type UnsupportedMediaType } from "../failures.ts"
 import { makeBodyReader, type Unread } from "./request-body.ts"
 
 /** The members of a JSON object, as a query would have them, and the filters in its `where`. What is in `errors` has no text. */

@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
-import { UnsupportedMediaType } from "../problem.ts"
+import { UnsupportedMediaType } from "../failures.ts"
 
 /** Says whether a Content-Type is JSON in UTF-8, which RFC 8259 §8.1 requires; other parameters are ignored. */
 const isJson = (type: string): boolean => {

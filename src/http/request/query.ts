@@ -1,7 +1,7 @@
 import { Effect, ParseResult, Schema } from "effect"
 import type { Context } from "hono"
 import { someOf } from "../../datasets/names.ts"
-import { InvalidRequest, type FieldProblem } from "../problem.ts"
+import { InvalidRequest, type FieldProblem } from "../failures.ts"
 
 /** Values by the names of their fields. */
 export type Values = Readonly<Record<string, string>>

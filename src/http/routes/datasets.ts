@@ -6,7 +6,7 @@ import { operatorsOf } from "../../datasets/filters/operators.ts"
 import { Datasets } from "../../datasets/registry.ts"
 import { basePath, prefixOf } from "./exports.ts"
 import { queryValues } from "../request/query.ts"
-import { NotFound } from "../problem.ts"
+import { NotFound } from "../failures.ts"
 
 const HEADERS = { "Cache-Control": "no-cache" }
 
@@ -38,7 +38,8 @@ export class DatasetRoutes extends Effect.Service<DatasetRoutes>()("DatasetRoute
         yield* queryValues(c, [])
         const name = c.req.param("name") ?? ""
         const dataset = (yield* datasets.all).get(name)
-        if (!dataset) return yield* new NotFound({ detail: `There is no dataset ${JSON.stringify(name.slice(0, 60))}` })
+        if (!dataset)
+          return yield* new NotFound({ what: "dataset", detail: `There is no dataset ${JSON.stringify(name.slice(0, 60))}` })
         const { key, order, maxRows = null, parameters } = dataset
         return Response.json(
           {

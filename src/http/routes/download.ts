@@ -8,9 +8,9 @@ import { effectChunks, headResponse, streamBody } from "../response/streaming-bo
 import { checkedChunks } from "../response/checked-file.ts"
 import { Compression, CompressionBusy, negotiateCoding, type ContentCoding } from "../response/compression.ts"
 import { evaluatePreconditions, rangeStillValid } from "../response/preconditions.ts"
-import { ExportRoutes, named } from "./exports.ts"
+import { ExportRoutes } from "./exports.ts"
 import { queryValues } from "../request/query.ts"
-import { NotDownloadable, PreconditionFailed, RangeNotSatisfiable } from "../problem.ts"
+import { NotDownloadable, PreconditionFailed, RangeNotSatisfiable } from "../failures.ts"
 import { parseRange } from "../response/ranges.ts"
 
 const unreadable = (cause: unknown) =>
@@ -20,7 +20,8 @@ const unreadable = (cause: unknown) =>
 
 const formatOf = ({ format }: ExportFile) => format ?? defaultFormat
 
-const notDownloadable = ({ id, status, error }: ExportJob) => new NotDownloadable({ id, status, error })
+const notDownloadable = ({ id, error }: ExportJob, status: NotDownloadable["status"]) =>
+  new NotDownloadable({ id, status, error })
 
 /** A dataset's name may hold anything; a file's should not. */
 const fileName = (file: ExportFile) => {
@@ -67,7 +68,9 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
           error.reason === "damaged"
             ? Effect.fail(error)
             : // It may have expired since we looked.
-              Effect.flatMap(routes.find(c), (now) => Effect.fail(now.status === "completed" ? error : notDownloadable(now)))
+              Effect.flatMap(routes.find(c), (now) =>
+                Effect.fail(now.status === "completed" ? error : notDownloadable(now, now.status))
+              )
         )
       )
 
@@ -75,7 +78,7 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
     const sha256 = (job: ExportJob, size: number) =>
       digesting.withPermits(1)(
         Effect.gen(function* () {
-          const known = (yield* store.find(job.id))?.sha256
+          const known = (yield* store.find(job.id)).sha256
           if (known) return known
           const hasher = new Bun.CryptoHasher("sha256")
           const next = yield* fileChunks(job, size)
@@ -94,8 +97,8 @@ export class DownloadRoute extends Effect.Service<DownloadRoute>()("DownloadRout
     const answer = (c: Context, uncompressed: boolean) =>
       Effect.gen(function* () {
         yield* queryValues(c, [])
-        const job = yield* named(c, store.findFile)
-        if (job.status !== "completed") return yield* notDownloadable(job)
+        const job = yield* store.findFile(c.req.param("id") ?? "")
+        if (job.status !== "completed") return yield* notDownloadable(job, job.status)
         const request = c.req.raw.headers
         const size = job.bytes ?? 0
         const rangeHeader = c.req.method === "GET" ? request.get("Range") : null

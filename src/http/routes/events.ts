@@ -7,7 +7,7 @@ import { ExportStore } from "../../jobs/export-store.ts"
 import { effectChunks, headResponse, streamBody } from "../response/streaming-body.ts"
 import { basePath, ExportRoutes, type exportDocument } from "./exports.ts"
 import { queryValues } from "../request/query.ts"
-import { Unavailable } from "../problem.ts"
+import { Unavailable } from "../failures.ts"
 import { Waiter } from "./waiter.ts"
 
 /** The id of an export's last event: a browser that comes back with it is told to stop by 204. */
@@ -15,7 +15,7 @@ const FINAL_ID = "final"
 
 /**
  * Progress as Server-Sent Events: the status at once, then after each change, at most one per `eventGapMs`, until
- * the export is finished. In between a comment keeps proxies from closeWithin the connection.
+ * the export is finished. In between a comment keeps proxies from closing the connection.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
@@ -25,7 +25,7 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
     const routes = yield* ExportRoutes
     let streams = 0
     const waiters = new Set<Waiter>()
-    let closeWithin = false
+    let closing = false
 
     const events = (c: Context) =>
       Effect.gen(function* () {
@@ -58,7 +58,7 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
         let finished = false
         const looks = yield* effectChunks(
           Effect.gen(function* () {
-            const job = yield* store.find(id)
+            const job = yield* Effect.catchTag(store.find(id), "ExportNotFound", () => Effect.void)
             finished = job === undefined || isFinished(job.status)
             const event = job === undefined ? "" : encode(yield* routes.documentOf(job, base))
             const isNews = event !== last
@@ -70,14 +70,14 @@ export class EventsRoute extends Effect.Service<EventsRoute>()("EventsRoute", {
           next: async () => {
             if (finished) return undefined
             if (last !== undefined) await waiter.wait(limits.eventKeepAliveMs)
-            return closeWithin ? undefined : looks.next()
+            return closing ? undefined : looks.next()
           }
         }
       })
 
     /** Ends all streams: the service stops, and an EventSource comes back to the next one. */
     const close = Effect.sync(() => {
-      closeWithin = true
+      closing = true
       for (const waiter of waiters) waiter.wake(0)
     })
 

@@ -6,16 +6,12 @@ import { optional } from "../../datasets/definitions.ts"
 import { isFinished, type ExportJob } from "../../exports/export-job.ts"
 import { ExportQueue } from "../../jobs/queue.ts"
 import { ExportStore } from "../../jobs/export-store.ts"
-import type { DatabaseError } from "../../postgres/app-database.ts"
 import { RateLimiter } from "../../rate-limit/rate-limiter.ts"
 import { Datasets } from "../../datasets/registry.ts"
 import { discard, ExportStorage } from "../../storage/export-storage.ts"
 import { exportRequest, type RequestedDatasets } from "../request/export-request.ts"
 import { decode, queryValues } from "../request/query.ts"
-import { NotFound } from "../problem.ts"
 import { countingRefusals } from "../middleware/rate-limit.ts"
-
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
 /**
  * Returns an export as JSON. `base` is the prefix of the request's path; `hasFile` says whether there is something to
@@ -76,19 +72,6 @@ const cursorSequence = (cursor: string): number | undefined => {
   return digits === undefined ? undefined : Number(digits)
 }
 
-/** Returns what `look` finds for the export that the path names. */
-export const named = <A>(c: Context, look: (id: string) => Effect.Effect<A | undefined, DatabaseError>) => {
-  const id = c.req.param("id") ?? ""
-  const missing = new NotFound({ detail: `There is no export ${JSON.stringify(id.slice(0, 60))}` })
-  return UUID.test(id)
-    ? Effect.filterOrFail(
-        look(id.toLowerCase()),
-        (job) => job !== undefined,
-        () => missing
-      )
-    : Effect.fail(missing)
-}
-
 /** The routes of export jobs, but for the bytes. */
 export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes", {
   effect: Effect.gen(function* () {
@@ -110,7 +93,7 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
         )
     }
 
-    const find = (c: Context) => named(c, store.find)
+    const find = (c: Context) => store.find(c.req.param("id") ?? "")
 
     /** Says whether the file is there as it was written. If the storage cannot tell, the answer is yes. */
     const hasFile = (job: ExportJob) =>

@@ -5,7 +5,7 @@ import { ExportStore } from "../../jobs/export-store.ts"
 import { ExportReader } from "../../read/export-reader.ts"
 import { ExportStorage } from "../../storage/export-storage.ts"
 import { queryValues } from "../request/query.ts"
-import { NotReady, type FieldProblem } from "../problem.ts"
+import { NotReady, type FieldProblem } from "../failures.ts"
 
 /** Touches nothing that can be slow. */
 const health = (c: Context) =>

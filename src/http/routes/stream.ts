@@ -13,7 +13,7 @@ import { headResponse, streamBody } from "../response/streaming-body.ts"
 import { Compression, negotiateCoding, type ContentCoding } from "../response/compression.ts"
 import { exportQuery } from "../request/export-request.ts"
 import { invalid } from "../request/query.ts"
-import { StreamTooLong, type InvalidRequest } from "../problem.ts"
+import { StreamTooLong, type InvalidRequest } from "../failures.ts"
 import { addressOf, admitted, apiKeyOf, countingRefusals, rateKey, setRateLimit } from "../middleware/rate-limit.ts"
 
 const LF = 10
