@@ -67,14 +67,23 @@ describe("when a key is used up", () => {
     expectProblem(await send(service.url, { target: `${target}asking` }), 400)
     expectProblem(await send(service.url, { target: `${target}spent` }), 429)
   })
-  test("what is wrong is still 400, and no other route is limited", async () => {
-    expectProblem(await send(service.url, { target: "/exports/csv?total=0&apiKey=spent" }), 400)
+  test("a malformed request is refused before it is read, and no other route is limited", async () => {
+    expectProblem(await send(service.url, { target: "/exports/csv?total=0&apiKey=spent" }), 429)
     for (const path of ["/health", "/exports"]) {
       expect((await send(service.url, { target: path, headers: { "X-API-Key": "spent" } })).status).toBe(200)
     }
     const created = await send(service.url, { method: "POST", target: "/exports/csv?total=1", headers: { "X-API-Key": "spent" } })
     expect(created.status).toBe(202)
   })
+})
+
+test("a malformed request does not count", async () => {
+  for (let request = 0; request < 3; request++) {
+    const refused = await stream("&id=gte.none&apiKey=malformed")
+    expect([refused.status, stateOf(refused).remaining]).toEqual([400, LIMIT])
+    await refused.text()
+  }
+  expect(stateOf(await stream("&apiKey=malformed")).remaining).toBe(LIMIT - 1)
 })
 
 test("a key is the same as parameter and as header, and the parameter wins", async () => {

@@ -1,9 +1,11 @@
 import { Effect } from "effect"
 import type { Context } from "hono"
+import { needsCast } from "../../datasets/filters/filter-values.ts"
 import { limits } from "../../limits.ts"
 import type { RateDecision, RateLimiter } from "../../rate-limit/rate-limiter.ts"
 import { SourceError } from "../../source/source-error.ts"
 import type { RequestEnv } from "../request-env.ts"
+import type { RequestedDatasets } from "../request/export-request.ts"
 import { RateLimited } from "../failures.ts"
 
 /** Returns the key that the request gives as a parameter or a header. */
@@ -18,41 +20,63 @@ export const rateKey = (c: Context): string => {
   return key ? `key ${key.slice(0, limits.apiKeyChars)}` : `address ${addressOf(c)}`
 }
 
-/** Fails when a window refuses the request. */
-export const admitted = (decision: Effect.Effect<RateDecision>): Effect.Effect<RateDecision, RateLimited> =>
-  Effect.filterOrFail(
-    decision,
-    ({ allowed }) => allowed,
-    ({ resetSeconds }) => new RateLimited({ retryAfterSeconds: resetSeconds })
-  )
+const admitted = (decision: RateDecision): Effect.Effect<RateDecision, RateLimited> =>
+  decision.allowed ? Effect.succeed(decision) : Effect.fail(new RateLimited({ retryAfterSeconds: decision.resetSeconds }))
 
 /**
- * Reads a request for an export, and counts it while the source checks the filters. Only requests whose filters the
- * source refuses stay counted, and one key may send a limited number of them; an accepted request does not count, nor
- * does one for which the source cannot be reached.
+ * Lets a request into a window, or refuses it. Runs before the request is decoded, so that a key that is used up costs
+ * nothing more. `undo` takes the request out of the window again.
  */
-export const countingRefusals = <A, E, R>(
+export const letIn = (
   c: Context,
   limiter: RateLimiter["Type"],
-  read: (mayAsk: Effect.Effect<void, RateLimited>) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
-    let undo: Effect.Effect<void> = Effect.void
-    const checks = limiter.take(`filters ${rateKey(c)}`, limiter.limit * limits.filterChecksPerRequest)
-    const mayAsk = Effect.map(admitted(checks), (decision) => void (undo = decision.undo))
-    return read(mayAsk).pipe(
-      Effect.tap(() => undo),
-      Effect.tapError((error) => (error instanceof SourceError && error.outage ? undo : Effect.void))
-    )
+  window: string
+): Effect.Effect<Pick<RateDecision, "undo">, RateLimited> =>
+  Effect.gen(function* () {
+    const decision = yield* limiter.take(window)
+    c.set("rate", decision)
+    const { undo } = yield* admitted(decision)
+    return { undo: Effect.tap(undo, () => Effect.sync(() => c.set("rate", undefined))) }
   })
 
-/** Writes the state of a window into headers (draft-ietf-httpapi-ratelimit-headers). */
+/**
+ * Returns the datasets of a request with the number of refused filters bounded. While the source checks filters, the
+ * request counts; it stays counted only if the source refuses them, and one key may have a limited number of such requests
+ * in a window. A request whose filters need no check is not counted.
+ */
+export const boundRefusals = (
+  c: Context,
+  limiter: RateLimiter["Type"],
+  { castFailures, ...datasets }: RequestedDatasets
+): RequestedDatasets => ({
+  ...datasets,
+  castFailures: (conditions) =>
+    conditions.some(needsCast)
+      ? Effect.gen(function* () {
+          const most = limiter.limit * limits.filterChecksPerRequest
+          const { undo } = yield* Effect.flatMap(limiter.take(`filters ${rateKey(c)}`, most), admitted)
+          return yield* castFailures(conditions).pipe(
+            Effect.tap((failures) => (failures.length === 0 ? undo : Effect.void)),
+            Effect.tapError((error) => (error instanceof SourceError && error.outage ? undo : Effect.void))
+          )
+        })
+      : Effect.succeed([])
+})
+
+/**
+ * Writes the state of a window into the headers of an answer, also of a refusal or an error
+ * (draft-ietf-httpapi-ratelimit-headers).
+ */
 export const setRateLimit = (
+  c: Context,
   { headers }: Response,
   policy: string,
-  { limit, windowSeconds }: RateLimiter["Type"],
-  { remaining, resetSeconds }: RateDecision
-): void => {
-  headers.set("RateLimit-Policy", `"${policy}";q=${limit};w=${Math.ceil(windowSeconds)}`)
-  headers.set("RateLimit", `"${policy}";r=${remaining};t=${resetSeconds}`)
-}
+  { limit, windowSeconds, peek }: RateLimiter["Type"],
+  window: string
+): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const taken = c.get("rate") as RateDecision | undefined
+    const { remaining, resetSeconds } = taken ?? (yield* peek(window))
+    headers.set("RateLimit-Policy", `"${policy}";q=${limit};w=${Math.ceil(windowSeconds)}`)
+    headers.set("RateLimit", `"${policy}";r=${remaining};t=${resetSeconds}`)
+  })

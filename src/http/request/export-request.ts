@@ -1,6 +1,8 @@
 import { Effect, type Scope } from "effect"
 import type { Context } from "hono"
 import { filterableOf, type Dataset } from "../../datasets/dataset.ts"
+import type { ColumnCondition } from "../../datasets/filters/conditions.ts"
+import type { CastFailure } from "../../datasets/filters/filter-values.ts"
 import { findColumn, parseFieldName } from "../../datasets/filters/field-name.ts"
 import { hasOperator, hasOperatorForm } from "../../datasets/filters/filter.ts"
 import { groupNamed, parseFilterList } from "../../datasets/filters/filter-tree.ts"
@@ -10,15 +12,19 @@ import type { ExportSpec } from "../../exports/export-spec.ts"
 import { declaredConditions, exportParameters, parameterNames, toExportSpec } from "../../exports/parameters.ts"
 import { joinMistakes, mistakeIn, readFilters, type Filter } from "../../exports/filters.ts"
 import type { Datasets } from "../../datasets/registry.ts"
-import type { SourceBusy } from "../../source/admission.ts"
 import type { SourceError } from "../../source/source-error.ts"
 import { readJsonBody } from "./json-body.ts"
 import { decode, invalid, MAX_ERRORS, queryPairs, unknownParameter, valuesOf, type Given, type Values } from "./query.ts"
-import { InvalidRequest, type Unavailable, type UnsupportedMediaType } from "../failures.ts"
+import { InvalidRequest, type RateLimited, type Unavailable, type UnsupportedMediaType } from "../failures.ts"
 
 /** What a request needs to know of the datasets. */
-export type RequestedDatasets = Pick<typeof Datasets.Service, "all" | "castFailures" | "exportSource">
-type Failure = InvalidRequest | UnsupportedMediaType | Unavailable | SourceError | SourceBusy
+export interface RequestedDatasets extends Pick<typeof Datasets.Service, "all" | "exportSource"> {
+  /** Returns the conditions with values that the source refuses. */
+  readonly castFailures: <A extends ColumnCondition>(
+    conditions: ReadonlyArray<A>
+  ) => Effect.Effect<ReadonlyArray<CastFailure<A>>, SourceError | RateLimited>
+}
+type Failure = InvalidRequest | UnsupportedMediaType | Unavailable | RateLimited | SourceError
 
 /** The dataset that a request is for. */
 const datasetNamed = (
@@ -37,13 +43,12 @@ const noDataset = (name: string | undefined, known: ReadonlyArray<string>) => {
   return name === undefined ? `is missing; ${list}` : `must be a dataset, not ${JSON.stringify(name.slice(0, 60))}; ${list}`
 }
 
-/** The spec of what was given, once the server has cast the filters' values, which `mayAsk` allows. */
-const toSpec = <E>(
+/** The spec of what was given, once the server has cast the filters' values. */
+const toSpec = (
   { values, filters }: { readonly values: Values; readonly filters: ReadonlyArray<Filter> },
   dataset: Dataset,
-  datasets: RequestedDatasets,
-  mayAsk: Effect.Effect<void, E>
-): Effect.Effect<ExportSpec, Failure | E> =>
+  datasets: RequestedDatasets
+): Effect.Effect<ExportSpec, Failure> =>
   Effect.gen(function* () {
     const { conditions, leaves, errors } = readFilters(filters, dataset)
     const parameters = yield* decode(exportParameters(dataset))(values).pipe(
@@ -52,7 +57,6 @@ const toSpec = <E>(
     if (errors.length > 0) return yield* invalid(errors)
     if (parameters.encoding === "raw" && datasets.exportSource === "cursor")
       return yield* invalid([{ field: "encoding", detail: "must be utf-8: this service cannot send raw bytes" }])
-    yield* mayAsk
     const declared = declaredConditions(parameters, dataset).map((one) => ({ ...one, inGroup: undefined }))
     const failures = yield* datasets.castFailures([...declared, ...leaves])
     if (failures.length > 0) return yield* invalid(joinMistakes(failures.map(({ of, detail }) => mistakeIn(of, detail))))
@@ -108,12 +112,7 @@ const splitQuery = (pairs: ReadonlyArray<Given>, dataset: Dataset, more: Readonl
 }
 
 /** The export that a query asks for, with the values of `more` parameters beside it. */
-export const exportQuery = <E = never>(
-  c: Context,
-  datasets: RequestedDatasets,
-  more: ReadonlyArray<string> = [],
-  mayAsk: Effect.Effect<void, E> = Effect.void
-) =>
+export const exportQuery = (c: Context, datasets: RequestedDatasets, more: ReadonlyArray<string> = []) =>
   Effect.gen(function* () {
     const known = yield* datasets.all
     const pairs = yield* queryPairs(c)
@@ -122,19 +121,15 @@ export const exportQuery = <E = never>(
     if (errors.length > 0) return yield* invalid(errors)
     const own = Object.fromEntries(more.flatMap((name) => (values[name] === undefined ? [] : [[name, values[name]]])))
     const others = Object.fromEntries(Object.entries(values).filter(([name]) => !more.includes(name)))
-    return { spec: yield* toSpec({ values: others, filters }, dataset, datasets, mayAsk), own } as const
+    return { spec: yield* toSpec({ values: others, filters }, dataset, datasets), own } as const
   })
 
 /** The export that a POST asks for: in its query, or in a JSON body. The scope is that of the work on it. */
-export const exportRequest = <E = never>(
-  c: Context,
-  datasets: RequestedDatasets,
-  mayAsk: Effect.Effect<void, E> = Effect.void
-): Effect.Effect<ExportSpec, Failure | E, Scope.Scope> =>
+export const exportRequest = (c: Context, datasets: RequestedDatasets): Effect.Effect<ExportSpec, Failure, Scope.Scope> =>
   Effect.gen(function* () {
     const inQuery = new URL(c.req.url).search.length > 1
     const body = yield* readJsonBody(c)
-    if (body === undefined) return (yield* exportQuery(c, datasets, [], mayAsk)).spec
+    if (body === undefined) return (yield* exportQuery(c, datasets)).spec
     if (inQuery) return yield* new InvalidRequest({ detail: "Parameters are in the query and in the body; use one of them" })
     const { given, where, errors } = body
     const named = given.find(({ field }) => field === "dataset")?.text
@@ -147,5 +142,5 @@ export const exportRequest = <E = never>(
       return groupNamed(field) ? "belongs in `where`" : describeUnknown(names)(field)
     })
     if (errors.length + more.length > 0) return yield* invalid([...more, ...errors])
-    return yield* toSpec({ values, filters: where }, dataset, datasets, mayAsk)
+    return yield* toSpec({ values, filters: where }, dataset, datasets)
   })

@@ -10,7 +10,7 @@ import { Datasets } from "../../datasets/registry.ts"
 import type { ExportPlan } from "../../read/plan/plan.ts"
 import { ExportReader } from "../../read/export-reader.ts"
 import { exportRequest } from "../request/export-request.ts"
-import { admitted, rateKey, setRateLimit } from "../middleware/rate-limit.ts"
+import { boundRefusals, letIn, rateKey, setRateLimit } from "../middleware/rate-limit.ts"
 
 /** A number, and what it rests on. */
 interface Estimated {
@@ -72,7 +72,8 @@ export class EstimateRoute extends Effect.Service<EstimateRoute>()("EstimateRout
 
     const estimate = (c: Context) =>
       Effect.gen(function* () {
-        const spec = yield* exportRequest(c, datasets, admitted(limiter.take(windowOf(c))))
+        const { undo } = yield* letIn(c, limiter, windowOf(c))
+        const spec = yield* exportRequest(c, boundRefusals(c, limiter, datasets)).pipe(Effect.onError(() => undo))
         const dataset = yield* datasets.find(spec.dataset)
         const plan = yield* source.plan(spec)
         const measured = yield* store.measured(spec)
@@ -100,8 +101,7 @@ export class EstimateRoute extends Effect.Service<EstimateRoute>()("EstimateRout
         )
       }).pipe(Effect.scoped)
 
-    const rateLimitHeaders = (c: Context, response: Response) =>
-      Effect.map(limiter.peek(windowOf(c)), (state) => setRateLimit(response, "estimate", limiter, state))
+    const rateLimitHeaders = (c: Context, response: Response) => setRateLimit(c, response, "estimate", limiter, windowOf(c))
 
     return { estimate, rateLimitHeaders } as const
   })

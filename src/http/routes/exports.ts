@@ -11,7 +11,7 @@ import { Datasets } from "../../datasets/registry.ts"
 import { discard, ExportStorage } from "../../storage/export-storage.ts"
 import { exportRequest, type RequestedDatasets } from "../request/export-request.ts"
 import { decode, queryValues } from "../request/query.ts"
-import { countingRefusals } from "../middleware/rate-limit.ts"
+import { boundRefusals } from "../middleware/rate-limit.ts"
 
 /**
  * Returns an export as JSON. `base` is the prefix of the request's path; `hasFile` says whether there is something to
@@ -107,7 +107,7 @@ export class ExportRoutes extends Effect.Service<ExportRoutes>()("ExportRoutes",
 
     const create = (c: Context) =>
       Effect.gen(function* () {
-        const spec = yield* countingRefusals(c, limiter, (mayAsk) => exportRequest(c, patient, mayAsk))
+        const spec = yield* exportRequest(c, boundRefusals(c, limiter, patient))
         const exportId = yield* store.create(spec, queue.enqueue)
         const headers = { Location: `${basePath(c)}/${exportId}/status`, "Retry-After": "1", "Cache-Control": "no-store" }
         return Response.json({ exportId, status: "pending" }, { status: 202, headers })

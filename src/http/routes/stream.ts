@@ -4,7 +4,7 @@ import { limits } from "../../limits.ts"
 import { AppConfig } from "../../config.ts"
 import { contentTypeOf, type Format } from "../../formats/format.ts"
 import { show } from "../../datasets/filters/conditions.ts"
-import { RateLimiter, type RateDecision } from "../../rate-limit/rate-limiter.ts"
+import { RateLimiter } from "../../rate-limit/rate-limiter.ts"
 import { StreamTurns } from "../../rate-limit/stream-turns.ts"
 import { Datasets } from "../../datasets/registry.ts"
 import { ExportReader } from "../../read/export-reader.ts"
@@ -14,7 +14,7 @@ import { Compression, negotiateCoding, type ContentCoding } from "../response/co
 import { exportQuery } from "../request/export-request.ts"
 import { invalid } from "../request/query.ts"
 import { StreamTooLong, type InvalidRequest } from "../failures.ts"
-import { addressOf, admitted, apiKeyOf, countingRefusals, rateKey, setRateLimit } from "../middleware/rate-limit.ts"
+import { addressOf, apiKeyOf, boundRefusals, letIn, rateKey, setRateLimit } from "../middleware/rate-limit.ts"
 
 const LF = 10
 /**
@@ -49,44 +49,26 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
     const limiter = yield* RateLimiter
     const turns = yield* StreamTurns
 
-    /**
-     * Reads the request. The source is not asked for a key that exceeds its limit, nor for one whose filters were wrong
-     * too often.
-     */
     const read = (c: Context) =>
-      countingRefusals(c, limiter, (mayAsk) =>
-        Effect.gen(function* () {
-          const isLetIn = Effect.zipRight(admitted(limiter.peek(rateKey(c))), mayAsk)
-          const { spec, own } = yield* exportQuery(c, datasets, ["apiKey", "errorRow"], isLetIn)
-          const wrong = checkOwn(apiKeyOf(c), own["errorRow"])
-          return wrong ? yield* wrong : { spec, own }
-        })
-      )
-
-    /** Waits for the stream's turn. A stream that gets none was not let in and does not count. */
-    const turn = (c: Context, { undo }: RateDecision) =>
-      turns.take(apiKeyOf(c), addressOf(c)).pipe(
-        Effect.onError(() =>
-          Effect.zipRight(
-            undo,
-            Effect.sync(() => c.set("rate", undefined))
-          )
-        )
-      )
+      Effect.gen(function* () {
+        const { spec, own } = yield* exportQuery(c, boundRefusals(c, limiter, datasets), ["apiKey", "errorRow"])
+        const wrong = checkOwn(apiKeyOf(c), own["errorRow"])
+        return wrong ? yield* wrong : { spec, own }
+      })
 
     const mostTime = `${Duration.format(streamMaxTime)}, the longest that a stream may take`
 
     const stream = (c: Context) =>
       Effect.gen(function* () {
-        const { spec, own } = yield* read(c)
-        const decision = yield* limiter.take(rateKey(c))
-        c.set("rate", decision)
-        yield* admitted(Effect.succeed(decision))
+        // Neither a malformed request counts, nor a stream that gets no turn.
+        const { undo } = yield* letIn(c, limiter, rateKey(c))
+        const { spec, own } = yield* read(c).pipe(Effect.onError(() => undo))
 
         let coding = negotiateCoding(c.req.raw.headers)
         if (c.req.method === "HEAD") return headResponse(streamHeaders(spec.format, coding))
         const reserved = Effect.map(compression.reserve(coding), (given) => (coding = given))
-        const open = turn(c, decision).pipe(Effect.zipRight(reserved), Effect.zipRight(source.openNow(spec)))
+        const turn = turns.take(apiKeyOf(c), addressOf(c)).pipe(Effect.onError(() => undo))
+        const open = turn.pipe(Effect.zipRight(reserved), Effect.zipRight(source.openNow(spec)))
         const body = yield* streamBody(open, toSourceError, {
           context: c,
           limit: { ms: Duration.toMillis(streamMaxTime), failure: `The stream took longer than ${mostTime}` },
@@ -101,12 +83,7 @@ export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
         return new Response(body, { headers: streamHeaders(spec.format, coding) })
       })
 
-    /** Adds the window's state to every answer, also to refusals and errors. */
-    const rateLimitHeaders = (c: Context, response: Response) =>
-      Effect.gen(function* () {
-        const taken = c.get("rate") as RateDecision | undefined
-        setRateLimit(response, "stream", limiter, taken ?? (yield* limiter.peek(rateKey(c))))
-      })
+    const rateLimitHeaders = (c: Context, response: Response) => setRateLimit(c, response, "stream", limiter, rateKey(c))
 
     return { stream, rateLimitHeaders } as const
   })
