@@ -1,4 +1,4 @@
-import { type Column } from "./column.ts"
+import { byName, type Column } from "./column.ts"
 import { type Statement } from "../source/statement.ts"
 import type { AllowedRelation } from "./allow-list.ts"
 import type { Dataset, RelationKind } from "./dataset.ts"
@@ -84,12 +84,12 @@ const kinds: Readonly<Record<RelationRow["kind"], RelationKind>> = {
 /** The dataset before anything refines it. Undefined: there is no column that may be read. */
 export const toDataset = ({ schema, table, kind, comment, rows, bytes, columns, key }: RelationRow): Dataset | undefined => {
   if (!columns) return undefined
-  const names = new Set(columns.map(({ name }) => name))
-  const all = columns.map((column): Column => ({ ...column, label: column.name, filterable: true }))
+  const all = byName(columns.map((column) => ({ ...column, label: column.name, filterable: true })))
   const isUsers = schema === users.schema && table === users.table
-  const fitting = Object.entries(isUsers ? userParameters : {}).filter(([, { column, operator }]) =>
-    all.some((one) => one.name === column && operatorsOf(one).includes(operator))
-  )
+  const fitting = Object.entries(isUsers ? userParameters : {}).filter(([, { column, operator }]) => {
+    const one = all.get(column)
+    return one !== undefined && operatorsOf(one).includes(operator)
+  })
   return {
     name: schema === "public" ? table : `${schema}.${table}`,
     schema,
@@ -97,7 +97,7 @@ export const toDataset = ({ schema, table, kind, comment, rows, bytes, columns, 
     kind: kinds[kind],
     comment,
     columns: all,
-    key: key?.every((name) => names.has(name)) ? key : [],
+    key: key?.every((name) => all.has(name)) ? key : [],
     estimatedRows: rows,
     estimatedBytes: bytes,
     parameters: Object.fromEntries(fitting),

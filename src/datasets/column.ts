@@ -27,6 +27,10 @@ export interface Column {
   readonly madeJson?: boolean
 }
 
+/** Columns by name, in their order. */
+export type Columns = ReadonlyMap<string, Column>
+export const byName = (columns: ReadonlyArray<Column>): Columns => new Map(columns.map((column) => [column.name, column]))
+
 /** Strings: what `like` works on. */
 export const isString = ({ base, category }: Pick<Column, "base" | "category">): boolean => category === "S" || base === '"char"'
 

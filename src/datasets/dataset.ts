@@ -1,4 +1,4 @@
-import type { Column } from "./column.ts"
+import type { Columns } from "./column.ts"
 import type { ColumnCondition, Order } from "./filters/conditions.ts"
 
 export type RelationKind = "table" | "partitioned table" | "foreign table" | "view" | "materialized view"
@@ -12,8 +12,8 @@ export interface Dataset {
   readonly table: string
   readonly kind: RelationKind
   readonly comment: string | null
-  /** Those that may be seen, in the order of the file. */
-  readonly columns: ReadonlyArray<Column>
+  /** The columns that may be seen, in the order of the file. */
+  readonly columns: Columns
   /** Columns of its primary key; none: it has no such key, or not all of it may be seen. */
   readonly key: ReadonlyArray<string>
   /** By the server's statistics; null: it has none. */
@@ -29,12 +29,9 @@ export interface Dataset {
   readonly maxRows: number | undefined
 }
 
-export const columnsByName = ({ columns }: Pick<Dataset, "columns">): ReadonlyMap<string, Column> =>
-  new Map(columns.map((column) => [column.name, column]))
-
 /** The names of the columns that may be filtered by. */
 export const filterableOf = ({ columns }: Pick<Dataset, "columns">): ReadonlyArray<string> =>
-  columns.filter(({ filterable }) => filterable).map(({ name }) => name)
+  [...columns.values()].filter(({ filterable }) => filterable).map(({ name }) => name)
 
 /** `column operator value`, for values that are one of `values` or match `pattern`. */
 export interface Parameter {

@@ -1,4 +1,4 @@
-import { type Column } from "./column.ts"
+import { byName, type Column, type Columns } from "./column.ts"
 import { ParseResult, Schema } from "effect"
 import { parseAllowList, type AllowedRelation } from "./allow-list.ts"
 import { show, type ColumnCondition } from "./filters/conditions.ts"
@@ -108,10 +108,10 @@ export const refine = (
 ): { readonly dataset: Dataset; readonly mistakes: ReadonlyArray<string> } => {
   const mistakes: Array<string> = []
   const { hidden = [], labels = {}, filterable, where = {}, parameters = {}, maxRows, orderBy } = definition
-  const columnNamed = (name: string, place: string, from: ReadonlyArray<Column> = dataset.columns): Column | undefined => {
-    const found = from.find((column) => column.name === name)
+  const columnNamed = (name: string, place: string, from: Columns = dataset.columns): Column | undefined => {
+    const found = from.get(name)
     if (!found) {
-      const known = from.map((column) => column.name).join(", ")
+      const known = [...from.keys()].join(", ")
       mistakes.push(`${place}: there is no column ${show(name)}; known are ${known}`)
     }
     return found
@@ -119,14 +119,16 @@ export const refine = (
   for (const [place, names] of Object.entries({ hidden, labels: Object.keys(labels), filterable: filterable ?? [] }))
     for (const name of names) columnNamed(name, place)
 
-  const visible = dataset.columns
-    .filter(({ name }) => !hidden.includes(name))
-    .map((column) => ({
-      ...column,
-      label: (Object.hasOwn(labels, column.name) ? labels[column.name] : undefined) ?? column.label,
-      filterable: filterable?.includes(column.name) ?? column.filterable
-    }))
-  if (visible.length === 0) mistakes.push("hidden: leaves no column")
+  const visible = byName(
+    [...dataset.columns.values()]
+      .filter(({ name }) => !hidden.includes(name))
+      .map((column) => ({
+        ...column,
+        label: (Object.hasOwn(labels, column.name) ? labels[column.name] : undefined) ?? column.label,
+        filterable: filterable?.includes(column.name) ?? column.filterable
+      }))
+  )
+  if (visible.size === 0) mistakes.push("hidden: leaves no column")
 
   const conditions = Object.entries(where).flatMap(([name, filters]) => {
     const on = columnNamed(name, "where")
@@ -161,9 +163,7 @@ export const refine = (
       maxRows,
       // Its own filter by what may be filtered by; those of the definition say themselves what they do.
       parameters: Object.fromEntries([
-        ...Object.entries(dataset.parameters).filter(([, { column }]) =>
-          visible.some((one) => one.name === column && one.filterable)
-        ),
+        ...Object.entries(dataset.parameters).filter(([, { column }]) => visible.get(column)?.filterable),
         ...Object.entries(parameters)
       ])
     }

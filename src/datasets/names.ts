@@ -1,4 +1,4 @@
-import { type Column } from "./column.ts"
+import type { Column, Columns } from "./column.ts"
 import { show, type Order } from "./filters/conditions.ts"
 import { findColumn, type FieldName } from "./filters/field-name.ts"
 import { takePath } from "./filters/json-path.ts"
@@ -69,7 +69,7 @@ export const writeName = (name: string, label?: string): string => {
 }
 
 /** The first of `columns` are named, so that an error about a table of 1,600 can be read. */
-const known = (columns: ReadonlyArray<Column>) => `known are ${someOf(columns.map(({ name }) => name))}`
+const known = (columns: Columns) => `known are ${someOf([...columns.keys()])}`
 
 const MOST_NAMED = 50
 export const someOf = (names: ReadonlyArray<string>, most = MOST_NAMED): string =>
@@ -83,7 +83,7 @@ interface Found {
 }
 
 /** Finds the columns of a list, each of which may occur once. A string says what is wrong. */
-const findAll = (items: ReadonlyArray<Item>, columns: ReadonlyArray<Column>): ReadonlyArray<Found> | string => {
+const findAll = (items: ReadonlyArray<Item>, columns: Columns): ReadonlyArray<Found> | string => {
   const found: Array<Found> = []
   const fields = new Set<string>()
   for (const item of items) {
@@ -113,7 +113,7 @@ const asColumn = (item: Item): Item => {
 }
 
 /** Reads `id,email:E-mail,doc->>key`. A string says what is wrong. */
-export const parseColumns = (text: string, columns: ReadonlyArray<Column>): ReadonlyArray<ColumnItem> | string => {
+export const parseColumns = (text: string, columns: Columns): ReadonlyArray<ColumnItem> | string => {
   const items = parseItems(text)?.map(asColumn)
   if (!items) return NO_LIST
   const sorted = items.find(({ direction, nulls }) => direction !== undefined || nulls !== undefined)
@@ -129,7 +129,7 @@ export const parseColumns = (text: string, columns: ReadonlyArray<Column>): Read
 }
 
 /** Reads `-signup_date,id` and `signup_date.desc.nullslast,id.asc`. A string says what is wrong. */
-export const parseOrder = (text: string, columns: ReadonlyArray<Column>): ReadonlyArray<Order> | string => {
+export const parseOrder = (text: string, columns: Columns): ReadonlyArray<Order> | string => {
   const items = parseItems(text)
   if (!items || items.some(({ label }) => label !== undefined)) return NO_LIST
   const found = findAll(items, columns)

@@ -30,7 +30,7 @@ const declaredValues = ({
 }: Dataset): ReadonlyArray<ColumnCondition & { readonly place: string }> => [
   ...conditions.map((one) => ({ ...one, place: `where.${one.column.name}` })),
   ...Object.entries(parameters).flatMap(([name, { column, values = [] }]) => {
-    const on = columns.find((one) => one.name === column)
+    const on = columns.get(column)
     return on
       ? [{ place: `parameters.${name}`, column: on, condition: { column, not: false, operator: "in" as const, values } }]
       : []

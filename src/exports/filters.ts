@@ -1,7 +1,7 @@
 import { limits } from "../limits.ts"
 import { type ConditionTree, type ColumnCondition } from "../datasets/filters/conditions.ts"
 import { filterableOf, type Dataset } from "../datasets/dataset.ts"
-import { findColumn } from "../datasets/filters/field-name.ts"
+import { findFilterable } from "../datasets/filters/field-name.ts"
 import { parseFilter } from "../datasets/filters/filter.ts"
 import { TOO_DEEP, type WrittenFilter, type WrittenTree } from "../datasets/filters/filter-tree.ts"
 import { someOf } from "../datasets/names.ts"
@@ -42,7 +42,6 @@ export const joinMistakes = (mistakes: ReadonlyArray<Mistake>): ReadonlyArray<Mi
 
 /** Returns the conditions of filters as trees and one by one, with all mistakes in them. */
 export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) => {
-  const columns = dataset.columns.filter(({ filterable }) => filterable)
   const leaves: Array<RequestCondition> = []
   const mistakes: Array<Mistake> = []
   let nodes = 0
@@ -56,7 +55,7 @@ export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) =>
   }
 
   const readOne = ({ on: name, text }: WrittenFilter, field: string, depth: number): ConditionTree | undefined => {
-    const on = findColumn(name, columns)
+    const on = findFilterable(name, dataset.columns)
     const inGroup = depth > 0 ? name.written.slice(0, NAME_SHOWN) : undefined
     const unknown = `is no column that may be filtered; those are ${someOf(filterableOf(dataset)) || "none"}`
     const condition = typeof on === "object" ? parseFilter(text, on) : on === undefined ? unknown : `cannot be followed: ${on}`

@@ -1,6 +1,6 @@
 import { ParseResult, Schema } from "effect"
 import { type Column } from "../datasets/column.ts"
-import { columnsByName, type Dataset, type Parameter } from "../datasets/dataset.ts"
+import { type Dataset, type Parameter } from "../datasets/dataset.ts"
 import { optional } from "../datasets/definitions.ts"
 import { canonicalConditions, show, type ConditionTree } from "../datasets/filters/conditions.ts"
 import { parseFilter } from "../datasets/filters/filter.ts"
@@ -81,7 +81,7 @@ const commonFields = (dataset: Pick<Dataset, "columns">) => ({
   decimal: optional(oneOf(...Format.fields.decimal.literals))
 })
 
-const commonParameters: ReadonlyArray<string> = Object.keys(commonFields({ columns: [] }))
+const commonParameters: ReadonlyArray<string> = Object.keys(commonFields({ columns: new Map() }))
 /** Names that a request gives another meaning, so that no dataset can. */
 export const reservedParameters: ReadonlyArray<string> = [...commonParameters, "where", "apiKey", "errorRow"]
 
@@ -108,7 +108,7 @@ const declaredField = (
 
 type Declared = Readonly<Record<string, string | undefined>>
 
-const columnOf = ({ column }: Parameter, { columns }: Dataset) => columns.find(({ name }) => name === column)!
+const columnOf = ({ column }: Parameter, { columns }: Dataset) => columns.get(column)!
 
 const parameterFields = (dataset: Dataset) =>
   Schema.Struct({
@@ -191,16 +191,15 @@ export const toExportSpec = (
   conditions: ReadonlyArray<ConditionTree> = []
 ): ExportSpec => {
   const { total, limit, order_by } = parameters
-  const byName = columnsByName(dataset)
   const format = formatOf(parameters)
   const declared = declaredConditions(parameters, dataset).map(({ condition }) => condition)
-  const columns = parameters.columns ?? dataset.columns.map((column) => ({ column, label: undefined }))
+  const columns = parameters.columns ?? [...dataset.columns.values()].map((column) => ({ column, label: undefined }))
   const rows = total ?? limit ?? dataset.maxRows
   return {
     dataset: dataset.name,
     columns: columns.map(({ column, label }) => ({
       name: column.name,
-      type: byName.get(column.name)!.type,
+      type: dataset.columns.get(column.name)!.type,
       ...(column.path && { path: column.path }),
       ...(format.header === "labels" && { label: label ?? column.label })
     })),

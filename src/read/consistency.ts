@@ -1,7 +1,7 @@
 import { type Column, jsonTypeOf } from "../datasets/column.ts"
 import { type Statement } from "../source/statement.ts"
 import { leavesOf } from "../datasets/filters/conditions.ts"
-import { columnsByName, type Dataset } from "../datasets/dataset.ts"
+import type { Dataset } from "../datasets/dataset.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import type { SourceSession } from "../source/session.ts"
 import { SourceError, sqlState } from "../source/source-error.ts"
@@ -80,8 +80,7 @@ export const checkUnchanged = async (connection: SourceSession, spec: ExportSpec
     if (column?.type !== type) throw isOther(dataset, name, column ? changedType(column.type, type) : GONE)
   }
   // One that was hidden may bear the name of another since the catalog was read.
-  const known = columnsByName(dataset)
-  const renamed = namesOf(spec).find((name) => now.get(name)?.number !== known.get(name)?.number)
+  const renamed = namesOf(spec).find((name) => now.get(name)?.number !== dataset.columns.get(name)?.number)
   if (renamed !== undefined) throw isOther(dataset, renamed, "is another one now")
   if (dataset.conditions.some(({ column }) => now.get(column.name)?.number !== column.number)) throw doesNotFit(dataset)
 }
@@ -111,9 +110,8 @@ const doesNotFit = ({ name }: Dataset) =>
 
 /** Fails when the dataset does not have a column any more, or hides it now, that the export names. */
 export const checkColumns = (spec: ExportSpec, dataset: Dataset): void => {
-  const known = columnsByName(dataset)
   for (const { column, path } of namedIn(spec)) {
-    const now = known.get(column)
+    const now = dataset.columns.get(column)
     if (!now) throw isOther(dataset, column, GONE)
     if (path && !jsonTypeOf(now)) throw isOther(dataset, column, `is ${now.type} now, which has no paths`)
   }

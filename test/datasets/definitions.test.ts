@@ -79,7 +79,7 @@ describe("a definition", () => {
         { column: "name", descending: false }
       ]
     })
-    expect(dataset.columns.map(({ name, label, filterable }) => [name, label, filterable])).toEqual([
+    expect([...dataset.columns.values()].map(({ name, label, filterable }) => [name, label, filterable])).toEqual([
       ["name", "Full name", true],
       ["signup_date", "signup_date", false],
       ["country_code", "country_code", false],
@@ -131,6 +131,6 @@ describe("a definition", () => {
   })
 
   test("leaves at least one column", () => {
-    expect(refined({ hidden: usersDataset.columns.map(({ name }) => name) }).mistakes).toContain("hidden: leaves no column")
+    expect(refined({ hidden: [...usersDataset.columns.keys()] }).mistakes).toContain("hidden: leaves no column")
   })
 })

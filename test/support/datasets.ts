@@ -1,5 +1,5 @@
 /** The demo table as a dataset, for the tests of pure functions. */
-import { type Column } from "../../src/datasets/column.ts"
+import { byName, type Column } from "../../src/datasets/column.ts"
 import { Schema } from "effect"
 import type { Dataset } from "../../src/datasets/dataset.ts"
 import { userParameters, users } from "../../src/datasets/users.ts"
@@ -38,7 +38,7 @@ export const usersDataset: Dataset = {
   name: "users",
   kind: "table",
   comment: null,
-  columns: Object.entries(types).map(([name, type]) => columnOf(name, type)),
+  columns: byName(Object.entries(types).map(([name, type]) => columnOf(name, type))),
   key: ["id"],
   estimatedRows: null,
   estimatedBytes: null,

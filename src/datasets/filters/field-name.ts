@@ -1,4 +1,4 @@
-import { type Column, columnAt } from "../column.ts"
+import { columnAt, type Column, type Columns } from "../column.ts"
 import { takePath, type Path } from "./json-path.ts"
 import { QUOTED_NAME, Scanner, unescape } from "./scanner.ts"
 
@@ -24,10 +24,21 @@ export const parseFieldName = (written: string): FieldName => {
 
 /**
  * Returns the column at the path; if there is none, the column whose name is the whole text. A string says what is wrong.
- * `undefined` means that there is no such column.
+ * `undefined` means that there is no such column among those that `isOffered`.
  */
-export const findColumn = ({ name, path, written }: FieldName, columns: ReadonlyArray<Column>): Column | string | undefined => {
-  const named = columns.find((column) => column.name === name)
+export const findColumn = (
+  { name, path, written }: FieldName,
+  columns: Columns,
+  isOffered: (column: Column) => boolean = () => true
+): Column | string | undefined => {
+  const offered = (key: string) => {
+    const column = columns.get(key)
+    return column && isOffered(column) ? column : undefined
+  }
+  const named = offered(name)
   const found = named && path ? columnAt(named, path) : named
-  return typeof found === "object" ? found : (columns.find((column) => column.name === written) ?? found)
+  return typeof found === "object" ? found : (offered(written) ?? found)
 }
+
+/** Finds a column that may be filtered by. */
+export const findFilterable = (field: FieldName, columns: Columns) => findColumn(field, columns, ({ filterable }) => filterable)

@@ -3,7 +3,7 @@ import type { Context } from "hono"
 import { filterableOf, type Dataset } from "../../datasets/dataset.ts"
 import type { ColumnCondition } from "../../datasets/filters/conditions.ts"
 import type { CastFailure } from "../../datasets/filters/filter-values.ts"
-import { findColumn, parseFieldName } from "../../datasets/filters/field-name.ts"
+import { findFilterable, parseFieldName } from "../../datasets/filters/field-name.ts"
 import { hasOperator, hasOperatorForm } from "../../datasets/filters/filter.ts"
 import { groupNamed, parseFilterList } from "../../datasets/filters/filter-tree.ts"
 import { someOf } from "../../datasets/names.ts"
@@ -80,8 +80,7 @@ const describeUnknown = (names: ReadonlyArray<string>, columns?: ReadonlyArray<s
  */
 const splitQuery = (pairs: ReadonlyArray<Given>, dataset: Dataset, more: ReadonlyArray<string>) => {
   const names = [...parameterNames(dataset), ...more]
-  const columns = dataset.columns.filter(({ filterable }) => filterable)
-  const isColumn = (field: string) => findColumn(parseFieldName(field), columns) !== undefined
+  const isColumn = (field: string) => findFilterable(parseFieldName(field), dataset.columns) !== undefined
   const isGroup = ({ field, text }: Given) =>
     groupNamed(field) !== undefined && (/^\s*\(/.test(text) || !(names.includes(field) || isColumn(field)))
   const isFilter = (given: Given) => {

@@ -44,7 +44,7 @@ export class DatasetRoutes extends Effect.Service<DatasetRoutes>()("DatasetRoute
         return Response.json(
           {
             ...summary(dataset, c),
-            columns: dataset.columns.map(described),
+            columns: [...dataset.columns.values()].map(described),
             key,
             order,
             maxRows,

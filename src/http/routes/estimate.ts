@@ -1,7 +1,7 @@
 import { Duration, Effect } from "effect"
 import type { Context } from "hono"
 import { AppConfig } from "../../config.ts"
-import { columnsByName, type Dataset } from "../../datasets/dataset.ts"
+import type { Dataset } from "../../datasets/dataset.ts"
 import type { ExportSpec } from "../../exports/export-spec.ts"
 import type { Measured } from "../../jobs/export-reads.ts"
 import { ExportStore } from "../../jobs/export-store.ts"
@@ -40,8 +40,9 @@ const bytesOf = (rows: number, spec: ExportSpec, dataset: Dataset, plan: ExportP
     const value = Math.round((rows * same.bytes) / same.rows)
     return { value, basis: `bytes a row of the last ${same.exports} exports of these columns in this format` }
   }
-  const columns = columnsByName(dataset)
-  const texts = spec.columns.map(({ name, path }) => (path ? undefined : TEXT_BYTES.get(columns.get(name)?.base ?? "")) ?? [0, 0])
+  const texts = spec.columns.map(
+    ({ name, path }) => (path ? undefined : TEXT_BYTES.get(dataset.columns.get(name)?.base ?? "")) ?? [0, 0]
+  )
   const width = texts.reduce((sum, [memory, text]) => sum + text - memory, plan.rowWidth) + spec.columns.length
   const encoded = spec.format.encoding === "utf-16le" ? 2 : 1
   return { value: Math.round(rows * Math.max(width, 1) * encoded), basis: "the planner's width of a row" }

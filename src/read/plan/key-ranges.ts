@@ -17,7 +17,7 @@ const WHOLE_NUMBERS = new Set(["smallint", "integer", "bigint"])
 export const orderedKey = ({ order: [first, ...more] }: ExportSpec, { key, columns }: Dataset): string | undefined => {
   const [column, ...others] = key
   const isKey = first !== undefined && first.column === column && !first.path && more.length + others.length === 0
-  const base = isKey ? columns.find(({ name }) => name === column)?.base : undefined
+  const base = isKey ? columns.get(column)?.base : undefined
   return base !== undefined && WHOLE_NUMBERS.has(base) ? column : undefined
 }
 

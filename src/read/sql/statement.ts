@@ -1,7 +1,7 @@
 import type { Statement } from "../../source/statement.ts"
 import { isText, type Column, columnAt } from "../../datasets/column.ts"
 import { markText } from "../../formats/csv/spreadsheet-text.ts"
-import { columnsByName, type Dataset } from "../../datasets/dataset.ts"
+import type { Dataset } from "../../datasets/dataset.ts"
 import { type Path } from "../../datasets/filters/json-path.ts"
 import type { ExportSpec } from "../../exports/export-spec.ts"
 import type { CsvLayout } from "../export-bytes.ts"
@@ -58,9 +58,8 @@ interface Named {
 
 /** Returns a function that finds the dataset's column for what a spec names. Specs were checked against the dataset before. */
 export const columnsOf = (dataset: Dataset): ((named: Named) => Column) => {
-  const columns = columnsByName(dataset)
   return ({ column: name, path }) => {
-    const named = columns.get(name)
+    const named = dataset.columns.get(name)
     const column = named && path ? columnAt(named, path) : named
     if (typeof column !== "object") throw new Error(`${dataset.name} has no column ${name}${column ? `: ${column}` : ""}`)
     return column
@@ -81,9 +80,8 @@ interface Selected {
  */
 const selectedOf = ({ columns }: ExportSpec, dataset: Dataset): ReadonlyArray<Selected> => {
   const columnOf = columnsOf(dataset)
-  const names = new Set(dataset.columns.map(({ name }) => name))
   let prefix = "path "
-  while (columns.some((_, nth) => names.has(`${prefix}${nth}`))) prefix += " "
+  while (columns.some((_, nth) => dataset.columns.has(`${prefix}${nth}`))) prefix += " "
   return columns.map(({ name, path, label }, nth) => {
     const column = columnOf({ column: name, path })
     return { column, alias: path ? `${prefix}${nth}` : name, title: label ?? (path ? column.label : name) }

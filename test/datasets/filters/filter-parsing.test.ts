@@ -1,5 +1,5 @@
 /** Parsers of what a request says, on text that nobody would write. */
-import { type Column } from "../../../src/datasets/column.ts"
+import { byName, type Column } from "../../../src/datasets/column.ts"
 import { expect, setDefaultTimeout, test } from "bun:test"
 import * as fc from "fast-check"
 import { parseFieldName } from "../../../src/datasets/filters/field-name.ts"
@@ -18,8 +18,8 @@ const columns: ReadonlyArray<Column> = [
 ]
 const parsers: ReadonlyArray<(text: string) => unknown> = [
   (text) => parseFilterList(text),
-  (text) => parseColumns(text, columns),
-  (text) => parseOrder(text, columns),
+  (text) => parseColumns(text, byName(columns)),
+  (text) => parseOrder(text, byName(columns)),
   (text) => parseFieldName(text),
   ...columns.flatMap((column) =>
     ["", "eq.", "in.", "eq(any).", "like(all).", "cs."].map((begin) => (text: string) => parseFilter(begin + text, column))

@@ -44,7 +44,7 @@ test("the parts follow each other from one open end to the other, up or down", (
 })
 
 describe("a key that gives the order", () => {
-  const uuids = usersDataset.columns.map((column) => (column.name === "id" ? { ...column, base: "uuid" } : column))
+  const uuids = new Map(usersDataset.columns).set("id", { ...usersDataset.columns.get("id")!, base: "uuid" })
   test.each([
     ["id", usersDataset, "id"],
     ["-id", usersDataset, "id"],

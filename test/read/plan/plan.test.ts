@@ -1,6 +1,7 @@
 /** How an export is split, and the statements that its parts become: as pure functions. */
 import { describe, expect, test } from "bun:test"
 import * as fc from "fast-check"
+import { byName } from "../../../src/datasets/column.ts"
 import type { ExportSpec } from "../../../src/exports/export-spec.ts"
 import { partsOf, planRows, type Explained, type Relation, type ExportPlan } from "../../../src/read/plan/plan.ts"
 import { relationName } from "../../../src/source/identifier.ts"
@@ -206,7 +207,7 @@ const ifPlanned = (value: string, type: string) =>
   ].join(" ")
 
 describe("the statement of an export", () => {
-  const odd = { ...usersDataset, columns: [...usersDataset.columns, columnOf('a "b', ["text", "text", "S"])] }
+  const odd = { ...usersDataset, columns: byName([...usersDataset.columns.values(), columnOf('a "b', ["text", "text", "S"])]) }
   const filters = [
     ["subscription_tier", "o'ne"],
     ["lifetime_value", "gte.3"],
