@@ -3,14 +3,7 @@ import { seedUsers } from "./postgres/demo-users.ts"
 import { limits } from "./limits.ts"
 import { AppConfig, Databases } from "./config.ts"
 import { Compression } from "./http/response/compression.ts"
-import { DatasetRoutes } from "./http/routes/datasets.ts"
-import { DownloadRoute } from "./http/routes/download.ts"
-import { EstimateRoute } from "./http/routes/estimate.ts"
-import { EventsRoute } from "./http/routes/events.ts"
-import { ExportRoutes } from "./http/routes/exports.ts"
-import { HealthRoutes } from "./http/routes/health.ts"
 import { HttpServer } from "./http/server.ts"
-import { StreamRoute } from "./http/routes/stream.ts"
 import { ExportChanges } from "./jobs/export-changes.ts"
 import { ExportStore } from "./jobs/export-store.ts"
 import { Exporter } from "./jobs/exporter.ts"
@@ -60,17 +53,7 @@ const databasesLive = Layer.scoped(
 
 /** The one place that picks live implementations. */
 export const live = Layer.mergeAll(HttpServer.Default, Worker.Default, Sweeper.Default).pipe(
-  Layer.provide(
-    Layer.mergeAll(
-      DatasetRoutes.Default,
-      DownloadRoute.Default,
-      EstimateRoute.Default,
-      EventsRoute.Default,
-      StreamRoute.Default,
-      HealthRoutes.Default
-    )
-  ),
-  Layer.provide(Layer.mergeAll(ExportRoutes.Default, Compression.Default)),
+  Layer.provide(Compression.Default),
   Layer.provide(Exporter.Default),
   Layer.provide(SourceWait.Default),
   Layer.provide(

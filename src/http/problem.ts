@@ -1,3 +1,4 @@
+import { Schema } from "effect"
 import { STATUS_CODES } from "node:http"
 import { DatabaseError, ExportNotFound } from "../jobs/export-reads.ts"
 import { QueueFull } from "../jobs/export-store.ts"
@@ -6,6 +7,7 @@ import { TooManyStreams } from "../rate-limit/stream-turns.ts"
 import { SourceBusy } from "../source/admission.ts"
 import { SourceError, sqlState } from "../source/source-error.ts"
 import { StorageError } from "../storage/export-storage.ts"
+import { ProblemDocument } from "./documents.ts"
 import {
   ForeignOrigin,
   InvalidRequest,
@@ -211,8 +213,13 @@ export const problemResponse = (failure: HttpFailure, instance: string): Respons
 /** The document of what nobody foresaw; the log has the rest. */
 export const defectResponse = (instance: string): Response => toResponse({ type: internalError, detail: INTERNAL }, instance)
 
-const toResponse = ({ type, detail, errors = [], error = detail, headers = {} }: Problem, instance: string): Response =>
-  Response.json(
-    { type: problemUrn(type), title: STATUS_CODES[type.status] ?? "Error", status: type.status, detail, instance, errors, error },
-    { status: type.status, headers: { "Content-Type": "application/problem+json", "Cache-Control": "no-store", ...headers } }
-  )
+const encode = Schema.encodeSync(ProblemDocument)
+
+const toResponse = ({ type, detail, errors = [], error = detail, headers = {} }: Problem, instance: string): Response => {
+  const { status } = type
+  const document = { type: problemUrn(type), title: STATUS_CODES[status] ?? "Error", status, detail, instance, errors, error }
+  return Response.json(encode(document), {
+    status,
+    headers: { "Content-Type": "application/problem+json", "Cache-Control": "no-store", ...headers }
+  })
+}

@@ -1,20 +1,26 @@
-import { Effect, Runtime } from "effect"
-import { Hono, type Handler, type MiddlewareHandler } from "hono"
+import * as HttpApi from "@effect/platform/HttpApi"
+import { Context, Effect, Runtime } from "effect"
+import { Hono, type MiddlewareHandler } from "hono"
 import { limits } from "../limits.ts"
 import { AppConfig } from "../config.ts"
-import { allowedHosts } from "./middleware/allowed-hosts.ts"
+import { RateLimiter } from "../rate-limit/rate-limiter.ts"
+import type { Handlers } from "./answer.ts"
+import { api } from "./api.ts"
 import { makeBridge, pathOf } from "./bridge.ts"
-import { crossOrigin } from "./middleware/cross-origin.ts"
-import type { RequestEnv } from "./request-env.ts"
-import { DatasetRoutes } from "./routes/datasets.ts"
-import { DownloadRoute } from "./routes/download.ts"
-import { EstimateRoute } from "./routes/estimate.ts"
-import { EventsRoute } from "./routes/events.ts"
-import { ExportRoutes } from "./routes/exports.ts"
-import { HealthRoutes } from "./routes/health.ts"
+import { EndpointDetails } from "./endpoint.ts"
+import { serveEndpoint, toApiRequest, type Served } from "./endpoint-handler.ts"
 import { InvalidRequest, MethodNotAllowed, NotFound } from "./failures.ts"
+import { allowedHosts } from "./middleware/allowed-hosts.ts"
+import { crossOrigin } from "./middleware/cross-origin.ts"
 import { defectResponse, problemResponse } from "./problem.ts"
-import { StreamRoute } from "./routes/stream.ts"
+import { prefixes, type RequestEnv } from "./request-env.ts"
+import { datasetHandlers } from "./routes/datasets.ts"
+import { downloadHandler } from "./routes/download.ts"
+import { estimateHandler } from "./routes/estimate.ts"
+import { eventsHandler } from "./routes/events.ts"
+import { exportHandlers } from "./routes/exports.ts"
+import { healthHandlers } from "./routes/health.ts"
+import { streamHandler } from "./routes/stream.ts"
 
 const urlLimit: MiddlewareHandler = async function urlLimit(c, next) {
   if (c.req.raw.url.length <= limits.urlChars) return next()
@@ -35,19 +41,34 @@ const headFields: MiddlewareHandler = async function headFields(c, next) {
   if (c.res.body !== null) c.res.headers.set("Content-Length", String((await c.res.clone().arrayBuffer()).byteLength))
 }
 
+/** Lists the endpoints of the description by their paths, in its order. */
+const endpointsByPath = (): ReadonlyMap<string, ReadonlyArray<Served>> => {
+  const all: Array<Served> = []
+  HttpApi.reflect(api, {
+    onGroup: () => undefined,
+    onEndpoint: ({ endpoint, mergedAnnotations, successes }) =>
+      all.push({ endpoint, successes, details: Context.unsafeGet(mergedAnnotations, EndpointDetails) })
+  })
+  return Map.groupBy(all, ({ endpoint }) => endpoint.path)
+}
+
 /** The routes, and nothing but: each path with its methods; other methods of it are 405, other paths 404. */
 export const makeApp = Effect.gen(function* () {
   const runtime = yield* Effect.runtime()
-  const handle = makeBridge(runtime)
+  const run = makeBridge(runtime)
   const log = Runtime.runFork(runtime)
   const config = yield* AppConfig
-  const exports = yield* ExportRoutes
-  const datasets = yield* DatasetRoutes
-  const { download } = yield* DownloadRoute
-  const { estimate, rateLimitHeaders: estimateHeaders } = yield* EstimateRoute
-  const { events } = yield* EventsRoute
-  const { stream, rateLimitHeaders } = yield* StreamRoute
-  const { health, ready } = yield* HealthRoutes
+  const limiter = yield* RateLimiter
+  const { close, ...events } = yield* eventsHandler
+  const handlers: Handlers = {
+    ...(yield* exportHandlers),
+    ...(yield* estimateHandler),
+    ...(yield* streamHandler),
+    ...(yield* downloadHandler),
+    ...(yield* datasetHandlers),
+    ...(yield* healthHandlers),
+    ...events
+  }
 
   const app = new Hono<{ Bindings: RequestEnv }>()
 
@@ -70,40 +91,29 @@ export const makeApp = Effect.gen(function* () {
   }
   app.use(requestLog, headFields, allowedHosts([config.host, ...config.allowedHosts]), crossOrigin(config.corsOrigins), urlLimit)
 
-  const route = (path: string, methods: Partial<Record<"GET" | "POST" | "DELETE", Handler>>) => {
-    const allowed = Object.keys(methods).flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method]))
-    // HEAD reaches the GET handlers, which answer it without a body.
-    for (const [method, handler] of Object.entries(methods)) app.on(method, path, handler)
-    app.all(path, (c) => problemResponse(new MethodNotAllowed({ method: c.req.method, allow: allowed.join(", ") }), pathOf(c)))
+  for (const [path, served] of endpointsByPath()) {
+    const allow = served.flatMap(({ endpoint: { method } }) => (method === "GET" ? ["GET", "HEAD"] : [method])).join(", ")
+    for (const prefix of served.some(({ details }) => details.atRoot) ? prefixes.slice(0, 1) : prefixes) {
+      for (const one of served) {
+        const { answer, after } = serveEndpoint(one, handlers[one.endpoint.name as keyof Handlers], limiter)
+        // HEAD reaches what answers GET.
+        app.on(one.endpoint.method, prefix + path, (c) => {
+          const request = toApiRequest(c, prefix)
+          return run(c, answer(c, request), (response) => after(request, response))
+        })
+      }
+      app.all(prefix + path, (c) => problemResponse(new MethodNotAllowed({ method: c.req.method, allow }), pathOf(c)))
+    }
   }
 
-  route("/health", { GET: handle(health) })
-  route("/ready", { GET: handle(ready) })
-  for (const base of ["/datasets", "/api/v1/datasets"]) {
-    route(base, { GET: handle(datasets.list) })
-    route(`${base}/:name`, { GET: handle(datasets.one) })
-  }
-  for (const base of ["/exports", "/api/v1/exports"]) {
-    route(base, { GET: handle(exports.list), POST: handle(exports.create) })
-    route(`${base}/estimate`, { POST: handle(estimate, estimateHeaders) })
-    route(`${base}/csv`, { GET: handle(stream, rateLimitHeaders), POST: handle(exports.create) })
-    route(`${base}/:id`, { GET: handle(exports.status), DELETE: handle(exports.remove) })
-    route(`${base}/:id/status`, { GET: handle(exports.status) })
-    route(`${base}/:id/download`, { GET: handle(download) })
-    route(`${base}/:id/events`, { GET: handle(events) })
-  }
   app.onError((error, c) => {
     log(Effect.logError("a request failed unexpectedly", error))
     return defectResponse(pathOf(c))
   })
-  app.notFound((c) =>
-    problemResponse(
-      new NotFound({
-        what: "path",
-        detail: `There is nothing at ${JSON.stringify(pathOf(c).slice(0, 200))}; see /exports and /datasets`
-      }),
-      pathOf(c).slice(0, 200)
-    )
-  )
-  return app
+  app.notFound((c) => {
+    const path = pathOf(c).slice(0, 200)
+    const detail = `There is nothing at ${JSON.stringify(path)}; see /exports and /datasets`
+    return problemResponse(new NotFound({ what: "path", detail }), path)
+  })
+  return { app, close }
 })

@@ -5,7 +5,6 @@ import { makeApp } from "./router.ts"
 import type { RequestEnv } from "./request-env.ts"
 import { openClientSockets } from "./client-sockets.ts"
 import { makeAdmission } from "./client-connections.ts"
-import { EventsRoute } from "./routes/events.ts"
 import { Gone, InvalidRequest } from "./failures.ts"
 import { defectResponse, problemResponse } from "./problem.ts"
 
@@ -29,8 +28,7 @@ const NOT_WATCHED =
 export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
   scoped: Effect.gen(function* () {
     const { host, port } = yield* AppConfig
-    const app = yield* makeApp
-    const { close } = yield* EventsRoute
+    const { app, close } = yield* makeApp
     const log = Runtime.runFork(yield* Effect.runtime())
     const bodies: RequestEnv["bodies"] = new Set()
     const connections = yield* Effect.acquireRelease(

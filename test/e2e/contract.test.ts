@@ -132,7 +132,7 @@ describe.each(prefixes)("an export that is asked for under %p", (prefix) => {
       links: linksOf(prefix, id, true)
     })
     const { createdAt, startedAt, completedAt, expiresAt } = document
-    expect(createdAt! <= startedAt! && startedAt! <= completedAt!).toBe(true)
+    expect(createdAt <= startedAt! && startedAt! <= completedAt!).toBe(true)
     expect(Date.parse(expiresAt!) - Date.parse(completedAt!)).toBe(TTL_MS)
     expect((await fetch(service.url + document.links.download!)).status).toBe(200)
 

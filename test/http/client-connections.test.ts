@@ -32,8 +32,12 @@ afterAll(async () => {
   for (const stop of stops) await stop()
 })
 
-const streamOf = async (context: Context, next: () => Promise<Uint8Array | undefined>) =>
-  new Response(await Effect.runPromise(streamBody(Effect.succeed({ next }), String, { context }).pipe(quiet)))
+const streamOf = async (context: Context<{ Bindings: RequestEnv }>, next: () => Promise<Uint8Array | undefined>) =>
+  new Response(
+    await Effect.runPromise(
+      streamBody(Effect.succeed({ next }), String, { request: { env: context.env, signal: context.req.raw.signal } }).pipe(quiet)
+    )
+  )
 
 /** A server whose answers are a stream without an end, a large file, a word, or a word that waits for `release`. */
 const startServer = async ({

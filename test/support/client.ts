@@ -1,26 +1,13 @@
 /** Calls to the service that several test files make. */
 import { expect } from "bun:test"
-import type { exportDocument } from "../../src/http/routes/exports.ts"
+import type * as schemas from "../../src/http/documents.ts"
 import type { Service } from "./service.ts"
 import { connect } from "./shared-service.ts"
 import { until } from "./until.ts"
 
 /** The JSON of an export, as a client reads it. */
-export type ExportDocument = {
-  readonly [Key in keyof ReturnType<typeof exportDocument>]: ReturnType<typeof exportDocument>[Key] extends Date | null
-    ? string | null
-    : ReturnType<typeof exportDocument>[Key]
-}
-
-export interface ProblemDocument {
-  readonly type: string
-  readonly title: string
-  readonly status: number
-  readonly detail: string
-  readonly instance: string
-  readonly errors: ReadonlyArray<{ readonly field: string; readonly detail: string }>
-  readonly error: string
-}
+export type ExportDocument = typeof schemas.ExportDocument.Encoded
+export type ProblemDocument = typeof schemas.ProblemDocument.Encoded
 
 /** A POST of JSON. */
 export const jsonPost = (body: object | string) => ({

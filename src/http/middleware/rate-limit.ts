@@ -1,24 +1,25 @@
 import { Effect } from "effect"
-import type { Context } from "hono"
 import { needsCast } from "../../datasets/filters/filter-values.ts"
 import { limits } from "../../limits.ts"
 import type { RateDecision, RateLimiter } from "../../rate-limit/rate-limiter.ts"
 import { SourceError } from "../../source/source-error.ts"
-import type { RequestEnv } from "../request-env.ts"
+import type { ApiRequest } from "../request-env.ts"
 import type { RequestedDatasets } from "../request/export-request.ts"
 import { RateLimited } from "../failures.ts"
 
 /** Returns the key that the request gives as a parameter or a header. */
-export const apiKeyOf = (c: Context): string | undefined =>
-  (new URL(c.req.url).searchParams.get("apiKey") ?? c.req.header("X-API-Key")) || undefined
-
-export const addressOf = (c: Context): string => (c.env as RequestEnv).address
+export const apiKeyOf = ({ url, headers }: ApiRequest): string | undefined =>
+  (url.searchParams.get("apiKey") ?? headers.get("X-API-Key")) || undefined
 
 /** Names whose requests are counted together: the key that the client gives, otherwise its address. */
-export const rateKey = (c: Context): string => {
-  const key = apiKeyOf(c)
-  return key ? `key ${key.slice(0, limits.apiKeyChars)}` : `address ${addressOf(c)}`
+const rateKey = (request: ApiRequest): string => {
+  const key = apiKeyOf(request)
+  return key ? `key ${key.slice(0, limits.apiKeyChars)}` : `address ${request.env.address}`
 }
+
+/** What is counted apart. An estimate costs the source a session, so estimates are limited as streams are. */
+export type Window = "stream" | "estimate"
+const windowKey = (request: ApiRequest, window: Window) => `${window} ${rateKey(request)}`
 
 const admitted = (decision: RateDecision): Effect.Effect<RateDecision, RateLimited> =>
   decision.allowed ? Effect.succeed(decision) : Effect.fail(new RateLimited({ retryAfterSeconds: decision.resetSeconds }))
@@ -28,15 +29,15 @@ const admitted = (decision: RateDecision): Effect.Effect<RateDecision, RateLimit
  * nothing more. `undo` takes the request out of the window again.
  */
 export const letIn = (
-  c: Context,
+  request: ApiRequest,
   limiter: RateLimiter["Type"],
-  window: string
+  window: Window
 ): Effect.Effect<Pick<RateDecision, "undo">, RateLimited> =>
   Effect.gen(function* () {
-    const decision = yield* limiter.take(window)
-    c.set("rate", decision)
+    const decision = yield* limiter.take(windowKey(request, window))
+    request.rate.taken = decision
     const { undo } = yield* admitted(decision)
-    return { undo: Effect.tap(undo, () => Effect.sync(() => c.set("rate", undefined))) }
+    return { undo: Effect.tap(undo, () => Effect.sync(() => delete request.rate.taken)) }
   })
 
 /**
@@ -45,7 +46,7 @@ export const letIn = (
  * in a window. A request whose filters need no check is not counted.
  */
 export const boundRefusals = (
-  c: Context,
+  request: ApiRequest,
   limiter: RateLimiter["Type"],
   { castFailures, ...datasets }: RequestedDatasets
 ): RequestedDatasets => ({
@@ -54,7 +55,7 @@ export const boundRefusals = (
     conditions.some(needsCast)
       ? Effect.gen(function* () {
           const most = limiter.limit * limits.filterChecksPerRequest
-          const { undo } = yield* Effect.flatMap(limiter.take(`filters ${rateKey(c)}`, most), admitted)
+          const { undo } = yield* Effect.flatMap(limiter.take(`filters ${rateKey(request)}`, most), admitted)
           return yield* castFailures(conditions).pipe(
             Effect.tap((failures) => (failures.length === 0 ? undo : Effect.void)),
             Effect.tapError((error) => (error instanceof SourceError && error.outage ? undo : Effect.void))
@@ -68,15 +69,13 @@ export const boundRefusals = (
  * (draft-ietf-httpapi-ratelimit-headers).
  */
 export const setRateLimit = (
-  c: Context,
+  request: ApiRequest,
   { headers }: Response,
-  policy: string,
   { limit, windowSeconds, peek }: RateLimiter["Type"],
-  window: string
+  window: Window
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const taken = c.get("rate") as RateDecision | undefined
-    const { remaining, resetSeconds } = taken ?? (yield* peek(window))
-    headers.set("RateLimit-Policy", `"${policy}";q=${limit};w=${Math.ceil(windowSeconds)}`)
-    headers.set("RateLimit", `"${policy}";r=${remaining};t=${resetSeconds}`)
+    const { remaining, resetSeconds } = request.rate.taken ?? (yield* peek(windowKey(request, window)))
+    headers.set("RateLimit-Policy", `"${window}";q=${limit};w=${Math.ceil(windowSeconds)}`)
+    headers.set("RateLimit", `"${window}";r=${remaining};t=${resetSeconds}`)
   })

@@ -1,6 +1,5 @@
 import { Cause, Effect, Exit, Runtime, Scope } from "effect"
-import type { Context } from "hono"
-import type { RequestEnv } from "../request-env.ts"
+import type { ApiRequest } from "../request-env.ts"
 import type { SentBody } from "../client-connections.ts"
 
 /** Bytes that are asked for one chunk at a time. When the next is asked for, nobody reads the one before any more. */
@@ -21,13 +20,8 @@ export const effectChunks = <E>(next: Effect.Effect<Uint8Array | undefined, E>):
     }
   }))
 
-/** The answer to HEAD where GET would stream: without this header Bun would claim a length of 0. */
-export const headResponse = (headers: Record<string, string>): Response =>
-  new Response(null, { headers: { ...headers, "Transfer-Encoding": "chunked" } })
-
 interface StreamOptions {
-  /** The request, with the signal that aborts when the client leaves, also while nobody reads the body yet. */
-  readonly context: Context
+  readonly request: Pick<ApiRequest, "env" | "signal">
   /** How long the body may take from its first chunk on, and the failure that it then ends with. */
   readonly limit?: { readonly ms: number; readonly failure: string }
   /** The last words of a body that fails, instead of a broken connection, after `last`: its last two bytes. */
@@ -78,7 +72,7 @@ const pullStream = (
   first: Uint8Array | undefined,
   close: (outcome: Outcome, bytes: number) => Promise<void>,
   warn: (message: string) => void,
-  { context, limit, onError, through = (body) => body }: StreamOptions
+  { request, limit, onError, through = (body) => body }: StreamOptions
 ): ReadableStream<Uint8Array> => {
   let ahead: { readonly chunk: Uint8Array | undefined } | undefined = { chunk: first }
   let last: Uint8Array | undefined
@@ -86,8 +80,8 @@ const pullStream = (
   let given: Uint8Array | undefined
   let over = false
   let sending: ReadableStreamDefaultController<Uint8Array> | undefined
-  const { signal } = context.req.raw
-  const { connection, bodies } = context.env as RequestEnv
+  const { signal } = request
+  const { connection, bodies } = request.env
   const finish = async (outcome: Outcome) => {
     if (over) return
     over = true

@@ -1,18 +1,17 @@
-import { type Column } from "../../datasets/column.ts"
 import { Effect } from "effect"
-import type { Context } from "hono"
+import type { Column } from "../../datasets/column.ts"
 import type { Dataset } from "../../datasets/dataset.ts"
 import { operatorsOf } from "../../datasets/filters/operators.ts"
 import { Datasets } from "../../datasets/registry.ts"
-import { basePath, prefixOf } from "./exports.ts"
-import { queryValues } from "../request/query.ts"
+import type { Handlers } from "../answer.ts"
 import { NotFound } from "../failures.ts"
+import type { Prefix } from "../request-env.ts"
 
-const HEADERS = { "Cache-Control": "no-cache" }
+const headers = { "Cache-Control": "no-cache" }
 
-const summary = ({ name, kind, comment, estimatedRows, estimatedBytes }: Dataset, c: Context) => {
+const summary = ({ name, kind, comment, estimatedRows, estimatedBytes }: Dataset, prefix: Prefix) => {
   const dataset = encodeURIComponent(name)
-  const links = { self: `${prefixOf(c)}/datasets/${dataset}`, stream: `${basePath(c)}/csv?dataset=${dataset}` }
+  const links = { self: `${prefix}/datasets/${dataset}`, stream: `${prefix}/exports/csv?dataset=${dataset}` }
   return { name, kind, comment, estimatedRows, estimatedBytes, links }
 }
 
@@ -22,38 +21,25 @@ const described = (column: Column) => {
 }
 
 /** What may be exported. */
-export class DatasetRoutes extends Effect.Service<DatasetRoutes>()("DatasetRoutes", {
-  effect: Effect.gen(function* () {
-    const datasets = yield* Datasets
+export const datasetHandlers = Effect.gen(function* () {
+  const datasets = yield* Datasets
+  const handlers: Pick<Handlers, "listDatasets" | "getDataset"> = {
+    listDatasets: ({ prefix }) =>
+      Effect.map(datasets.all, (known) => ({
+        document: { datasets: [...known.values()].map((dataset) => summary(dataset, prefix)) },
+        headers
+      })),
 
-    const list = (c: Context) =>
+    getDataset: ({ params: { name }, prefix }) =>
       Effect.gen(function* () {
-        yield* queryValues(c, [])
-        const known = yield* datasets.all
-        return Response.json({ datasets: [...known.values()].map((dataset) => summary(dataset, c)) }, { headers: HEADERS })
-      })
-
-    const one = (c: Context) =>
-      Effect.gen(function* () {
-        yield* queryValues(c, [])
-        const name = c.req.param("name") ?? ""
         const dataset = (yield* datasets.all).get(name)
         if (!dataset)
           return yield* new NotFound({ what: "dataset", detail: `There is no dataset ${JSON.stringify(name.slice(0, 60))}` })
         const { key, order, maxRows = null, parameters } = dataset
-        return Response.json(
-          {
-            ...summary(dataset, c),
-            columns: [...dataset.columns.values()].map(described),
-            key,
-            order,
-            maxRows,
-            parameters: Object.keys(parameters)
-          },
-          { headers: HEADERS }
-        )
+        const columns = [...dataset.columns.values()].map(described)
+        const document = { ...summary(dataset, prefix), columns, key, order, maxRows, parameters: Object.keys(parameters) }
+        return { document, headers }
       })
-
-    return { list, one } as const
-  })
-}) {}
+  }
+  return handlers
+})

@@ -1,5 +1,4 @@
 import { Duration, Effect } from "effect"
-import type { Context } from "hono"
 import { AppConfig } from "../../config.ts"
 import type { Dataset } from "../../datasets/dataset.ts"
 import type { ExportSpec } from "../../exports/export-spec.ts"
@@ -9,8 +8,9 @@ import { RateLimiter } from "../../rate-limit/rate-limiter.ts"
 import { Datasets } from "../../datasets/registry.ts"
 import type { ExportPlan } from "../../read/plan/plan.ts"
 import { ExportReader } from "../../read/export-reader.ts"
+import type { Handlers } from "../answer.ts"
 import { exportRequest } from "../request/export-request.ts"
-import { boundRefusals, letIn, rateKey, setRateLimit } from "../middleware/rate-limit.ts"
+import { boundRefusals, letIn } from "../middleware/rate-limit.ts"
 
 /** A number, and what it rests on. */
 interface Estimated {
@@ -56,54 +56,42 @@ const secondsOf = (bytes: number, any?: Measured): Estimated =>
       }
     : { value: Math.ceil(bytes / ASSUMED_BYTES_PER_SECOND), basis: "nothing was measured yet; 50 MB/s are assumed" }
 
-/**
- * Names the window of a requester's estimates. An estimate costs the source a session, so estimates are limited as
- * streams are.
- */
-const windowOf = (c: Context) => `estimate ${rateKey(c)}`
-
 /** What an export would be, before anybody waits for it. */
-export class EstimateRoute extends Effect.Service<EstimateRoute>()("EstimateRoute", {
-  effect: Effect.gen(function* () {
-    const { exportTtl, exportParallelism, maxConcurrentExports } = yield* AppConfig
-    const datasets = yield* Datasets
-    const source = yield* ExportReader
-    const store = yield* ExportStore
-    const limiter = yield* RateLimiter
+export const estimateHandler = Effect.gen(function* () {
+  const { exportTtl, exportParallelism, maxConcurrentExports } = yield* AppConfig
+  const datasets = yield* Datasets
+  const reader = yield* ExportReader
+  const store = yield* ExportStore
+  const limiter = yield* RateLimiter
 
-    const estimate = (c: Context) =>
-      Effect.gen(function* () {
-        const { undo } = yield* letIn(c, limiter, windowOf(c))
-        const spec = yield* exportRequest(c, boundRefusals(c, limiter, datasets)).pipe(Effect.onError(() => undo))
-        const dataset = yield* datasets.find(spec.dataset)
-        const plan = yield* source.plan(spec)
-        const measured = yield* store.measured(spec)
-        const rows: Estimated = { value: Math.round(plan.estimatedRows), basis: "the database's planner" }
-        const bytes = bytesOf(rows.value, spec, dataset, plan, measured.get("same"))
-        return Response.json(
-          {
-            dataset: spec.dataset,
-            rows,
-            bytes,
-            seconds: secondsOf(bytes.value, measured.get("any")),
-            plan: {
-              source: plan.source,
-              parts: plan.parts,
-              connections: Math.min(plan.parts, exportParallelism),
-              reason: plan.reason
-            },
-            limits: {
-              rows: spec.total ?? null,
-              concurrentExports: maxConcurrentExports,
-              secondsKept: Duration.toSeconds(exportTtl)
-            }
-          },
-          { headers: { "Cache-Control": "no-store" } }
-        )
-      }).pipe(Effect.scoped)
+  const documentOf = (spec: ExportSpec, dataset: Dataset, plan: ExportPlan, measured: ReadonlyMap<string, Measured>) => {
+    const { source, parts, reason } = plan
+    const rows = { value: Math.round(plan.estimatedRows), basis: "the database's planner" }
+    const bytes = bytesOf(rows.value, spec, dataset, plan, measured.get("same"))
+    return {
+      dataset: spec.dataset,
+      rows,
+      bytes,
+      seconds: secondsOf(bytes.value, measured.get("any")),
+      plan: { source, parts, connections: Math.min(parts, exportParallelism), reason },
+      limits: {
+        rows: spec.total ?? null,
+        concurrentExports: maxConcurrentExports,
+        secondsKept: Duration.toSeconds(exportTtl)
+      }
+    }
+  }
 
-    const rateLimitHeaders = (c: Context, response: Response) => setRateLimit(c, response, "estimate", limiter, windowOf(c))
+  const estimateExport: Handlers["estimateExport"] = (request) =>
+    Effect.gen(function* () {
+      const { undo } = yield* letIn(request, limiter, "estimate")
+      const read = exportRequest(request.context, boundRefusals(request, limiter, datasets))
+      const spec = yield* read.pipe(Effect.onError(() => undo))
+      const dataset = yield* datasets.find(spec.dataset)
+      const plan = yield* reader.plan(spec)
+      const measured = yield* store.measured(spec)
+      return { document: documentOf(spec, dataset, plan, measured), headers: { "Cache-Control": "no-store" } }
+    }).pipe(Effect.scoped)
 
-    return { estimate, rateLimitHeaders } as const
-  })
-}) {}
+  return { estimateExport }
+})

@@ -1,15 +1,10 @@
 import { Effect, Fiber } from "effect"
-import type { Context } from "hono"
 import { limits } from "../../limits.ts"
 import { ExportStore } from "../../jobs/export-store.ts"
 import { ExportReader } from "../../read/export-reader.ts"
 import { ExportStorage } from "../../storage/export-storage.ts"
-import { queryValues } from "../request/query.ts"
+import type { Handlers } from "../answer.ts"
 import { NotReady, type FieldProblem } from "../failures.ts"
-
-/** Touches nothing that can be slow. */
-const health = (c: Context) =>
-  Effect.as(queryValues(c, []), Response.json({ status: "ok" }, { headers: { "Cache-Control": "no-store" } }))
 
 /** A part of the service that does not answer, described for clients and for the log. */
 interface Unanswered extends FieldProblem {
@@ -37,42 +32,43 @@ const check = <E extends { readonly message: string; readonly logged?: string }>
 const shown = ({ field, detail }: Unanswered): FieldProblem => ({ field, detail })
 
 /** Whether the process lives, and whether it can do its work. */
-export class HealthRoutes extends Effect.Service<HealthRoutes>()("HealthRoutes", {
-  effect: Effect.gen(function* () {
-    const store = yield* ExportStore
-    const source = yield* ExportReader
-    const storage = yield* ExportStorage
+export const healthHandlers = Effect.gen(function* () {
+  const store = yield* ExportStore
+  const source = yield* ExportReader
+  const storage = yield* ExportStorage
+  const headers = { "Cache-Control": "no-store" }
 
-    // A storage that can only be read still serves downloads, so the service stays ready.
-    const writable = check("storage", storage.checkWritable).pipe(
-      Effect.map((errors) => errors.map(({ field, detail }) => ({ field, detail: `New exports cannot be stored. ${detail}` })))
-    )
-    const all = Effect.all(
-      {
-        errors: Effect.all([check("database", store.check), check("source", source.check), check("storage", storage.check)], {
-          concurrency: "unbounded"
-        }),
-        degraded: writable
-      },
-      { concurrency: "unbounded" }
-    ).pipe(Effect.map(({ errors, degraded }) => ({ errors: errors.flat(), degraded })))
-    // Shared by all who ask, so that probes cannot use up the database's connections; in a fiber of its own, so that
-    // one who leaves does not take the answer from the others.
-    const shared = Effect.uninterruptible(Effect.flatMap(Effect.forkDaemon(Effect.interruptible(all)), Fiber.join))
-    const checked = yield* Effect.cachedWithTTL(shared, limits.readyShareMs)
+  // A storage that can only be read still serves downloads, so the service stays ready.
+  const writable = check("storage", storage.checkWritable).pipe(
+    Effect.map((errors) => errors.map(({ field, detail }) => ({ field, detail: `New exports cannot be stored. ${detail}` })))
+  )
+  const all = Effect.all(
+    {
+      errors: Effect.all([check("database", store.check), check("source", source.check), check("storage", storage.check)], {
+        concurrency: "unbounded"
+      }),
+      degraded: writable
+    },
+    { concurrency: "unbounded" }
+  ).pipe(Effect.map(({ errors, degraded }) => ({ errors: errors.flat(), degraded })))
+  // Shared by all who ask, so that probes cannot use up the database's connections; in a fiber of its own, so that
+  // one who leaves does not take the answer from the others.
+  const shared = Effect.uninterruptible(Effect.flatMap(Effect.forkDaemon(Effect.interruptible(all)), Fiber.join))
+  const checked = yield* Effect.cachedWithTTL(shared, limits.readyShareMs)
 
-    const ready = (c: Context) =>
+  const handlers: Pick<Handlers, "health" | "ready"> = {
+    // Touches nothing that can be slow.
+    health: () => Effect.succeed({ document: { status: "ok" as const }, headers }),
+
+    ready: () =>
       Effect.gen(function* () {
-        yield* queryValues(c, [])
         const { errors, degraded } = yield* checked
         if (errors.length > 0) {
           const logged = errors.map((one) => one.logged).join("; ")
           return yield* new NotReady({ errors: errors.map(shown), logged })
         }
-        const document = { status: "ready", ...(degraded.length > 0 && { degraded }) }
-        return Response.json(document, { headers: { "Cache-Control": "no-store" } })
+        return { document: { status: "ready" as const, ...(degraded.length > 0 && { degraded }) }, headers }
       })
-
-    return { health, ready } as const
-  })
-}) {}
+  }
+  return handlers
+})

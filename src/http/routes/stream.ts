@@ -1,5 +1,7 @@
 import { Duration, Effect } from "effect"
-import type { Context } from "hono"
+import type { ExportSpec } from "../../exports/export-spec.ts"
+import type { Handlers } from "../answer.ts"
+import type { ApiRequest } from "../request-env.ts"
 import { limits } from "../../limits.ts"
 import { AppConfig } from "../../config.ts"
 import { contentTypeOf, type Format } from "../../formats/format.ts"
@@ -9,12 +11,12 @@ import { StreamTurns } from "../../rate-limit/stream-turns.ts"
 import { Datasets } from "../../datasets/registry.ts"
 import { ExportReader } from "../../read/export-reader.ts"
 import { toSourceError } from "../../source/source-error.ts"
-import { headResponse, streamBody } from "../response/streaming-body.ts"
+import { streamBody } from "../response/streaming-body.ts"
 import { Compression, negotiateCoding, type ContentCoding } from "../response/compression.ts"
 import { exportQuery } from "../request/export-request.ts"
 import { invalid } from "../request/query.ts"
 import { StreamTooLong, type InvalidRequest } from "../failures.ts"
-import { addressOf, apiKeyOf, boundRefusals, letIn, rateKey, setRateLimit } from "../middleware/rate-limit.ts"
+import { apiKeyOf, boundRefusals, letIn } from "../middleware/rate-limit.ts"
 
 const LF = 10
 /**
@@ -40,54 +42,54 @@ const streamHeaders = (format: Format, coding: ContentCoding): Record<string, st
 })
 
 /** Rows straight from the source to the client's socket. */
-export class StreamRoute extends Effect.Service<StreamRoute>()("StreamRoute", {
-  effect: Effect.gen(function* () {
-    const { streamMaxTime } = yield* AppConfig
-    const compression = yield* Compression
-    const source = yield* ExportReader
-    const datasets = yield* Datasets
-    const limiter = yield* RateLimiter
-    const turns = yield* StreamTurns
+export const streamHandler = Effect.gen(function* () {
+  const { streamMaxTime } = yield* AppConfig
+  const compression = yield* Compression
+  const source = yield* ExportReader
+  const datasets = yield* Datasets
+  const limiter = yield* RateLimiter
+  const turns = yield* StreamTurns
+  const mostTime = `${Duration.format(streamMaxTime)}, the longest that a stream may take`
 
-    const read = (c: Context) =>
-      Effect.gen(function* () {
-        const { spec, own } = yield* exportQuery(c, boundRefusals(c, limiter, datasets), ["apiKey", "errorRow"])
-        const wrong = checkOwn(apiKeyOf(c), own["errorRow"])
-        return wrong ? yield* wrong : { spec, own }
-      })
+  const read = (request: ApiRequest) =>
+    Effect.gen(function* () {
+      const { spec, own } = yield* exportQuery(request.context, boundRefusals(request, limiter, datasets), ["apiKey", "errorRow"])
+      const wrong = checkOwn(apiKeyOf(request), own["errorRow"])
+      return wrong ? yield* wrong : { spec, hasErrorRow: own["errorRow"] === "true" }
+    })
 
-    const mostTime = `${Duration.format(streamMaxTime)}, the longest that a stream may take`
+  /** Makes the body once the stream has its turn, in the coding that is then to be had. */
+  const answer = (request: ApiRequest, spec: ExportSpec, hasErrorRow: boolean, undo: Effect.Effect<void>) => {
+    let coding = negotiateCoding(request.headers)
+    const headers = streamHeaders(spec.format, coding)
+    const reserved = Effect.map(compression.reserve(coding), (given) => (coding = given))
+    const turn = turns.take(apiKeyOf(request), request.env.address).pipe(Effect.onError(() => undo))
+    const open = turn.pipe(Effect.zipRight(reserved), Effect.zipRight(source.openNow(spec)))
+    const body = streamBody(open, toSourceError, {
+      request,
+      limit: { ms: Duration.toMillis(streamMaxTime), failure: `The stream took longer than ${mostTime}` },
+      through: (made) => compression.encode(coding)(made),
+      ...(hasErrorRow && { onError: errorRow(spec.format) })
+    }).pipe(
+      Effect.timeoutFail({
+        duration: streamMaxTime,
+        onTimeout: () => new StreamTooLong({ detail: `The source gave no row within ${mostTime}` })
+      }),
+      Effect.map((stream) => new Response(stream, { headers: streamHeaders(spec.format, coding) }))
+    )
+    return { headers, open: body }
+  }
 
-    const stream = (c: Context) =>
-      Effect.gen(function* () {
-        // Neither a malformed request counts, nor a stream that gets no turn.
-        const { undo } = yield* letIn(c, limiter, rateKey(c))
-        const { spec, own } = yield* read(c).pipe(Effect.onError(() => undo))
+  const streamExport: Handlers["streamExport"] = (request) =>
+    Effect.gen(function* () {
+      // Neither a malformed request counts, nor a stream that gets no turn.
+      const { undo } = yield* letIn(request, limiter, "stream")
+      const { spec, hasErrorRow } = yield* read(request).pipe(Effect.onError(() => undo))
+      return answer(request, spec, hasErrorRow, undo)
+    })
 
-        let coding = negotiateCoding(c.req.raw.headers)
-        if (c.req.method === "HEAD") return headResponse(streamHeaders(spec.format, coding))
-        const reserved = Effect.map(compression.reserve(coding), (given) => (coding = given))
-        const turn = turns.take(apiKeyOf(c), addressOf(c)).pipe(Effect.onError(() => undo))
-        const open = turn.pipe(Effect.zipRight(reserved), Effect.zipRight(source.openNow(spec)))
-        const body = yield* streamBody(open, toSourceError, {
-          context: c,
-          limit: { ms: Duration.toMillis(streamMaxTime), failure: `The stream took longer than ${mostTime}` },
-          through: (made) => compression.encode(coding)(made),
-          ...(own["errorRow"] === "true" && { onError: errorRow(spec.format) })
-        }).pipe(
-          Effect.timeoutFail({
-            duration: streamMaxTime,
-            onTimeout: () => new StreamTooLong({ detail: `The source gave no row within ${mostTime}` })
-          })
-        )
-        return new Response(body, { headers: streamHeaders(spec.format, coding) })
-      })
-
-    const rateLimitHeaders = (c: Context, response: Response) => setRateLimit(c, response, "stream", limiter, rateKey(c))
-
-    return { stream, rateLimitHeaders } as const
-  })
-}) {}
+  return { streamExport }
+})
 
 const checkOwn = (apiKey = "", row = "false"): InvalidRequest | undefined => {
   const errors = [

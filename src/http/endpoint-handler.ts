@@ -1,0 +1,78 @@
+import { Effect, Option, ParseResult, Schema, SchemaAST } from "effect"
+import type * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint"
+import type { HttpMethod } from "@effect/platform/HttpMethod"
+import type { RateLimiter } from "../rate-limit/rate-limiter.ts"
+import { toResponse, type Answer } from "./answer.ts"
+import type { Details } from "./endpoint.ts"
+import type { HttpFailure } from "./failures.ts"
+import { setRateLimit } from "./middleware/rate-limit.ts"
+import { decode, queryValues } from "./request/query.ts"
+import type { ApiRequest, AppContext, Prefix } from "./request-env.ts"
+
+type AnyHandler = (request: ApiRequest<never, never>) => Effect.Effect<Answer<unknown>, HttpFailure>
+
+/** An endpoint of the description, with what the router needs of it. */
+export interface Served {
+  readonly endpoint: HttpApiEndpoint.HttpApiEndpoint<string, HttpMethod>
+  readonly details: Details
+  /** The schemas of its answers by their status; the first is that of a document. */
+  readonly successes: ReadonlyMap<number, { readonly ast: Option.Option<SchemaAST.AST> }>
+}
+
+const none = Schema.Struct({})
+
+/** Decodes the query: each of its parameters at most once, with a value, and nothing else. All mistakes are reported at once. */
+const queryDecoder = ({ endpoint, details }: Served) => {
+  const schema = Option.getOrElse(endpoint.urlParamsSchema, () => none) as Schema.Schema<unknown, unknown>
+  const names = SchemaAST.getPropertySignatures(SchemaAST.encodedAST(schema.ast)).map(({ name }) => String(name))
+  if (details.ofDataset) return () => Effect.succeed({})
+  return (c: AppContext) => Effect.flatMap(queryValues(c, names), decode(schema))
+}
+
+/** Encodes documents with the schema of the endpoint's first answer. */
+const documentEncoder = ({ successes }: Served) => {
+  const [[status, { ast }] = [204, { ast: Option.none<SchemaAST.AST>() }]] = [...successes]
+  const encode = ParseResult.encodeSync(Schema.make<unknown, unknown>(Option.getOrElse(ast, () => SchemaAST.voidKeyword)))
+  return (document: unknown, headers: Readonly<Record<string, string>> = {}) =>
+    Response.json(encode(document), { status, headers })
+}
+
+/** The answer to HEAD: what GET would say, without making a body. Bun would claim a length of 0 where none is known. */
+const headResponse = (headers: Readonly<Record<string, string>>): Response =>
+  new Response(null, { headers: "Content-Length" in headers ? headers : { ...headers, "Transfer-Encoding": "chunked" } })
+
+/** Makes of an endpoint and its handler what answers a request: decodes it, runs the handler, encodes its answer. */
+export const serveEndpoint = (served: Served, handler: AnyHandler, limiter: RateLimiter["Type"]) => {
+  const decodeQuery = queryDecoder(served)
+  const encode = documentEncoder(served)
+  const { window } = served.details
+
+  const answer = (request: ApiRequest<never, never>) =>
+    Effect.flatMap(handler(request), (given) => {
+      if ("document" in given) return Effect.sync(() => encode(given.document, given.headers))
+      if ("open" in given && request.method === "HEAD") return Effect.succeed(headResponse(given.headers))
+      return toResponse(given)
+    })
+
+  return {
+    answer: (c: AppContext, request: ApiRequest) =>
+      Effect.flatMap(decodeQuery(c), (query) => answer({ ...request, query } as ApiRequest<never, never>)),
+    /** Completes each answer, also that of a failure. */
+    after: (request: ApiRequest, response: Response) =>
+      window === undefined ? Effect.void : setRateLimit(request, response, limiter, window)
+  }
+}
+
+/** Returns what handlers get of a request. */
+export const toApiRequest = (c: AppContext, prefix: Prefix): ApiRequest => ({
+  params: c.req.param(),
+  query: {},
+  method: c.req.method,
+  url: new URL(c.req.url),
+  headers: c.req.raw.headers,
+  prefix,
+  signal: c.req.raw.signal,
+  env: c.env,
+  context: c,
+  rate: {}
+})
