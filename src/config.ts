@@ -169,7 +169,7 @@ export class AppConfig extends Effect.Service<AppConfig>()("AppConfig", { effect
 /** The databases in use, once it is known whether one is embedded. `id` is stored in the app database (`sluice.identity`). */
 export class Databases extends Context.Tag("Databases")<
   Databases,
-  { readonly control: Redacted.Redacted; readonly source: Redacted.Redacted; readonly id: string }
+  { readonly app: Redacted.Redacted; readonly source: Redacted.Redacted; readonly id: string }
 >() {}
 
 /** The wrong variables of a ConfigError, in one line for the operator. */

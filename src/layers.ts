@@ -34,9 +34,9 @@ const databasesLive = Layer.scoped(
   Effect.gen(function* () {
     const { database, source, dataDir, seedRows } = yield* AppConfig
     const embedded = database ? undefined : yield* startEmbeddedPostgres(dataDir)
-    const control = database ?? Redacted.make(embedded!.url)
-    const reading = embedded ? Redacted.make(embedded.sourceUrl) : control
-    const id = yield* migrateDatabase(Redacted.value(control)).pipe(
+    const app = database ?? Redacted.make(embedded!.url)
+    const reading = embedded ? Redacted.make(embedded.sourceUrl) : app
+    const id = yield* migrateDatabase(Redacted.value(app)).pipe(
       Effect.tapError((error) =>
         Effect.logWarning(`${error.logged}${error.unavailable ? `; trying again for up to ${limits.startMs / 1000} s` : ""}`)
       ),
@@ -46,8 +46,8 @@ const databasesLive = Layer.scoped(
         schedule: Schedule.spaced("1 second").pipe(Schedule.upTo(limits.startMs))
       })
     )
-    if (seedRows > 0) yield* seedUsers(Redacted.value(control), seedRows)
-    return { control, source: source ?? reading, id }
+    if (seedRows > 0) yield* seedUsers(Redacted.value(app), seedRows)
+    return { app, source: source ?? reading, id }
   })
 )
 

@@ -1,7 +1,7 @@
 import { Effect, Queue, type Scope } from "effect"
 import { limits } from "../limits.ts"
 import { AppDatabase, runQuery } from "../postgres/app-database.ts"
-import { channels } from "./export-store.ts"
+import { channels } from "./store/fragments.ts"
 
 /**
  * What happens to exports, as told by LISTEN/NOTIFY to every instance. Notifications are hints: one that is lost

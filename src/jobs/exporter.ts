@@ -6,7 +6,8 @@ import type { ExportBytes } from "../read/export-bytes.ts"
 import { ExportReader } from "../read/export-reader.ts"
 import { SourceError } from "../source/source-error.ts"
 import { discard, ExportStorage, StorageError, StorageFull, type FileWriter } from "../storage/export-storage.ts"
-import { ExportStore, persist, type ClaimedJob, type LeaseLost } from "./export-store.ts"
+import { ExportStore, persist } from "./export-store.ts"
+import type { ClaimedJob, LeaseLost } from "./store/commands.ts"
 import { SourceWait } from "./source-wait.ts"
 
 /** What ExportBytes and FileWriter reject with; anything else is a mistake of ours, which a throw makes a defect. */

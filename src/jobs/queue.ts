@@ -13,12 +13,12 @@ const QUEUE = "exports"
 export type RunStatement = (text: string, values: ReadonlyArray<unknown>) => Promise<ReadonlyArray<unknown>>
 
 /** A condition: the queue holds a delivery of this export that has not ended. */
-export const mayStillRun = (control: postgres.Sql, id: postgres.Fragment) => control`exists (
-  select from ${control(SCHEMA)}.job where name = ${QUEUE} and job.id = ${id} and state in ('created', 'retry', 'active'))`
+export const mayStillRun = (sql: postgres.Sql, id: postgres.Fragment) => sql`exists (
+  select from ${sql(SCHEMA)}.job where name = ${QUEUE} and job.id = ${id} and state in ('created', 'retry', 'active'))`
 
 /** Writes a statement that takes the deliveries of the exports in `changed` out of the queue. */
-export const withdrawal = (control: postgres.Sql) =>
-  control`delete from ${control(SCHEMA)}.job where name = ${QUEUE} and id in (select id from changed)`
+export const withdrawal = (sql: postgres.Sql) =>
+  sql`delete from ${sql(SCHEMA)}.job where name = ${QUEUE} and id in (select id from changed)`
 
 /** `sslmode` told to node-postgres explicitly: it reads `require` as "verify the certificate too". */
 const connection = (url: string) => {
@@ -34,7 +34,7 @@ const connection = (url: string) => {
  */
 export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
   scoped: Effect.gen(function* () {
-    const url = Redacted.value((yield* Databases).control)
+    const url = Redacted.value((yield* Databases).app)
     const { maxConcurrentExports } = yield* AppConfig
     const runFork = Runtime.runFork(yield* Effect.runtime())
     const boss = new PgBoss({

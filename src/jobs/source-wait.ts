@@ -4,7 +4,8 @@ import { AppConfig } from "../config.ts"
 import type { DatabaseError } from "../postgres/app-database.ts"
 import { SourceOutage } from "../source/outage.ts"
 import { SourceError } from "../source/source-error.ts"
-import { ExportStore, type ClaimedJob, type LeaseLost } from "./export-store.ts"
+import { ExportStore } from "./export-store.ts"
+import type { ClaimedJob, LeaseLost } from "./store/commands.ts"
 
 /** A time as people say it: in seconds up to two minutes, then in minutes. */
 const inWords = (ms: number) => (ms < 120_000 ? `${Math.round(ms / 1000)} seconds` : `${Math.floor(ms / 60_000)} minutes`)

@@ -26,10 +26,10 @@ export class Sweeper extends Effect.Service<Sweeper>()("Sweeper", {
       const removed = [...stale, ...unknown.filter(({ isOurs, ageMs }) => isOurs && ageMs > ttlMs)]
       // One that cannot be removed must not keep the others.
       yield* Effect.forEach(removed, (attempt) => discard(storage, attempt), { discard: true })
-      const forgotten = yield* store.forget
-      if (expired.length + removed.length + forgotten > 0) {
+      const deleted = yield* store.deleteOldExports
+      if (expired.length + removed.length + deleted > 0) {
         yield* Effect.logInfo("swept").pipe(
-          Effect.annotateLogs({ expired: expired.length, removedAttempts: removed.length, forgottenExports: forgotten })
+          Effect.annotateLogs({ expired: expired.length, removedAttempts: removed.length, deletedExports: deleted })
         )
       }
     }).pipe(Effect.catchAll((error) => Effect.logWarning(`${error.logged}; sweeping again in ${limits.sweepMs / 1000} s`)))

@@ -55,7 +55,7 @@ const options = (application: string, max: number): postgres.Options<{}> => ({
 export const closeWithin = (close: () => Promise<void>): Effect.Effect<void> =>
   Effect.tryPromise(close).pipe(Effect.interruptible, Effect.timeout(limits.closeMs), Effect.ignore)
 
-/** Runs one unit of control work, bounded in time. `verb` ends the sentence "Cannot …". */
+/** Runs one query of the app database, bounded in time. `verb` ends the sentence "Cannot …". */
 export const runQuery = <A>(verb: string, work: () => Promise<A>): Effect.Effect<A, DatabaseError> =>
   Effect.tryPromise({ try: work, catch: toDatabaseError(verb) }).pipe(
     // In a finalizer, too: timeoutFail would wait there for a loser that cannot be interrupted.
@@ -75,7 +75,7 @@ export const runQuery = <A>(verb: string, work: () => Promise<A>): Effect.Effect
 /** The client of Sluice's own database. Each query is one statement: a transaction would be lost with its connection. */
 export class AppDatabase extends Effect.Service<AppDatabase>()("AppDatabase", {
   scoped: Effect.gen(function* () {
-    const url = Redacted.value((yield* Databases).control)
+    const url = Redacted.value((yield* Databases).app)
     const sql = yield* Effect.acquireRelease(
       Effect.sync(() => postgres(url, options("sluice", limits.appConnections))),
       (client) => closeWithin(() => client.end({ timeout: 2 }))

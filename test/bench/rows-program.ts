@@ -10,7 +10,7 @@ import type { Printed } from "./case.ts"
 
 const databases = Layer.effect(
   Databases,
-  Effect.map(AppConfig, ({ database = Redacted.make("") }) => ({ control: database, source: database, id: "" }))
+  Effect.map(AppConfig, ({ database = Redacted.make("") }) => ({ app: database, source: database, id: "" }))
 )
 
 const drain = async (source: ExportBytes): Promise<number> => {

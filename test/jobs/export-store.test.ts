@@ -3,7 +3,8 @@ import { beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import { Effect, Exit, Layer, Redacted } from "effect"
 import type postgres from "postgres"
 import { Databases } from "../../src/config.ts"
-import { ExportStore, LeaseLost, type ClaimedJob } from "../../src/jobs/export-store.ts"
+import { ExportStore } from "../../src/jobs/export-store.ts"
+import { LeaseLost, type ClaimedJob } from "../../src/jobs/store/commands.ts"
 import { ExportQueue } from "../../src/jobs/queue.ts"
 import { AppDatabase } from "../../src/postgres/app-database.ts"
 import { specOf } from "../support/datasets.ts"
@@ -19,7 +20,7 @@ beforeAll(async () => {
   const url = await freshDatabase()
   sql = await connect(url, 1)
   const redacted = Redacted.make(url)
-  const databases = Layer.succeed(Databases, { control: redacted, source: redacted, id: crypto.randomUUID() })
+  const databases = Layer.succeed(Databases, { app: redacted, source: redacted, id: crypto.randomUUID() })
   const layers = Layer.mergeAll(ExportStore.Default, ExportQueue.Default).pipe(
     Layer.provide(AppDatabase.Default),
     Layer.provide(databases),
@@ -71,11 +72,11 @@ test("an export that waits shows since when, starts anew without losing its perc
   const since = new Date("2026-01-02T03:04:05.678Z")
   await run(store.wait(job, since))
   expect(await rowOf(id)).toMatchObject({ status: "processing", rows: 0, percentage: 60, since })
-  expect((await run(store.find(id))).waitingSince).toEqual(since)
+  expect((await run(store.get(id))).waitingSince).toEqual(since)
   // So does one in the queue behind it.
-  expect((await run(store.find(behind))).waitingSince).toEqual(since)
+  expect((await run(store.get(behind))).waitingSince).toEqual(since)
   await run(store.reached(job))
-  for (const each of [id, behind]) expect((await run(store.find(each))).waitingSince).toBeNull()
+  for (const each of [id, behind]) expect((await run(store.get(each))).waitingSince).toBeNull()
 })
 
 test("what ends a wait ends it for good: a release, a failure, a cancellation", async () => {
@@ -87,7 +88,7 @@ test("what ends a wait ends it for good: a release, a failure, a cancellation", 
     if (end === "release") await run(store.release(job, false))
     else if (end === "fail") await run(store.fail(job, "the end"))
     else await run(store.cancel(id))
-    expect({ end, waitingSince: (await run(store.find(id))).waitingSince }).toEqual({ end, waitingSince: null })
+    expect({ end, waitingSince: (await run(store.get(id))).waitingSince }).toEqual({ end, waitingSince: null })
     if (end !== "release") await loses(store.wait(job, since))
   }
 })

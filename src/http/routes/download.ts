@@ -62,7 +62,7 @@ export const downloadHandler = Effect.gen(function* () {
         error.reason === "damaged"
           ? Effect.fail(error)
           : // It may have expired since we looked.
-            Effect.flatMap(store.find(job.id), (now) =>
+            Effect.flatMap(store.get(job.id), (now) =>
               Effect.fail(now.status === "completed" ? error : notDownloadable(now, now.status))
             )
       )
@@ -72,7 +72,7 @@ export const downloadHandler = Effect.gen(function* () {
   const sha256 = (job: ExportJob) =>
     digesting.withPermits(1)(
       Effect.gen(function* () {
-        const known = (yield* store.find(job.id)).sha256
+        const known = (yield* store.get(job.id)).sha256
         if (known) return known
         const hasher = new Bun.CryptoHasher("sha256")
         const next = yield* fileChunks(job)
@@ -136,7 +136,7 @@ export const downloadHandler = Effect.gen(function* () {
 
   const downloadExport: Handlers["downloadExport"] = (request) =>
     Effect.gen(function* () {
-      const job = yield* store.findFile(request.params.id)
+      const job = yield* store.getFile(request.params.id)
       if (job.status !== "completed") return yield* notDownloadable(job, job.status)
       return yield* answer(request, job, codingOf(request))
     })

@@ -2,7 +2,7 @@ import { Duration, Effect } from "effect"
 import { AppConfig } from "../../config.ts"
 import type { Dataset } from "../../datasets/dataset.ts"
 import type { ExportSpec } from "../../exports/export-spec.ts"
-import type { Measured } from "../../jobs/export-reads.ts"
+import type { ExportStatistics } from "../../jobs/store/statistics.ts"
 import { ExportStore } from "../../jobs/export-store.ts"
 import { RateLimiter } from "../../rate-limit/rate-limiter.ts"
 import { Datasets } from "../../datasets/registry.ts"
@@ -35,7 +35,7 @@ const TEXT_BYTES = new Map<string, readonly [memory: number, text: number]>([
 /** Where nothing was measured yet. */
 const ASSUMED_BYTES_PER_SECOND = 50_000_000
 
-const bytesOf = (rows: number, spec: ExportSpec, dataset: Dataset, plan: ExportPlan, same?: Measured): Estimated => {
+const bytesOf = (rows: number, spec: ExportSpec, dataset: Dataset, plan: ExportPlan, same?: ExportStatistics): Estimated => {
   if (same) {
     const value = Math.round((rows * same.bytes) / same.rows)
     return { value, basis: `bytes a row of the last ${same.exports} exports of these columns in this format` }
@@ -48,7 +48,7 @@ const bytesOf = (rows: number, spec: ExportSpec, dataset: Dataset, plan: ExportP
   return { value: Math.round(rows * Math.max(width, 1) * encoded), basis: "the planner's width of a row" }
 }
 
-const secondsOf = (bytes: number, any?: Measured): Estimated =>
+const secondsOf = (bytes: number, any?: ExportStatistics): Estimated =>
   any && any.seconds > 0
     ? {
         value: Math.ceil((bytes * any.seconds) / any.bytes),
@@ -64,15 +64,20 @@ export const estimateHandler = Effect.gen(function* () {
   const store = yield* ExportStore
   const limiter = yield* RateLimiter
 
-  const documentOf = (spec: ExportSpec, dataset: Dataset, plan: ExportPlan, measured: ReadonlyMap<string, Measured>) => {
+  const documentOf = (
+    spec: ExportSpec,
+    dataset: Dataset,
+    plan: ExportPlan,
+    statistics: ReadonlyMap<string, ExportStatistics>
+  ) => {
     const { source, parts, reason } = plan
     const rows = { value: Math.round(plan.estimatedRows), basis: "the database's planner" }
-    const bytes = bytesOf(rows.value, spec, dataset, plan, measured.get("same"))
+    const bytes = bytesOf(rows.value, spec, dataset, plan, statistics.get("same"))
     return {
       dataset: spec.dataset,
       rows,
       bytes,
-      seconds: secondsOf(bytes.value, measured.get("any")),
+      seconds: secondsOf(bytes.value, statistics.get("any")),
       plan: { source, parts, connections: Math.min(parts, exportParallelism), reason },
       limits: {
         rows: spec.total ?? null,
@@ -89,8 +94,8 @@ export const estimateHandler = Effect.gen(function* () {
       const spec = yield* read.pipe(Effect.onError(() => undo))
       const dataset = yield* datasets.find(spec.dataset)
       const plan = yield* reader.plan(spec)
-      const measured = yield* store.measured(spec)
-      return { document: documentOf(spec, dataset, plan, measured), headers: { "Cache-Control": "no-store" } }
+      const statistics = yield* store.exportStatistics(spec)
+      return { document: documentOf(spec, dataset, plan, statistics), headers: { "Cache-Control": "no-store" } }
     }).pipe(Effect.scoped)
 
   return { estimateExport }

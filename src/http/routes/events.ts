@@ -43,7 +43,7 @@ export const eventsHandler = Effect.gen(function* () {
       let finished = false
       const looks = yield* effectChunks(
         Effect.gen(function* () {
-          const job = yield* Effect.catchTag(store.find(id), "ExportNotFound", () => Effect.void)
+          const job = yield* Effect.catchTag(store.get(id), "ExportNotFound", () => Effect.void)
           finished = job === undefined || isFinished(job.status)
           const event = job === undefined ? "" : encode(yield* exportDocument(job, prefix, storage))
           const isNews = event !== last
@@ -62,7 +62,7 @@ export const eventsHandler = Effect.gen(function* () {
 
   const exportEvents: Handlers["exportEvents"] = (request) =>
     Effect.gen(function* () {
-      const { id } = yield* store.find(request.params.id)
+      const { id } = yield* store.get(request.params.id)
       if (request.headers.get("Last-Event-ID") === FINAL_ID) return new Response(null, { status: 204 })
       const body = streamBody(open(id, request.prefix), unreadable, { request })
       return { headers, open: Effect.map(body, (stream) => new Response(stream, { headers })) }

@@ -47,7 +47,7 @@ export const exportHandlers = Effect.gen(function* () {
 
   const status: Handlers["getExport"] = ({ params, prefix }) =>
     Effect.gen(function* () {
-      const job = yield* store.find(params.id)
+      const job = yield* store.get(params.id)
       const headers = { ...noStore, ...(!isFinished(job.status) && { "Retry-After": "1" }) }
       return { document: yield* exportDocument(job, prefix, storage), headers }
     })
@@ -66,12 +66,12 @@ export const exportHandlers = Effect.gen(function* () {
 
   const remove: Handlers["deleteExport"] = ({ params }) =>
     Effect.gen(function* () {
-      const job = yield* store.find(params.id)
+      const job = yield* store.get(params.id)
       // Between the look and the write the job may have finished: then the second verb applies.
       const cancelled = !isFinished(job.status) && (yield* store.cancel(job.id))
       if (!cancelled) {
         yield* store.expire(job.id)
-        const { epoch } = yield* store.find(job.id)
+        const { epoch } = yield* store.get(job.id)
         yield* discard(storage, { id: job.id, epoch })
       }
       return new Response(null, { status: 204 })

@@ -1,4 +1,4 @@
-import { fingerprint, toStoredSpec, type ExportSpec } from "../exports/export-spec.ts"
+import { fingerprint, toStoredSpec, type ExportSpec } from "../../exports/export-spec.ts"
 
 /** The parameter for the queue's own values in the statement of pg-boss. */
 const DELIVERED = "$1"
