@@ -4,7 +4,7 @@ import { Path } from "../datasets/filters/json-path.ts"
 import { Format } from "../formats/format.ts"
 
 /**
- * What to export: validated and canonical, so that equal requests have equal specs and equal fingerprints.
+ * What to export: validated and canonical, so that equal requests have equal specs.
  * `columns` is always the full list, decimals have no superfluous zeros, `total` is absent for all rows.
  */
 export const ExportSpec = Schema.Struct({
@@ -48,6 +48,3 @@ export const fromStoredSpec = (stored: unknown) => {
     orderBy === undefined ? stored : { ...rest, order: orderBy }
   )
 }
-
-/** SHA-256 (hex) of the canonical form: `toExportSpec` always writes the keys in one order. */
-export const fingerprint = (spec: ExportSpec): string => new Bun.CryptoHasher("sha256").update(JSON.stringify(spec)).digest("hex")

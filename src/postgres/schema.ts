@@ -28,7 +28,8 @@ export const exports = sluice.table(
     sequence: bigserial("sequence", { mode: "number" }).notNull().unique(),
     dataset: text("dataset").notNull(),
     spec: jsonb("spec").$type<ExportSpec>().notNull(),
-    fingerprint: char("fingerprint", { length: 64 }).notNull(),
+    /** Nobody reads it. The version before this one writes it, so a later one may drop it. */
+    fingerprint: char("fingerprint", { length: 64 }),
     status: text("status").$type<ExportStatus>().notNull().default("pending"),
     /** The attempt that may write: each claim raises it, so an earlier worker's writes change no row. */
     epoch: integer("epoch").notNull().default(0),

@@ -1,4 +1,4 @@
-import { fingerprint, toStoredSpec, type ExportSpec } from "../../exports/export-spec.ts"
+import { toStoredSpec, type ExportSpec } from "../../exports/export-spec.ts"
 
 /** The parameter for the queue's own values in the statement of pg-boss. */
 const DELIVERED = "$1"
@@ -15,11 +15,11 @@ interface Insert {
  * rows, so each connection of each instance may add one export beyond the limit.
  */
 export const insertExport = (id: string, spec: ExportSpec, limit: number): Insert => ({
-  text: `insert into sluice.exports (id, dataset, spec, fingerprint)
-    select $2::text::uuid, $3::text, $4::text::jsonb, $5::text
-    where (select count(*) from (select from sluice.exports where status in ('pending', 'processing') limit $6::int) unfinished) < $6
+  text: `insert into sluice.exports (id, dataset, spec)
+    select $2::text::uuid, $3::text, $4::text::jsonb
+    where (select count(*) from (select from sluice.exports where status in ('pending', 'processing') limit $5::int) unfinished) < $5
     returning id`,
-  values: [id, spec.dataset, JSON.stringify(toStoredSpec(spec)), fingerprint(spec), limit]
+  values: [id, spec.dataset, JSON.stringify(toStoredSpec(spec)), limit]
 })
 
 /**

@@ -1,0 +1,1 @@
+ALTER TABLE "sluice"."exports" ALTER COLUMN "fingerprint" DROP NOT NULL;
