@@ -30,6 +30,9 @@ export const next = (status: ExportStatus, transition: Transition): ExportStatus
 
 export const isFinished = (status: ExportStatus): boolean => status !== "pending" && status !== "processing"
 
+/** A limit of the operator that may leave rows out of a file. A `total` that the requester gave is none. */
+export type TruncatedBy = "maxRows"
+
 /** An export as people see it. Times are UTC. */
 export interface ExportJob {
   readonly id: string
@@ -49,6 +52,8 @@ export interface ExportJob {
   readonly crc32: string | null
   /** Base64, once somebody asked for it. */
   readonly sha256: string | null
+  /** The limit that left rows out of the file; null while there is no file. */
+  readonly truncatedBy: TruncatedBy | null
   readonly createdAt: Date
   readonly startedAt: Date | null
   readonly completedAt: Date | null

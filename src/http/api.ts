@@ -151,8 +151,8 @@ const exports = HttpApiGroup.make("exports", { topLevel: true })
       .annotateContext(
         says("Downloads the file of an export", {
           headers: {
-            200: [...validators, "Content-Disposition", "Content-Encoding", "Content-Length", "Repr-Digest"],
-            206: [...validators, "Content-Disposition", "Content-Length", "Content-Range", "Repr-Digest"],
+            200: [...validators, "Content-Disposition", "Content-Encoding", "Content-Length", "Repr-Digest", "Sluice-Truncated"],
+            206: [...validators, "Content-Disposition", "Content-Length", "Content-Range", "Repr-Digest", "Sluice-Truncated"],
             304: validators
           },
           problems: [

@@ -68,6 +68,11 @@ export const ExportDocument = Schema.Struct({
   crc32: Schema.NullOr(Schema.String.annotations({ jsonSchema: { type: "string", pattern: "^[0-9a-f]{8}$" } })).annotations({
     description: "The CRC-32 of the whole file, once it is completed."
   }),
+  truncated: described(
+    Schema.Boolean,
+    "Whether a limit of the operator left rows out of the file. A `total` of the request is none."
+  ),
+  truncatedBy: described(Schema.NullOr(Schema.Literal("maxRows")), "The limit that left rows out."),
   links: Schema.Struct({ self: Path, events: Path, download: optional(described(Path, "Given while there is a file.")) })
 }).annotations({ identifier: "Export", description: "An export and its progress." })
 export type ExportDocument = typeof ExportDocument.Type

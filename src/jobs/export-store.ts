@@ -3,10 +3,10 @@ import { AppConfig } from "../config.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import { limits } from "../limits.ts"
 import { AppDatabase, DatabaseError } from "../postgres/app-database.ts"
-import type { Attempt, StoredAttempt, StoredFile } from "../storage/export-storage.ts"
+import type { Attempt, StoredAttempt } from "../storage/export-storage.ts"
 import type { RunStatement } from "./queue.ts"
 import * as commands from "./store/commands.ts"
-import type { ClaimedJob, Progress } from "./store/commands.ts"
+import type { ClaimedJob, CompletedFile, Progress } from "./store/commands.ts"
 import * as queries from "./store/queries.ts"
 import * as retention from "./store/retention.ts"
 import * as statistics from "./store/statistics.ts"
@@ -43,7 +43,7 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
       progress: Effect.fn("ExportStore.progress")((job: ClaimedJob, made: Progress) => commands.progress(sql, job, made)),
       wait: Effect.fn("ExportStore.wait")((job: ClaimedJob, since: Date) => commands.wait(sql, job, since)),
       reached: Effect.fn("ExportStore.reached")((job: ClaimedJob) => commands.reached(sql, job)),
-      complete: Effect.fn("ExportStore.complete")((job: ClaimedJob, file: StoredFile & { readonly rows: number }) =>
+      complete: Effect.fn("ExportStore.complete")((job: ClaimedJob, file: CompletedFile) =>
         commands.complete(sql, ttlSeconds, job, file)
       ),
       release: Effect.fn("ExportStore.release")((job: ClaimedJob, failed: boolean) => commands.release(sql, job, failed)),

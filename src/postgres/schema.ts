@@ -12,7 +12,7 @@ import {
   timestamp,
   uuid
 } from "drizzle-orm/pg-core"
-import type { ExportStatus } from "../exports/export-job.ts"
+import type { ExportStatus, TruncatedBy } from "../exports/export-job.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 
 export const sluice = pgSchema("sluice")
@@ -47,6 +47,8 @@ export const exports = sluice.table(
     bytes: bigint("bytes", { mode: "number" }),
     crc32: char("crc32", { length: 8 }),
     sha256: text("sha256"),
+    /** The limit of the operator that left rows out of the file. */
+    truncatedBy: text("truncated_by").$type<TruncatedBy>(),
     createdAt: time("created_at").notNull().defaultNow(),
     startedAt: time("started_at"),
     completedAt: time("completed_at"),

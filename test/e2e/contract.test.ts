@@ -101,6 +101,8 @@ describe.each(prefixes)("an export that is asked for under %p", (prefix) => {
           expiresAt: null,
           bytes: null,
           crc32: null,
+          truncated: false,
+          truncatedBy: null,
           links: linksOf(prefix, id, false)
         })
       }
@@ -129,6 +131,8 @@ describe.each(prefixes)("an export that is asked for under %p", (prefix) => {
       expiresAt: expect.stringMatching(UTC),
       bytes: file.length,
       crc32: Bun.hash.crc32(file).toString(16).padStart(8, "0"),
+      truncated: false,
+      truncatedBy: null,
       links: linksOf(prefix, id, true)
     })
     const { createdAt, startedAt, completedAt, expiresAt } = document

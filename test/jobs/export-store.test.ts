@@ -115,3 +115,13 @@ test("an attempt after one that waited knows since when, also after a release", 
   await run(store.reached(third))
   expect((await claimed(id)).waitingSince).toBeNull()
 })
+
+test("a completed export has the limit that cut its file, and none if no limit did", async () => {
+  for (const truncatedBy of ["maxRows", undefined] as const) {
+    const id = await created()
+    const job = await claimed(id)
+    expect((await run(store.get(id))).truncatedBy).toBeNull()
+    await run(store.complete(job, { bytes: 10, crc32: "00000000", rows: 1, truncatedBy }))
+    expect((await run(store.get(id))).truncatedBy).toBe(truncatedBy ?? null)
+  }
+})

@@ -29,7 +29,8 @@ const ANSWER_HEADERS = [
   "RateLimit",
   "RateLimit-Policy",
   "Repr-Digest",
-  "Retry-After"
+  "Retry-After",
+  "Sluice-Truncated"
 ].join(", ")
 /** How long a browser may keep the answer to a preflight request. */
 const MAX_AGE_SECONDS = 600

@@ -35,5 +35,6 @@ export const fileHeaders = ({ etag, lastModified }: ReturnType<typeof validators
 export const contentHeaders = (file: ExportFile, coding: ContentCoding): Record<string, string> => ({
   "Content-Type": contentTypeOf(formatOf(file)),
   "Content-Disposition": `attachment; filename="${fileName(file)}"`,
-  ...(coding !== "identity" && { "Content-Encoding": coding })
+  ...(coding !== "identity" && { "Content-Encoding": coding }),
+  ...(file.truncatedBy && { "Sluice-Truncated": file.truncatedBy })
 })

@@ -15,7 +15,7 @@ const hasFile = (job: ExportJob, storage: ExportStorage["Type"]) =>
 
 const toDocument = (job: ExportJob, prefix: Prefix, download: boolean): ExportDocument => {
   const { id, dataset, status, totalRows, totalRowsExact, processedRows, percentage, error, waitingSince } = job
-  const { createdAt, startedAt, completedAt, expiresAt, bytes, crc32 } = job
+  const { createdAt, startedAt, completedAt, expiresAt, bytes, crc32, truncatedBy } = job
   const path = `${prefix}/exports/${id}`
   return {
     exportId: id,
@@ -30,6 +30,8 @@ const toDocument = (job: ExportJob, prefix: Prefix, download: boolean): ExportDo
     expiresAt,
     bytes,
     crc32,
+    truncated: truncatedBy !== null,
+    truncatedBy,
     links: { self: `${path}/status`, events: `${path}/events`, ...(download && { download: `${path}/download` }) }
   }
 }

@@ -1,5 +1,6 @@
 import { Data, Effect } from "effect"
 import type postgres from "postgres"
+import type { TruncatedBy } from "../../exports/export-job.ts"
 import type { ExportSpec } from "../../exports/export-spec.ts"
 import { runQuery, type DatabaseError } from "../../postgres/app-database.ts"
 import type { Attempt, StoredFile } from "../../storage/export-storage.ts"
@@ -37,6 +38,12 @@ export interface Progress {
   readonly processedRows: number
   /** The planner's guess. */
   readonly totalRows: number
+}
+
+/** A finished file, with what its export says of it. */
+export interface CompletedFile extends StoredFile {
+  readonly rows: number
+  readonly truncatedBy?: TruncatedBy | undefined
 }
 
 /** Fails when `statement`, which is fenced by the attempt's epoch, finds no row. */
@@ -129,14 +136,14 @@ export const complete = (
   sql: postgres.Sql,
   ttlSeconds: number,
   job: ClaimedJob,
-  { bytes, crc32, rows }: StoredFile & { readonly rows: number }
+  { bytes, crc32, rows, truncatedBy }: CompletedFile
 ) =>
   orLeaseLost(job, "complete", () =>
     withNotify(
       sql,
       sql`
         update sluice.exports
-        set ${to(sql, "complete")}, bytes = ${bytes}, crc32 = ${crc32},
+        set ${to(sql, "complete")}, bytes = ${bytes}, crc32 = ${crc32}, truncated_by = ${truncatedBy ?? null},
           total_rows = ${rows}, total_rows_exact = true, processed_rows = ${rows}, percentage = 100,
           completed_at = now(), expires_at = now() + make_interval(secs => ${ttlSeconds})
         where ${fencedBy(sql, job)} and (${from(sql, "complete")} or ${to(sql, "complete")})`

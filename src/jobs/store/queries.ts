@@ -18,7 +18,7 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 const jobColumns = (sql: postgres.Sql) => sql`
   id, sequence::float8 as sequence, dataset, status, epoch, total_rows::float8 as "totalRows",
   total_rows_exact as "totalRowsExact", processed_rows::float8 as "processedRows", percentage, error,
-  bytes::float8 as bytes, crc32, sha256, created_at as "createdAt", started_at as "startedAt",
+  bytes::float8 as bytes, crc32, sha256, truncated_by as "truncatedBy", created_at as "createdAt", started_at as "startedAt",
   completed_at as "completedAt", expires_at as "expiresAt",
   case status when 'processing' then waiting_since when 'pending' then
     (select min(waiting_since) from sluice.exports where status = 'processing') end as "waitingSince"`

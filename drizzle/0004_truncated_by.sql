@@ -1,0 +1,1 @@
+ALTER TABLE "sluice"."exports" ADD COLUMN "truncated_by" text;
