@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs"
 
 const LOOK_MS = 500
 
-/** Process id of a process's parent, from the fields after its name in parentheses; undefined without /proc. */
+/** Returns the process id of a process's parent, which stands after the name in parentheses; undefined without /proc. */
 const parentOf = (pid: number): number | undefined => {
   try {
     return Number(
@@ -24,8 +24,8 @@ const isShellCommand = (pid: number): boolean => {
 }
 
 /**
- * Calls `stop` when the shell that `npx` runs us under is gone. On SIGTERM npm ends that shell and itself, and
- * neither tells `bun run` or us: the service would live on, unseen, with its port and its database.
+ * Calls `stop` when the shell under which `npx` runs us is gone. On SIGTERM, npm ends that shell and itself without a signal
+ * to `bun run` or to us: the service would run on unnoticed, with its port and its database.
  *
  *     npx → sh -c 'bun' run server → bun run server → bun dist/main.js
  */

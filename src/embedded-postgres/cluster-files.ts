@@ -28,7 +28,7 @@ export const inSingleUserMode = ({ account, postgres, path }: Cluster, database:
   return run(account, path, [postgres, "--single", "-j", "-D", dataDirectory(path), ...settings, database], `${sql}\n\n`)
 }
 
-/** Builds a cluster with an empty database `sluice` in `scratch`, and moves it to `path` when it is whole. */
+/** Builds a cluster with an empty database `sluice` in `scratch`, and moves it to `path` when it is complete. */
 const create = (scratch: string, path: string, initdb: string, postgres: string, account: Account) =>
   Effect.gen(function* () {
     const made = join(scratch, "data")
@@ -47,14 +47,14 @@ const create = (scratch: string, path: string, initdb: string, postgres: string,
       randomBytes(24).toString("hex")
     )
     yield* inSingleUserMode({ account, postgres, path: made }, "postgres", "create database sluice;")
-    // Another service that started at the same moment may have been first; then its cluster is used.
+    // Another service that started at the same moment may have created it already; then that cluster is used.
     yield* attempt(`Cannot create ${path}`, () => rename(made, path).catch(unless("ENOTEMPTY")))
   })
 
-/** -h: a link in there, which another user may have made, must not hand its target over. */
+/** Makes the account the owner of a directory. With -h, a symbolic link that another user made in it does not change its target. */
 const giveTo = ({ uid, gid }: NonNullable<Account>, path: string) => run(undefined, "/", ["chown", "-Rh", `${uid}:${gid}`, path])
 
-/** The cluster `<dataDir>/postgres`, made the first time. A kill at any moment leaves a whole cluster or none. */
+/** Opens the cluster `<dataDir>/postgres`, and creates it the first time. A kill at any moment leaves a complete cluster or none. */
 export const openCluster = (dataDir: string) =>
   Effect.gen(function* () {
     const account = yield* findAccount
@@ -63,8 +63,8 @@ export const openCluster = (dataDir: string) =>
     const owner = yield* attempt(`Cannot use ${dataDir}`, async () => {
       await mkdir(dataDir, { recursive: true, mode: 0o700 })
       for (const name of await readdir(dataDir)) {
-        const maker = Number(/^postgres\.new-(\d+)$/.exec(name)?.[1])
-        if (!maker || (maker !== process.pid && isAlive(maker))) continue
+        const creator = Number(/^postgres\.new-(\d+)$/.exec(name)?.[1])
+        if (!creator || (creator !== process.pid && isAlive(creator))) continue
         await rm(join(dataDir, name), { recursive: true, force: true }).catch(() => {}) // its initdb may still run
       }
       return (await stat(path).catch(unless("ENOENT")))?.uid
@@ -75,12 +75,13 @@ export const openCluster = (dataDir: string) =>
         Effect.ensuring(Effect.promise(() => rm(scratch, { recursive: true, force: true })))
       )
     } else if (account) {
-      yield* giveTo(account, path) // an ordinary user may have made it; without a change this takes 5 ms
+      // An ordinary user may have created the cluster. If the owner is right already, this takes 5 ms.
+      yield* giveTo(account, path)
     } else if (owner !== process.getuid?.()) {
       const message = `Cannot start PostgreSQL in ${path}: it belongs to user id ${owner}. Start as that user, or set another DATA_DIR.`
       return yield* new EmbeddedPostgresError({ message })
     }
-    // Earlier versions kept the superuser's password there. That role has no password any more.
+    // Earlier versions kept the superuser's password in this file. That role has no password any more.
     yield* attempt(`Cannot use ${path}`, () => rm(join(path, "sluice.password"), { force: true }))
     return { account, postgres, path } satisfies Cluster
   })

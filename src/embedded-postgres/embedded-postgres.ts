@@ -1,8 +1,9 @@
-// An embedded PostgreSQL, for a service that was given no database.
+// Runs an embedded PostgreSQL for a service that has no DATABASE_URL.
 //
-// Its life: wait for a previous owner's server to go → open the cluster → make its roles → start the server on a free
-// port → wait until it answers → write `<dataDir>/database-url`. From then on a fiber in the scope starts it again, on
-// the same port, whenever it ends. Closing the scope stops it, and so does any end of our process, SIGKILL included.
+// The steps are: wait until the server of a previous service has ended → open the cluster → create its roles → start the
+// server on a free port → wait until it answers → write `<dataDir>/database-url`. From then on a fiber in the scope starts
+// the server again, on the same port, whenever it ends. Closing the scope stops it, and so does any end of our process,
+// SIGKILL included.
 import { Effect, Schedule, type Scope } from "effect"
 import { open, readFile, readlink, realpath, rename, rm, stat, writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
@@ -14,7 +15,7 @@ import { prepareRoles } from "./roles.ts"
 export { EmbeddedPostgresError }
 
 const PREVIOUS_LIMIT_MS = 10_000
-const READY_LIMIT = "60 seconds" // there is no crash to recover from: making the roles has done that
+const READY_LIMIT = "60 seconds" // creating the roles has already recovered the cluster from a crash
 const STOP_LIMIT = "20 seconds" // a fast shutdown writes shared_buffers to disk, 10 ms to some seconds
 const START_TRIES = 5
 const RESTART_DELAY = "1 second"
@@ -24,8 +25,9 @@ const LOG_LIMIT_BYTES = 10_000_000
 const LOG_TAIL_BYTES = 2_000
 
 /**
- * Runs the server ("$@") until it ends by itself, or our end of standard input closes, whatever closed it: then
- * SIGINT tells it to shut down fast. fd 3, since sh gives /dev/null to background jobs as their standard input.
+ * Runs the server ("$@") until it ends by itself or our end of standard input closes, whatever closed it. In the second
+ * case SIGINT makes the server shut down fast. Descriptor 3 stands in for standard input, since sh gives /dev/null to
+ * background jobs.
  */
 const WRAPPER = `exec 3<&0
 "$@" </dev/null 3<&- & server=$!
@@ -35,12 +37,12 @@ kill $watcher 2>/dev/null; wait; exit $code`
 
 const SETTINGS = [
   "listen_addresses=127.0.0.1",
-  "unix_socket_directories=", // a socket's path may have 107 bytes, a data directory's may have more
+  "unix_socket_directories=", // the path of a socket has at most 107 bytes, and that of the data directory may be longer
   "max_connections=120",
   "timezone=UTC",
-  // The role is called as Sluice's schema is: else what somebody makes without naming a schema would be put in there.
+  // The role has the name of Sluice's schema, into which a table that is created without a schema would be put otherwise.
   "search_path=public",
-  // Bulk reads and loads in little memory; nobody replicates from here.
+  // These suit bulk reads and loads in little memory. Nobody replicates from this server.
   "shared_buffers=128MB",
   "effective_io_concurrency=64",
   "jit=off",
@@ -48,7 +50,7 @@ const SETTINGS = [
   "max_wal_senders=0",
   "max_wal_size=2GB",
   "checkpoint_timeout=15min",
-  // A small log without the text of statements: an error goes to the client that made it.
+  // The log stays small and has no text of statements; an error goes to the client that caused it.
   "log_timezone=UTC",
   "log_checkpoints=off",
   "log_min_messages=log"
@@ -60,15 +62,16 @@ const freePort = Effect.sync(() => {
   return listener.port
 })
 
-/** The running server of this cluster, if there is one, by its process id. */
+/** Returns the process id of this cluster's running server; undefined if there is none. */
 const runningServer = (cluster: string) =>
   attempt(`Cannot use ${cluster}`, async () => {
     const file = join(cluster, "postmaster.pid")
     const pid = await readFile(file, "utf8").then(Number.parseInt, () => Number.NaN)
-    if (!(pid > 0) || !isAlive(pid)) return undefined // below 0: no server, but SQL in single-user mode
+    if (!(pid > 0) || !isAlive(pid)) return undefined // a number below 0 is that of PostgreSQL in single-user mode
     // A server runs in its data directory. A process whose directory cannot be read counts as a server.
     if (((await readlink(`/proc/${pid}/cwd`).catch(() => undefined)) ?? cluster) === (await realpath(cluster))) return pid
-    await rm(file) // a stranger that got the number later, perhaps after a reboot: PostgreSQL would yield to it
+    // Another program has got the number since, perhaps after a reboot. PostgreSQL would take it for a server and not start.
+    await rm(file)
     return undefined
   })
 
@@ -77,7 +80,7 @@ const inUse = (cluster: string, pid: number) => {
   return new EmbeddedPostgresError({ message })
 }
 
-/** Waits for the server of a service that was just killed: it is still shutting down. */
+/** Waits until the server of a service that was just killed has shut down. */
 const waitForPrevious = (cluster: string, limitMs: number) =>
   Effect.flatMap(runningServer(cluster), (pid) => (pid === undefined ? Effect.void : inUse(cluster, pid))).pipe(
     Effect.retry(Schedule.intersect(POLL, Schedule.recurUpTo(limitMs)))
@@ -127,12 +130,12 @@ const startServer = (cluster: Cluster, log: string, port: number): Effect.Effect
 
 /**
  * Matches failures that pass: the port was taken meanwhile, processes of a killed server are still ending, or another
- * service makes the roles.
+ * service creates the roles.
  */
 const PASSING = /could not create any TCP\/IP sockets|shared memory block .* is still in use|lock file .* already exists/
 
-/** Until a connection works. While the server starts it refuses, or says 57P03 (recovering from a crash). */
-const answers = (url: string) =>
+/** Waits until a connection works. A server that starts refuses connections, or answers 57P03 while it recovers from a crash. */
+const waitForAnswer = (url: string) =>
   attempt("Cannot connect to the embedded PostgreSQL", async () => {
     const sql = postgres(url, { max: 1, connect_timeout: 5 })
     try {
@@ -151,7 +154,7 @@ const answers = (url: string) =>
     })
   )
 
-/** Makes the roles, starts the server on a free port and waits until it answers. */
+/** Creates the roles, starts the server on a free port and waits until it answers. */
 const firstStart = (cluster: Cluster, log: string) =>
   Effect.gen(function* () {
     const rival = yield* runningServer(cluster.path) // another service, started at the same moment
@@ -168,7 +171,7 @@ const firstStart = (cluster: Cluster, log: string) =>
       const message = `Cannot start PostgreSQL: it exited with code ${code}. The end of ${log}:\n${yield* server.lastLines}`
       return yield* new EmbeddedPostgresError({ message })
     })
-    yield* Effect.raceFirst(answers(url), ended)
+    yield* Effect.raceFirst(waitForAnswer(url), ended)
     return { server, port, url, sourceUrl: urlOf("sluice_source", passwords.source) }
   }).pipe(
     Effect.retry({
@@ -183,12 +186,12 @@ const firstStart = (cluster: Cluster, log: string) =>
  * each time up to a minute; it begins anew once a server has run longer than that.
  */
 const keepRunning = (cluster: Cluster, log: string, port: number, first: Server) => {
-  const report = (code: number) =>
-    Effect.logWarning(`PostgreSQL ended unexpectedly (exit code ${code}) and is started again. Its log is ${log}`)
+  const logEnd = (code: number) =>
+    Effect.logWarning(`PostgreSQL ended unexpectedly (exit code ${code}), starting it again. Its log is ${log}`)
   const again = waitForPrevious(cluster.path, PREVIOUS_LIMIT_MS).pipe(
     Effect.zipRight(startServer(cluster, log, port)),
     Effect.flatMap((server) => server.exited),
-    Effect.flatMap(report),
+    Effect.flatMap(logEnd),
     Effect.scoped,
     Effect.catchAll((error) => Effect.logWarning(error.message))
   )
@@ -196,13 +199,13 @@ const keepRunning = (cluster: Cluster, log: string, port: number, first: Server)
     Schedule.either(Schedule.spaced(RESTART_DELAY_MAX)),
     Schedule.resetAfter(RESTART_DELAY_MAX)
   )
-  return first.exited.pipe(Effect.flatMap(report), Effect.delay(RESTART_DELAY), Effect.zipRight(Effect.repeat(again, restarts)))
+  return first.exited.pipe(Effect.flatMap(logEnd), Effect.delay(RESTART_DELAY), Effect.zipRight(Effect.repeat(again, restarts)))
 }
 
 /**
- * Starts the cluster under `dataDir` (creating it the first time), and stops it when the scope closes. `url` is for the
- * role that owns Sluice's schemas, `sourceUrl` for the one that reads what is exported; both until the next start.
- * `previousLimitMs`: how long a server that still runs there may take to end.
+ * Starts the cluster under `dataDir`, creating it the first time, and stops it when the scope closes. `url` is for the
+ * role that owns Sluice's schemas, and `sourceUrl` for the role that reads what is exported; both are valid until the next
+ * start. `previousLimitMs` is how long a server that still runs on this cluster may take to end.
  */
 export const startEmbeddedPostgres = (
   dataDir: string,
@@ -215,7 +218,7 @@ export const startEmbeddedPostgres = (
     const log = join(root, "postgres.log")
     const { server, port, url, sourceUrl } = yield* firstStart(cluster, log)
     yield* attempt(`Cannot write to ${root}`, async () => {
-      // For an operator: psql "$(cat .data/database-url)"
+      // An operator connects with: psql "$(cat .data/database-url)"
       const fresh = join(root, "database-url.new")
       await writeFile(fresh, `${url}\n`, { mode: 0o600 })
       await rename(fresh, join(root, "database-url"))

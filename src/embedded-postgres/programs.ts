@@ -22,21 +22,23 @@ export const attempt = <A>(what: string, evaluate: (signal: AbortSignal) => Prom
       new EmbeddedPostgresError({ message: `${what}: ${cause instanceof Error ? cause.message : String(cause)}`, cause })
   })
 
+/** Makes a handler that ignores errors with this code and throws all others. */
 export const unless = (code: string) => (error: NodeJS.ErrnoException) => {
   if (error.code !== code) throw error
 }
 
+/** Says whether a process with this id exists. */
 export const isAlive = (pid: number) => {
   try {
     return process.kill(pid, 0)
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM" // another user's
+    return (error as NodeJS.ErrnoException).code === "EPERM" // the process belongs to another user
   }
 }
 
 /**
- * The user that PostgreSQL runs as; undefined is our own. A program that is spawned with these ids has no group and no
- * capability of ours.
+ * The user that PostgreSQL runs as; undefined stands for our own. A program that is spawned with these ids has none of our
+ * groups and capabilities.
  */
 export type Account = { readonly uid: number; readonly gid: number } | undefined
 
@@ -51,14 +53,14 @@ export const findAccount: Effect.Effect<Account, EmbeddedPostgresError> = Effect
 })
 
 /**
- * Options for spawning every program: in `cwd`, which is entered before the user changes, and without the secrets of our
- * environment.
+ * Returns the options with which every program is spawned: in `cwd`, which is entered before the user changes, and without
+ * the secrets of our environment.
  */
 export const spawnOptions = (account: Account, cwd: string) => ({
   ...account,
   cwd,
   env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
-  detached: true // a session of its own: Ctrl-C in a terminal must not hit it
+  detached: true // in a session of its own, so that Ctrl-C in a terminal does not reach it
 })
 
 // initdb takes 0.6 s here and ends with an fsync of 40 MB. PostgreSQL in single-user mode recovers from a crash first, for
@@ -120,8 +122,9 @@ const copyPrograms = (native: string) =>
     const present = await readdir(COPIES)
     if (present.includes(`postgres-${version}`)) return copy
     for (const name of present) {
-      const maker = Number(/\.new-(\d+)$/.exec(name)?.[1])
-      if (maker && (maker === process.pid || !isAlive(maker))) await rm(join(COPIES, name), { recursive: true, force: true })
+      const creator = Number(/\.new-(\d+)$/.exec(name)?.[1])
+      if (creator && (creator === process.pid || !isAlive(creator)))
+        await rm(join(COPIES, name), { recursive: true, force: true })
     }
     const fresh = `${copy}.new-${process.pid}`
     for (const command of [

@@ -42,7 +42,7 @@ begin
   create role sluice_source;
   alter default privileges for role sluice grant usage on schemas to sluice_source;
   alter default privileges for role sluice grant select on tables to sluice_source;
-  -- What stands there is granted once, so that what is revoked later stays revoked.
+  -- What exists already is granted once, so that a privilege that is revoked later stays revoked.
   for made in select nspname as name from pg_namespace where nspname !~ '^pg_|^information_schema$|^sluice(_queue)?$' loop
     execute format('grant usage on schema %I to sluice_source', made.name);
     execute format('grant select on all tables in schema %I to sluice_source', made.name);
@@ -68,7 +68,7 @@ begin
         'pg_class'::regclass, c.oid, format('%I.%I', nspname, relname)
       from pg_class c join schemas n on n.oid = relnamespace
       where relowner = 10 and relkind in ('r', 'p', 'S', 'v', 'm', 'f', 'c')
-        -- A sequence of a column goes with its table.
+        -- A sequence of a column follows its table.
         and not (relkind = 'S' and exists (select from pg_depend where classid = 'pg_class'::regclass and objid = c.oid and deptype in ('a', 'i')
           and refclassid = 'pg_class'::regclass))
       union all

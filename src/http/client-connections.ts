@@ -1,10 +1,10 @@
 /**
- * Bounds the connections of clients: how long each may be idle, how long a client may take nothing of what it is sent,
+ * Limits the connections of clients: how long each may be idle, for how long a client may take nothing of what it is sent,
  * and how many connections there may be.
  *
  * Where the sockets can be asked (see client-sockets.ts), every connection is examined once in `connectionSweepMs`, and a
- * client that takes its bytes slowly but steadily is never cut. Elsewhere Bun's idle timer and a timer of each body stand
- * in for that: they see only when the kernel's buffers, which hold megabytes, have room again.
+ * client that takes its bytes slowly but steadily is never cut. Elsewhere Bun's idle timer and a timer for each body take
+ * the place of that. They notice a client only when the kernel's buffers, which take megabytes, have room again.
  */
 import type { ClientSocket, ClientSockets } from "./client-sockets.ts"
 
@@ -36,7 +36,7 @@ export interface ClientConnection {
   readonly address: string
   /**
    * Begins a body whose end may be that of its connection, as in HTTP/1.0: until `sent`, whatever ends the connection
-   * resets it, the end of the process included, so that half a body never looks whole.
+   * resets it, the end of the process included, so that half a body never looks complete.
    */
   readonly send: (stalled: () => void) => SentBody
 }
@@ -57,21 +57,22 @@ const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 /** Turns of the event loop before a body is polled less often. Most bodies are flushed within one or two. */
 const FLUSH_TURNS = 8
-/** Pause between two polls. It doubles while the kernel takes nothing, as long as a stalled client may hold the body. */
+/** Pause between two polls. It doubles while the kernel takes nothing. */
 const FLUSH_PAUSE_MS = 5
 const FLUSH_PAUSE_MAX_MS = 250
 
+/** Waits until Bun has given all bytes of a body to the kernel. */
 const allSent = async (socket: ClientSocket) => {
   let before: number | undefined
   let pauseMs = FLUSH_PAUSE_MS
   for (let turns = 0; ; turns++) {
     const state = socket.look()
     if (!state) return
-    // Bun keeps bytes back only while the kernel takes none. If it would take some, and a turn of the event loop has
-    // brought it none, then there are none.
-    const handed = state.taken + state.queued
-    if (state.writable && handed === before) return
-    before = state.writable ? handed : undefined
+    // Bun keeps bytes back only while the kernel takes none. If the kernel would take some, and has received none during
+    // a turn of the event loop, then all of them are sent.
+    const received = state.taken + state.queued
+    if (state.writable && received === before) return
+    before = state.writable ? received : undefined
     if (turns < FLUSH_TURNS) await turn()
     else {
       pauseMs = state.writable ? FLUSH_PAUSE_MS : Math.min(2 * pauseMs, FLUSH_PAUSE_MAX_MS)
@@ -80,36 +81,38 @@ const allSent = async (socket: ClientSocket) => {
   }
 }
 
-export const makeAdmission = (limits: ConnectionLimits, warn: (message: string) => void) => {
+export const limitConnections = (limits: ConnectionLimits, warn: (message: string) => void) => {
   let sockets: ClientSockets | undefined
   let timer: Timer | undefined
   const connections = new Map<string, Connection>()
-  const stallMessage = `a client took nothing for ${limits.clientStallMs / 1000} s and was broken off`
-  const enter = (name: string): Connection => {
+  const stallMessage = `connection aborted: its client took no byte for ${limits.clientStallMs / 1000} s`
+  const recordOf = (name: string): Connection => {
     const known = connections.get(name)
     if (known) return known
     const connection = { work: 0, answered: false, since: performance.now(), taken: 0 }
     connections.set(name, connection)
     return connection
   }
+  /** Notes that work on a connection begins. Returns what notes its end. */
   const begin = (connection: Connection) => {
     connection.work++
-    let over = false
+    let hasEnded = false
     return () => {
-      if (over) return
-      over = true
+      if (hasEnded) return
+      hasEnded = true
       connection.work--
       connection.answered = true
       connection.since = performance.now()
     }
   }
 
-  /** Updates the record; returns how long the connection has made no progress. */
+  /** Updates the record of a connection, and returns how long it has made no progress. */
   const restingMs = (connection: Connection, taken: number, queued: number, now: number): number => {
     if (taken !== connection.taken || (connection.work > 0 && queued === 0)) connection.since = now
     connection.taken = taken
     return now - connection.since
   }
+  /** Examines every connection, and ends those that exceed a limit. */
   const sweep = ({ all, descriptors }: ClientSockets) => {
     const now = performance.now()
     const open = all()
@@ -117,7 +120,7 @@ export const makeAdmission = (limits: ConnectionLimits, warn: (message: string) 
     for (const [name, socket] of open) {
       const state = socket.look()
       if (!state) continue
-      const connection = enter(name)
+      const connection = recordOf(name)
       const ms = restingMs(connection, state.taken, state.queued, now)
       if (state.queued > 0 && ms > limits.clientStallMs) {
         warn(stallMessage)
@@ -132,7 +135,7 @@ export const makeAdmission = (limits: ConnectionLimits, warn: (message: string) 
     const most = Math.min(limits.connections, Math.floor(descriptors / 2))
     const excess = open.size - most
     if (excess <= 0) return
-    warn(`there are ${open.size} connections, more than ${most}: those that were quiet longest are closed`)
+    warn(`too many connections: ${open.size}, and the limit is ${most}; closing those that have been quiet longest`)
     for (const { socket } of resting.toSorted((a, b) => b.ms - a.ms).slice(0, excess)) socket.reset()
   }
   /** Begins to examine the sockets. */
@@ -164,7 +167,7 @@ export const makeAdmission = (limits: ConnectionLimits, warn: (message: string) 
       setTimeout(() => {
         warn(stallMessage)
         isStalled = true
-        // Bun closes a connection whose client takes nothing by this alone.
+        // This is the only way to make Bun close a connection whose client takes nothing.
         idle(1)
         stalled()
       }, limits.clientStallMs)
@@ -182,7 +185,7 @@ export const makeAdmission = (limits: ConnectionLimits, warn: (message: string) 
     }
   }
 
-  /** Serves a request. Bun's idle timer is off meanwhile, since every wait of the service has a bound of its own. */
+  /** Serves a request. Bun's idle timer is off meanwhile, since every wait of the service has a limit of its own. */
   const serve = async (
     request: Request,
     server: BunServer,
@@ -202,7 +205,7 @@ export const makeAdmission = (limits: ConnectionLimits, warn: (message: string) 
       })
     }
     const { find, nameOf } = sockets
-    const connection = enter(nameOf(address, port))
+    const connection = recordOf(nameOf(address, port))
     const done = begin(connection)
     const send = (stalled: () => void) => viaSocket(connection, find(address, port), stalled)
     return Promise.resolve(handle({ address, send })).finally(done)

@@ -1,7 +1,7 @@
 /**
- * Asks the kernel what Bun does not say about its clients' connections: whether a client takes what it is sent and
- * whether all of a body has left the process. It also sets how a connection ends when the process does. This works on
- * Linux with glibc only.
+ * Asks the kernel what Bun does not show of its clients' connections: whether a client takes what it is sent, and whether
+ * all of a body has left the process. It also sets how a connection ends when the process does. This works on Linux with
+ * glibc only.
  */
 import { dlopen, FFIType } from "bun:ffi"
 import { readdirSync } from "node:fs"
@@ -10,9 +10,9 @@ import { readdirSync } from "node:fs"
 interface SocketState {
   /** Bytes that the client's machine has acknowledged, since the connection began. */
   readonly taken: number
-  /** Bytes handed to the kernel that the client's machine has not acknowledged. */
+  /** Bytes that the kernel has and the client's machine has not acknowledged. */
   readonly queued: number
-  /** Whether the kernel would take more. */
+  /** Whether the kernel would take more bytes. */
   readonly writable: boolean
 }
 
@@ -107,7 +107,7 @@ export const openClientSockets = (localPort: number): ClientSockets => {
     return String.fromCharCode(port >> 8, port & 255) + bytes.toString("latin1", 0, family === AF_INET ? 4 : 16)
   }
 
-  /** Whether the kernel filled `info` as far as it is read. */
+  /** Fills `info`, and says whether the kernel knows all the fields that are read from it. */
   const readInfo = (fd: number): boolean => {
     length[0] = info.length
     return libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, length) === 0 && length[0] >= BYTES_ACKED + 8

@@ -4,7 +4,7 @@ import { AppConfig } from "../config.ts"
 import { makeApp } from "./router.ts"
 import type { RequestEnv } from "./request-env.ts"
 import { openClientSockets } from "./client-sockets.ts"
-import { makeAdmission } from "./client-connections.ts"
+import { limitConnections } from "./client-connections.ts"
 import { Gone, InvalidRequest } from "./failures.ts"
 import { defectResponse, problemResponse } from "./problem.ts"
 
@@ -32,7 +32,7 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
     const log = Runtime.runFork(yield* Effect.runtime())
     const bodies: RequestEnv["bodies"] = new Set()
     const connections = yield* Effect.acquireRelease(
-      Effect.sync(() => makeAdmission(limits, (message) => log(Effect.logWarning(message)))),
+      Effect.sync(() => limitConnections(limits, (message) => log(Effect.logWarning(message)))),
       ({ stop }) => Effect.sync(stop)
     )
     const server = yield* Effect.acquireRelease(

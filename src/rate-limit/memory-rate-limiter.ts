@@ -3,10 +3,10 @@ import { limits } from "../limits.ts"
 import { AppConfig } from "../config.ts"
 import { RateLimiter, type RateDecision } from "./rate-limiter.ts"
 
-/** Milliseconds of the monotonic clock. A wall clock that is set back would lock out every key that was let in before. */
+/** Milliseconds of the monotonic clock. After a wall clock is set back, no key that made requests before could make another. */
 const monotonicMs = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
 
-/** The times of a key's requests; most keys make one. */
+/** The times of a key's requests. Most keys make a single request, whose time needs no array. */
 type Times = number | ReadonlyArray<number>
 const listOf = (times: Times = []): ReadonlyArray<number> => (typeof times === "number" ? [times] : times)
 
@@ -18,19 +18,20 @@ const SALT = crypto.getRandomValues(new Uint8Array(16))
 const digest = (key: string): number => new Bun.CryptoHasher("sha256").update(SALT).update(key).digest().readUIntBE(0, 6)
 
 /**
- * A sliding window log in this process: the times of the requests let in, per key. It is exact, and bounded over
- * all keys: past `rateLimitEntries` the key that was let in longest ago is forgotten first.
+ * Keeps a sliding window log in this process: for each key, the times of the requests that were allowed. It is exact. Its
+ * size is limited over all keys together: beyond `rateLimitEntries`, the key whose last allowed request is the oldest is
+ * forgotten first.
  */
 export const memoryRateLimiter = Layer.effect(
   RateLimiter,
   Effect.gen(function* () {
     const { rateLimitMax: limit, rateLimitWindow } = yield* AppConfig
     const windowMs = Duration.toMillis(rateLimitWindow)
-    /** In the order of their last request let in: a Map keeps the order of insertion. */
+    /** The keys in the order of their last allowed requests, since a Map keeps the order of insertion. */
     const log = new Map<number, Times>()
     let entries = 0
 
-    /** The key's requests that are still in the window. */
+    /** Returns the key's requests that are still in the window. */
     const current = (key: number, now: number): ReadonlyArray<number> => {
       const times = listOf(log.get(key))
       if (times.length === 0 || times[0]! > now - windowMs) return times
@@ -39,7 +40,7 @@ export const memoryRateLimiter = Layer.effect(
       replace(key, times, left)
       return left
     }
-    /** Sets the requests of a key, which keeps its place. */
+    /** Sets the requests of a key without a change of its place in the order. */
     const replace = (key: number, times: ReadonlyArray<number>, by: ReadonlyArray<number>) => {
       entries += by.length - times.length
       if (by.length === 0) log.delete(key)
@@ -51,7 +52,7 @@ export const memoryRateLimiter = Layer.effect(
       resetSeconds: Math.max(1, Math.ceil(((times[0] ?? now) + windowMs - now) / 1000)),
       undo: Effect.void
     })
-    /** Removes one request of the key that was let in at `time`, unless it has left the window. */
+    /** Removes the request of the key that was allowed at `time`, unless it has left the window. */
     const undo = (key: number, time: number) => {
       const times = listOf(log.get(key))
       const index = times.indexOf(time)

@@ -4,21 +4,21 @@ export interface RateDecision {
   readonly allowed: boolean
   /** Requests that the key may still make now. */
   readonly remaining: number
-  /** Seconds, rounded up, until the window lets the next one in (refused), or the oldest one leaves it (allowed). */
+  /** Seconds, rounded up: after a refusal, until the next request is allowed; otherwise, until the oldest one leaves the window. */
   readonly resetSeconds: number
-  /** Removes the request from the window again, if it was not let in after all. */
+  /** Removes the request from the window again, for a request that must not count after all. */
   readonly undo: Effect.Effect<void>
 }
 
-/** At most `limit` requests of one key in any window of `windowSeconds`; a refused one does not count. */
+/** Allows at most `limit` requests of one key in any window of `windowSeconds`. A refused request does not count. */
 export class RateLimiter extends Context.Tag("RateLimiter")<
   RateLimiter,
   {
     readonly limit: number
     readonly windowSeconds: number
-    /** Lets one request in, or refuses it. `most` replaces `limit`. */
+    /** Allows and counts a request, or refuses it. `most` replaces `limit`. */
     readonly take: (key: string, most?: number) => Effect.Effect<RateDecision>
-    /** What `take` would say, without taking. */
+    /** Returns what `take` would return, without counting a request. */
     readonly peek: (key: string, most?: number) => Effect.Effect<RateDecision>
   }
 >() {}

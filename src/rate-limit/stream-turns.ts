@@ -8,12 +8,12 @@ interface Limit {
   readonly most: number
 }
 
-/** No stream ended while this one waited for its turn, or too many waited before it. */
+/** The turn of a stream did not come in time, or too many streams wait before it. */
 export class TooManyStreams extends Data.TaggedError("TooManyStreams")<Limit> {
   static readonly problem = {
     type: "too-many-streams",
     status: 429,
-    meaning: "This key or address has as many streams at once as it may have, and no turn came (STREAMS_PER_KEY)."
+    meaning: "This key or address has as many streams as it may have at once (STREAMS_PER_KEY), and none of them ended in time."
   } as const
 }
 
@@ -26,8 +26,8 @@ interface Line {
 }
 
 /**
- * Lines of streams by name, of which `most` run at once. A turn is handed over in the order of arrival, so that a newcomer
- * cannot pass those that wait. A name without streams takes no memory.
+ * Keeps lines of streams by name, in each of which `most` streams run at once. Turns come in the order of arrival, so that
+ * a newcomer cannot pass those that wait. A name without streams takes no memory.
  */
 export class StreamLines {
   readonly #lines = new Map<string, Line>()
@@ -46,7 +46,7 @@ export class StreamLines {
     return turn
   }
 
-  /** Leaves the line, whether or not the turn has come. */
+  /** Leaves the line, whether or not the turn has come, and gives the place to the next stream. */
   leave(name: string, most: number, turn: Turn): void {
     const line = this.#lines.get(name)
     if (!line) return
@@ -70,8 +70,8 @@ const callNext = ({ running, waiting }: Line, most: number) => {
 }
 
 /**
- * Bounds how many streams one requester has under way: `STREAMS_PER_KEY` of one key, or of the address where no key is
- * given. Anyone can make up keys, so all streams of one address together have a bound, too.
+ * Limits how many streams run at once: `STREAMS_PER_KEY` of one key, or of one address for requests without a key. Anyone
+ * can make up keys, so all streams of one address together have a limit, too.
  */
 export class StreamTurns extends Effect.Service<StreamTurns>()("StreamTurns", {
   effect: Effect.gen(function* () {

@@ -96,7 +96,7 @@ test("a client gets all of a stream that the buffers nearly hold, or sees that i
   const clients = await Promise.all(
     totals.map((total) => openStream(service.url, "1.0", false, `apiKey=${total}&total=${total}`))
   )
-  const ended = () => service.log().filter(({ message }) => message === "body ended: whole").length
+  const ended = () => service.log().filter(({ message }) => message === "response ended: complete").length
   await until("the first streams to have been read from the database", () => ended() >= 3)
   service.signal("SIGKILL")
   await service.exited

@@ -54,7 +54,7 @@ const processes = async () => {
   }))
   return Promise.all(found)
 }
-/** The wrapper and the processes of the server of a data directory, which they stand in. Zombies stand nowhere. */
+/** The processes whose working directory is the cluster of a data directory: the wrapper and the server. Zombies have no directory. */
 const processesOf = async (dataDir: string) => (await processes()).filter(({ cwd }) => cwd === join(dataDir, "postgres"))
 const serverOf = async (dataDir: string) => Number.parseInt(await readFile(join(dataDir, "postgres/postmaster.pid"), "utf8"))
 
@@ -68,7 +68,7 @@ const anotherAnswers = (dataDir: string, before: number, url: string, text: stri
 const owner = (dataDir: string, before: string[] = []) => {
   const program = `
     import { Effect } from "effect";
-    import { startEmbeddedPostgres } from "../postgres/src/postgres/embedded.ts";
+    import { startEmbeddedPostgres } from "./src/embedded-postgres/embedded-postgres.ts";
     const start = startEmbeddedPostgres(process.env.DIRECTORY, 200);
     const line = (text) => Effect.sync(() => console.log(text));
     const life = Effect.flatMap(start, ({ url }) => line(url).pipe(Effect.zipRight(Effect.promise(() => Bun.stdin.text()))));
@@ -98,7 +98,7 @@ describe("startEmbeddedPostgres", () => {
     expect(await processesOf(dataDir)).toEqual([])
   })
 
-  test("keeps the password to its user", async () => {
+  test("shows the password to no other user of the machine", async () => {
     const dataDir = join(await directory(), "new")
     await during(dataDir, async (url) => {
       const { password } = new URL(url)
@@ -141,7 +141,7 @@ describe("startEmbeddedPostgres", () => {
     expect(await processesOf(dataDir)).toEqual([])
   })
 
-  test("survives the end of its wrapper", async () => {
+  test("starts the server again when the wrapper around it is killed", async () => {
     const dataDir = await directory()
     await during(dataDir, async (url) => {
       const before = await serverOf(dataDir)
@@ -152,13 +152,13 @@ describe("startEmbeddedPostgres", () => {
     expect(await processesOf(dataDir)).toEqual([])
   })
 
-  test("stops the server when its owner is killed; the next owner starts it", async () => {
+  test("stops the server when its service is killed, and the next service starts it", async () => {
     const dataDir = await directory()
     const { child, firstLine } = owner(dataDir)
     await ask(await firstLine(), "create table kept as select 7 as seven")
     child.kill("SIGKILL")
     await child.exited
-    // At once, so that the old server is still shutting down.
+    // Without a pause, so that the old server is still shutting down.
     expect(await during(dataDir, (url) => ask(url, "select seven from kept"))).toBe(7)
     const again = owner(dataDir)
     await again.firstLine()
@@ -166,14 +166,14 @@ describe("startEmbeddedPostgres", () => {
     await until("every process is gone", async () => (await processesOf(dataDir)).length === 0)
   })
 
-  test("lets its process end after the scope", async () => {
+  test("lets its process end once the scope is closed", async () => {
     const { child, firstLine } = owner(await directory())
     expect(await firstLine()).toStartWith("postgres://sluice:")
     await child.stdin.end()
     expect(await child.exited).toBe(0)
   })
 
-  test("refuses a directory in use, and leaves its server alone", async () => {
+  test("refuses a directory that another service uses, and leaves the server there alone", async () => {
     const dataDir = await directory()
     await during(dataDir, async (url) => {
       const what = `process ${await serverOf(dataDir)} is already using it. Stop that service, or set another DATA_DIR.`
@@ -182,7 +182,7 @@ describe("startEmbeddedPostgres", () => {
     })
   })
 
-  test("lets one of two win that create the same cluster at the same moment", async () => {
+  test("lets one of two services have a cluster that both create at the same moment", async () => {
     const dataDir = await directory()
     const both = [owner(dataDir), owner(dataDir)]
     const lines = (await Promise.all(both.map(({ firstLine }) => firstLine()))).toSorted()
@@ -193,7 +193,7 @@ describe("startEmbeddedPostgres", () => {
     expect((await readdir(dataDir)).filter((name) => name.includes("new"))).toEqual([])
   })
 
-  test("is not deterred by what a killed service left", async () => {
+  test("starts in spite of the files that a killed service left", async () => {
     const dataDir = await directory()
     const gone = Bun.spawn(["true"])
     await gone.exited
@@ -221,22 +221,25 @@ const reachable = () =>
   Bun.spawnSync([...nobody, "sh", "-c", 'test -x "$1" && test -r "$2"', "sh", process.execPath, import.meta.path]).success
 
 // Needs root to change users, and a checkout and a Bun that an ordinary user may read.
-describe.skipIf(process.getuid?.() !== 0 || !Bun.which("setpriv") || !reachable())("as an ordinary user", () => {
-  test("starts; root takes the cluster over; then the user is told whose it is", async () => {
-    const dataDir = await directory()
-    await chown(dataDir, 65534, 65534)
-    const start = async () => {
-      const { child, firstLine } = owner(dataDir, nobody)
-      const line = await firstLine()
-      if (line.startsWith("postgres://")) await ask(line, "create table if not exists kept as select 1 as one")
-      await child.stdin.end()
-      await child.exited
-      return line
-    }
-    expect(await start()).toStartWith("postgres://sluice:")
-    expect(await during(dataDir, (url) => ask(url, "select one from kept"))).toBe(1)
-    const { uid } = await stat(join(dataDir, "postgres"))
-    const told = `it belongs to user id ${uid}. Start as that user, or set another DATA_DIR.`
-    expect(await start()).toEqual(uid === 65534 ? expect.stringContaining("postgres://") : expect.stringContaining(told))
-  })
-})
+describe.skipIf(process.getuid?.() !== 0 || !Bun.which("setpriv") || !reachable())(
+  "startEmbeddedPostgres of an ordinary user",
+  () => {
+    test("starts its own cluster, and is refused after root has started it, with the owner named", async () => {
+      const dataDir = await directory()
+      await chown(dataDir, 65534, 65534)
+      const start = async () => {
+        const { child, firstLine } = owner(dataDir, nobody)
+        const line = await firstLine()
+        if (line.startsWith("postgres://")) await ask(line, "create table if not exists kept as select 1 as one")
+        await child.stdin.end()
+        await child.exited
+        return line
+      }
+      expect(await start()).toStartWith("postgres://sluice:")
+      expect(await during(dataDir, (url) => ask(url, "select one from kept"))).toBe(1)
+      const { uid } = await stat(join(dataDir, "postgres"))
+      const detail = `it belongs to user id ${uid}. Start as that user, or set another DATA_DIR.`
+      expect(await start()).toEqual(uid === 65534 ? expect.stringContaining("postgres://") : expect.stringContaining(detail))
+    })
+  }
+)

@@ -13,7 +13,7 @@ setDefaultTimeout(60_000)
 const asking = (client: postgres.Sql) => async (text: string) =>
   (await client.unsafe(text).simple().values()).flat(2) as Array<unknown>
 
-/** Starts the cluster, and gives a way to ask each of the two roles, and one to stop it. */
+/** Starts the cluster. Returns functions that query it as each of the two roles, and one that stops it. */
 const start = async (dataDir: string) => {
   const scope = Effect.runSync(Scope.make())
   const { url, sourceUrl } = await Effect.runPromise(Scope.extend(startEmbeddedPostgres(dataDir), scope))
@@ -71,7 +71,7 @@ describe("the roles of the embedded PostgreSQL", () => {
     expect(await refusal(postgres(asAdmin, { max: 1 })`select 1`)).toBe("28P01")
   })
 
-  test("sluice makes schemas and tables; sluice_source reads them, and neither changes them nor sees Sluice's own", async () => {
+  test("let sluice create schemas and tables, and let sluice_source read them, but not change them or read Sluice's own", async () => {
     await server.sluice(
       "create table public.mine as select 1 as one; create schema shop; create view shop.seen as select 2 as two"
     )
@@ -87,7 +87,7 @@ describe("the roles of the embedded PostgreSQL", () => {
       expect(await refusal(server.source(forbidden))).toBe(DENIED)
   })
 
-  test("what was revoked from sluice_source stays revoked, and old passwords are of no use after another start", async () => {
+  test("keep what was revoked from them revoked, and have new passwords after each start", async () => {
     await server.sluice("create table public.hidden (); revoke select on public.hidden from sluice_source")
     const before = server.url
     await server.stop()
@@ -99,7 +99,7 @@ describe("the roles of the embedded PostgreSQL", () => {
     expect(await refusal(postgres(again, { max: 1 })`select 1`)).toBe("28P01")
   })
 
-  test("the server has no capability, and runs as a user other than root", async () => {
+  test("are served by processes without capabilities, of a user other than root", async () => {
     const pid = Number.parseInt(await readFile(join(dataDir, "postgres/postmaster.pid"), "utf8"))
     const [backend] = await server.sluice("select pg_backend_pid()")
     for (const one of [pid, backend]) {
@@ -111,7 +111,7 @@ describe("the roles of the embedded PostgreSQL", () => {
   })
 })
 
-/** What an earlier version left: its superuser is called sluice, and owns everything. */
+/** The cluster of an earlier version, whose superuser is called sluice and owns everything. */
 const EARLIER = [
   "create role earlier_tester superuser;",
   "set session authorization earlier_tester;",
@@ -133,7 +133,7 @@ const EARLIER = [
   "insert into public.users values (1, 'Ada');"
 ].join("\n\n")
 
-test("a cluster of an earlier version is handed over, all that its superuser made, and works as before", async () => {
+test("a cluster of an earlier version works as before, and sluice owns all that its superuser created", async () => {
   const dataDir = await temporaryDirectory()
   await Effect.runPromise(Effect.flatMap(openCluster(dataDir), (cluster) => inSingleUserMode(cluster, "sluice", EARLIER)))
   for (let time = 0; time < 2; time++) {

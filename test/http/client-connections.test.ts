@@ -6,7 +6,7 @@ import { Hono, type Context } from "hono"
 import type { RequestEnv } from "../../src/http/request-env.ts"
 import { streamBody } from "../../src/http/response/streaming-body.ts"
 import { openClientSockets } from "../../src/http/client-sockets.ts"
-import { makeAdmission, type ConnectionLimits } from "../../src/http/client-connections.ts"
+import { limitConnections, type ConnectionLimits } from "../../src/http/client-connections.ts"
 import { exchange } from "../support/raw-http.ts"
 import { temporaryDirectory } from "../support/shared-service.ts"
 import { slowClient } from "../support/slow-client.ts"
@@ -46,7 +46,7 @@ const startServer = async ({
   ...own
 }: Partial<ConnectionLimits> & { idleTimeout?: number; watched?: boolean }) => {
   const warnings: Array<string> = []
-  const connections = makeAdmission({ ...limits, ...own }, (message) => warnings.push(message))
+  const connections = limitConnections({ ...limits, ...own }, (message) => warnings.push(message))
   const { promise: released, resolve: release } = Promise.withResolvers<void>()
   let pulls = 0
   const app = new Hono<{ Bindings: RequestEnv }>()
@@ -120,7 +120,7 @@ describe.each(["/stream", "/file"])("a client of a %s", (path) => {
     await until("the client to be broken off", () => warnings.length > 0)
     client.go()
     expect(await client.ended).toBe("ECONNRESET")
-    expect(warnings).toEqual(["a client took nothing for 0.3 s and was broken off"])
+    expect(warnings).toEqual(["connection aborted: its client took no byte for 0.3 s"])
   })
   test.concurrent("that takes a little all the time is not broken off, however long nothing new fits into the buffers", async () => {
     const { port, warnings, pulls } = await startServer({ clientStallMs: 1_000, clientIdleMs: 1_000, requestHeadMs: 1_000 })
@@ -187,7 +187,7 @@ test.concurrent("of too many connections, those that have been quiet longest are
   await until("some to be closed", () => early.some(({ isOpen }) => !isOpen()))
   expect(late.filter(({ isOpen }) => isOpen()).length).toBe(10)
   expect(early.filter(({ isOpen }) => isOpen()).length).toBeWithin(3, 6)
-  expect(warnings[0]).toMatch(/^there are 2\d connections, more than 20/)
+  expect(warnings[0]).toMatch(/^too many connections: 2\d, and the limit is 20/)
   release()
   for (const client of working) await until("the answer", () => client.received().endsWith("word"))
   for (const { socket } of [...working, ...early, ...late]) socket.destroy()

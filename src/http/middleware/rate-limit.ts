@@ -11,13 +11,13 @@ import { RateLimited } from "../failures.ts"
 export const apiKeyOf = ({ url, headers }: ApiRequest): string | undefined =>
   (url.searchParams.get("apiKey") ?? headers.get("X-API-Key")) || undefined
 
-/** Names whose requests are counted together: the key that the client gives, otherwise its address. */
+/** Returns the name under which a request is counted: the client's key, otherwise its address. */
 const rateKey = (request: ApiRequest): string => {
   const key = apiKeyOf(request)
   return key ? `key ${key.slice(0, limits.apiKeyChars)}` : `address ${request.env.address}`
 }
 
-/** What is counted apart. An estimate costs the source a session, so estimates are limited as streams are. */
+/** The kinds of requests that are counted apart. An estimate costs the source a session, so estimates are limited as streams are. */
 export type Window = "stream" | "estimate"
 const windowKey = (request: ApiRequest, window: Window) => `${window} ${rateKey(request)}`
 
@@ -25,8 +25,8 @@ const admitted = (decision: RateDecision): Effect.Effect<RateDecision, RateLimit
   decision.allowed ? Effect.succeed(decision) : Effect.fail(new RateLimited({ retryAfterSeconds: decision.resetSeconds }))
 
 /**
- * Lets a request into a window, or refuses it. Runs before the request is decoded, so that a key that is used up costs
- * nothing more. `undo` takes the request out of the window again.
+ * Counts a request in a window, or refuses it. Runs before the request is decoded, so that a refused request costs little.
+ * `undo` takes the request out of the window again.
  */
 export const letIn = (
   request: ApiRequest,

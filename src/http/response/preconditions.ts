@@ -1,10 +1,10 @@
 interface Validators {
-  /** Strong, with its quotes. */
+  /** A strong entity tag, with its quotes. */
   readonly etag: string
   readonly lastModified: Date
 }
 
-/** What preconditions make of a GET or HEAD, in the order of RFC 9110 §13.2.2. */
+/** Evaluates the preconditions of a GET or HEAD, in the order of RFC 9110 §13.2.2. */
 export const evaluatePreconditions = (
   headers: Headers,
   { etag, lastModified }: Validators
@@ -23,7 +23,7 @@ export const evaluatePreconditions = (
   return ifModifiedSince !== undefined && modified <= ifModifiedSince ? "not modified" : "go on"
 }
 
-/** Whether a Range may be honoured (RFC 9110 §13.1.5): If-Range compares strongly, a date exactly. */
+/** Says whether If-Range lets a range be sent (RFC 9110 §13.1.5). Entity tags are compared strongly, and dates exactly. */
 export const rangeStillValid = (headers: Headers, { etag, lastModified }: Validators): boolean => {
   const ifRange = headers.get("If-Range")
   if (ifRange === null) return true
@@ -31,14 +31,14 @@ export const rangeStillValid = (headers: Headers, { etag, lastModified }: Valida
   return seconds(ifRange) === Math.floor(lastModified.getTime() / 1000)
 }
 
-/** Entity tags of a list: `*`, or `"…"` and `W/"…"`, split outside their quotes. */
+/** Says whether a list contains an entity tag. The list is `*`, or has items `"…"` and `W/"…"`; a quoted comma splits none. */
 const matches = (list: string, etag: string, comparison: "strong" | "weak"): boolean => {
   if (list.trim() === "*") return true
   const tags = list.match(/(?:W\/)?"[^"]*"/g) ?? []
   return tags.some((tag) => (comparison === "weak" ? tag.replace(/^W\//, "") : tag) === etag)
 }
 
-/** The three forms of an HTTP-date (RFC 9110 §5.6.7); the last one has no zone and means UTC. Anything else is no date. */
+/** Matches the three forms of an HTTP-date (RFC 9110 §5.6.7). The last one has no zone and means UTC. */
 const HTTP_DATE =
   /^(?:[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT|[A-Z][a-z]{5,8}, \d\d-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d GMT|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})$/
 const seconds = (date: string | null): number | undefined => {

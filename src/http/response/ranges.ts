@@ -1,12 +1,13 @@
-/** Bytes `start` to `end`, both included. */
+/** The bytes from `start` to `end`, both included. */
 export interface ByteRange {
   readonly start: number
   readonly end: number
 }
 
 /**
- * The one range that a Range header asks for (RFC 9110 §14.1.2), for a file of `size` bytes; "unsatisfiable" when
- * it lies outside; undefined when the header is to be ignored: another unit, a wrong syntax, or several ranges.
+ * Parses the Range header (RFC 9110 §14.1.2) of a request for a file of `size` bytes. Returns its only range, or
+ * "unsatisfiable" when the range lies outside the file. Returns undefined when the header is to be ignored: it has another
+ * unit, a wrong syntax, or several ranges.
  */
 export const parseRange = (header: string, size: number): ByteRange | "unsatisfiable" | undefined => {
   const [, first = "", last = ""] = /^bytes[ \t]*=[ \t]*(\d*)-(\d*)[ \t]*$/i.exec(header.trim()) ?? []

@@ -2,14 +2,14 @@ import { Cause, Effect, Exit, Runtime, Scope } from "effect"
 import type { ApiRequest } from "../request-env.ts"
 import type { SentBody } from "../client-connections.ts"
 
-/** Bytes that are asked for one chunk at a time. When the next is asked for, nobody reads the one before any more. */
+/** Makes bytes, one chunk at a time. Once the next chunk is asked for, nobody reads the previous one any more. */
 interface Chunks {
   next(): Promise<Uint8Array | undefined>
-  /** Takes such a chunk back. */
+  /** Takes a chunk back that nobody reads any more. */
   recycle?(chunk: Uint8Array): void
 }
 
-/** Chunks that an effect makes, one a run. */
+/** Makes chunks of an effect, one in each run. */
 export const effectChunks = <E>(next: Effect.Effect<Uint8Array | undefined, E>): Effect.Effect<Chunks> =>
   Effect.map(Effect.runtime(), (runtime) => ({
     next: async () => {
@@ -24,18 +24,18 @@ interface StreamOptions {
   readonly request: Pick<ApiRequest, "env" | "signal">
   /** How long the body may take from its first chunk on, and the failure that it then ends with. */
   readonly limit?: { readonly ms: number; readonly failure: string }
-  /** The last words of a body that fails, instead of a broken connection, after `last`: its last two bytes. */
+  /** Makes the end of a body that fails, sent instead of breaking the connection. `last` is the last two bytes of the body. */
   readonly onError?: (last: Uint8Array | undefined) => Uint8Array
   /** Transforms the body on its way to the client, for compression. */
   readonly through?: (body: ReadableStream<Uint8Array>) => ReadableStream<Uint8Array>
 }
 
 /**
- * Opens chunks in a scope of their own and makes a body of them. The first chunk is read before the body exists,
- * so that a failure until then is an answer with a status of its own. The scope closes when the body ends, fails,
- * is cancelled because its client left, or when the client takes nothing for `clientStallMs`.
+ * Opens chunks in a scope of their own and makes a body of them. The first chunk is read before the body exists, so that a
+ * failure until then is answered with a status of its own. The scope closes when the body ends or fails, when its client
+ * has left, and when the client takes nothing for `clientStallMs`.
  *
- * A failure errors the body, which breaks the connection: the client sees an incomplete message.
+ * A failure errors the body. That breaks the connection, so that the client sees an incomplete message.
  */
 export const streamBody = <E, R>(
   open: Effect.Effect<Chunks, E, R | Scope.Scope>,
@@ -58,14 +58,14 @@ export const streamBody = <E, R>(
       const begun = performance.now()
       const close = (outcome: Outcome, bytes: number) => {
         const seconds = Math.round(performance.now() - begun) / 1000
-        run(Effect.logInfo(`body ended: ${outcome}`).pipe(Effect.annotateLogs({ bytes, seconds })))
-        return Runtime.runPromise(runtime)(Scope.close(scope, outcome === "whole" ? Exit.void : Exit.fail(outcome)))
+        run(Effect.logInfo(`response ended: ${outcome}`).pipe(Effect.annotateLogs({ bytes, seconds })))
+        return Runtime.runPromise(runtime)(Scope.close(scope, outcome === "complete" ? Exit.void : Exit.fail(outcome)))
       }
       return pullStream(chunks, first, close, (message) => run(Effect.logWarning(message)), options)
     })
   )
 
-type Outcome = "whole" | "client left" | "client stalled" | "broken off"
+type Outcome = "complete" | "client left" | "client stalled" | "aborted"
 
 const pullStream = (
   chunks: Chunks,
@@ -77,31 +77,31 @@ const pullStream = (
   let ahead: { readonly chunk: Uint8Array | undefined } | undefined = { chunk: first }
   let last: Uint8Array | undefined
   let bytes = 0
-  let given: Uint8Array | undefined
-  let over = false
+  let inUse: Uint8Array | undefined
+  let hasEnded = false
   let sending: ReadableStreamDefaultController<Uint8Array> | undefined
   const { signal } = request
   const { connection, bodies } = request.env
   const finish = async (outcome: Outcome) => {
-    if (over) return
-    over = true
-    bodies.delete(breakOff)
+    if (hasEnded) return
+    hasEnded = true
+    bodies.delete(abort)
     clearTimeout(timeLimit)
     await close(outcome, bytes)
   }
-  const breakOff = async (reason = "the service stops") => {
-    if (sending && !over) await fail(sending, new Error(reason))
+  const abort = async (reason = "the service stops") => {
+    if (sending && !hasEnded) await fail(sending, new Error(reason))
   }
-  bodies.add(breakOff)
-  const timeLimit = limit && setTimeout(() => void breakOff(limit.failure), limit.ms)
+  bodies.add(abort)
+  const timeLimit = limit && setTimeout(() => void abort(limit.failure), limit.ms)
   const left = () => finish("client left")
   if (signal.aborted) void left()
   signal.addEventListener("abort", () => void left(), { once: true })
   const fail = async (controller: ReadableStreamDefaultController<Uint8Array>, cause: unknown) => {
     const { logged, message } = cause as { readonly logged?: string; readonly message: string }
-    warn(`a body was broken off: ${logged ?? message}`)
-    await finish("broken off")
-    // Without a reason, which Bun would print with a piece of our source.
+    warn(`response aborted: ${logged ?? message}`)
+    await finish("aborted")
+    // No reason is passed, since Bun would print it with a piece of our source.
     if (!onError) return controller.error()
     controller.enqueue(onError(last))
     controller.close()
@@ -112,25 +112,25 @@ const pullStream = (
         sending = controller
       },
       async pull(controller) {
-        // Who asks for the next, Bun's socket or a compression, has written or copied it.
-        if (given) chunks.recycle?.(given)
-        given = undefined
+        // Bun's socket, or a compression, asks for the next chunk once it has written or copied the previous one.
+        if (inUse) chunks.recycle?.(inUse)
+        inUse = undefined
         try {
           const { chunk } = ahead ?? { chunk: await chunks.next() }
           ahead = undefined
-          if (over) return
+          if (hasEnded) return
           if (chunk === undefined) {
-            await finish("whole")
+            await finish("complete")
             controller.close()
             return
           }
           bytes += chunk.length
           if (onError) last = Buffer.from(chunk.subarray(-2))
-          given = chunk
+          inUse = chunk
           controller.enqueue(chunk)
         } catch (cause) {
-          // Whoever ended the body made its source fail, too.
-          if (!over) await fail(controller, cause)
+          // A read error after the body has ended is expected: the end of the body ended the read.
+          if (!hasEnded) await fail(controller, cause)
         }
       },
       cancel: left
@@ -144,7 +144,7 @@ const pullStream = (
   )
 }
 
-/** Passes a body to its connection, which is reset unless the kernel gets all of it. */
+/** Sends a body over its connection, which is reset unless the kernel gets all of the body. */
 const toClient = (
   made: ReadableStream<Uint8Array>,
   send: (stalled: () => void) => SentBody,
@@ -157,14 +157,14 @@ const toClient = (
       start(controller) {
         body = send(() => {
           void onStall()
-          breakOff()
+          abort()
         })
-        const breakOff = () => {
+        const abort = () => {
           controller.error()
           body.end()
         }
         // Breaks off at once, even when nobody reads because the client takes nothing.
-        reader.closed.catch(breakOff)
+        reader.closed.catch(abort)
       },
       async pull(controller) {
         body.asked()
