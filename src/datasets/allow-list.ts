@@ -1,24 +1,32 @@
+import { Scanner } from "./scanner.ts"
+
 /** Relations that may be exported: one, or all of a schema. */
 export interface AllowedRelation {
   readonly schema: string
-  /** Undefined: every one in the schema. */
+  /** Undefined for all relations of the schema. */
   readonly table: string | undefined
 }
 
-/** As PostgreSQL reads it: folded to lower case, or as it stands between double quotes, where "" is one of them. */
-const IDENTIFIER = String.raw`(?:[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*|"(?:[^"\0]|"")+")`
-const ENTRY = new RegExp(String.raw`\s*(${IDENTIFIER})\.(\*|${IDENTIFIER})\s*(?:,|$)`, "uy")
+const NAME = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/uy
+const END = /\s*(?:,|$)/y
 
-const identifierOf = (text: string) => (text.startsWith('"') ? text.slice(1, -1).replaceAll('""', '"') : text.toLowerCase())
+/** Takes a name as PostgreSQL reads it: folded to lower case, or as it is between double quotes. */
+const takeName = (scanner: Scanner): string | undefined => {
+  const quoted = scanner.takeQuoted("sql")
+  if (quoted === undefined) return scanner.take(NAME)?.[0].toLowerCase()
+  return quoted === "" || quoted.includes("\0") ? undefined : quoted
+}
 
 /** Reads `public.orders,reporting.*,"Odd Schema"."a ""name"""`; undefined when it is not such a list. */
 export const parseAllowList = (text: string): ReadonlyArray<AllowedRelation> | undefined => {
-  const allowed: Array<AllowedRelation> = []
-  ENTRY.lastIndex = 0
-  while (ENTRY.lastIndex < text.length) {
-    const [entry, schema, table] = ENTRY.exec(text) ?? []
-    if (entry === undefined || schema === undefined || table === undefined) return undefined
-    allowed.push({ schema: identifierOf(schema), table: table === "*" ? undefined : identifierOf(table) })
-  }
-  return text.trimEnd().endsWith(",") ? undefined : allowed
+  if (text === "") return []
+  const scanner = new Scanner(text)
+  return scanner.takeList((): AllowedRelation | undefined => {
+    scanner.take(/\s*/y)
+    const schema = takeName(scanner)
+    if (schema === undefined || !scanner.take(/\./y)) return undefined
+    if (scanner.take(/\*/y)) return { schema, table: undefined }
+    const table = takeName(scanner)
+    return table === undefined ? undefined : { schema, table }
+  }, END)
 }

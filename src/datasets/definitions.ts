@@ -4,13 +4,13 @@ import { parseAllowList, type AllowedRelation } from "./allow-list.ts"
 import { show, type ColumnCondition } from "./filters/conditions.ts"
 import type { Dataset } from "./dataset.ts"
 import { parseFilter } from "./filters/filter.ts"
-import { parseOrder } from "./names.ts"
+import { parseOrder } from "./column-list.ts"
 import { operatorsOf } from "./filters/operators.ts"
 
 const text = (description: string) => Schema.NonEmptyString.annotations({ description })
 const columns = (description: string) => Schema.Array(Schema.NonEmptyString).annotations({ description })
 /** A member that may be left out, but not be undefined: that would double each message. */
-export const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
+const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
 const DeclaredParameter = Schema.Struct({
   column: text("The column whose value is compared."),

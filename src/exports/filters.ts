@@ -1,10 +1,9 @@
 import { limits } from "../limits.ts"
-import { type ConditionTree, type ColumnCondition } from "../datasets/filters/conditions.ts"
+import { someOf, type ColumnCondition, type ConditionTree } from "../datasets/filters/conditions.ts"
 import { filterableOf, type Dataset } from "../datasets/dataset.ts"
 import { findFilterable } from "../datasets/filters/field-name.ts"
 import { parseFilter } from "../datasets/filters/filter.ts"
 import { TOO_DEEP, type WrittenFilter, type WrittenTree } from "../datasets/filters/filter-tree.ts"
-import { someOf } from "../datasets/names.ts"
 
 /** A filter or a group of filters, with the field of the request that it comes from. */
 export interface Filter {
@@ -57,7 +56,7 @@ export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) =>
   const readOne = ({ on: name, text }: WrittenFilter, field: string, depth: number): ConditionTree | undefined => {
     const on = findFilterable(name, dataset.columns)
     const inGroup = depth > 0 ? name.written.slice(0, NAME_SHOWN) : undefined
-    const unknown = `is no column that may be filtered; those are ${someOf(filterableOf(dataset)) || "none"}`
+    const unknown = `is not a filterable column; filterable: ${someOf(filterableOf(dataset)) || "none"}`
     const condition = typeof on === "object" ? parseFilter(text, on) : on === undefined ? unknown : `cannot be followed: ${on}`
     values += typeof condition === "string" ? 1 : condition.values.length
     if (values > limits.filterValues) {

@@ -1,85 +1,12 @@
-import { ParseResult, Schema } from "effect"
-import { type Column } from "../datasets/column.ts"
-import { type Dataset, type Parameter } from "../datasets/dataset.ts"
-import { optional } from "../datasets/definitions.ts"
-import { canonicalConditions, show, type ConditionTree } from "../datasets/filters/conditions.ts"
-import { parseFilter } from "../datasets/filters/filter.ts"
-import { parseColumns, parseOrder } from "../datasets/names.ts"
-import { dialectConflict, isDialectCharacter } from "../formats/csv/dialect.ts"
+import { Schema } from "effect"
+import type { Dataset } from "../datasets/dataset.ts"
+import { canonicalConditions, type ColumnCondition, type ConditionTree } from "../datasets/filters/conditions.ts"
+import { dialectConflict } from "../formats/csv/dialect.ts"
 import { markText } from "../formats/csv/spreadsheet-text.ts"
-import { defaultFormat, Format, formatConflict, profiles, type ProfileName } from "../formats/format.ts"
+import { defaultFormat, formatConflict, profiles, type Format } from "../formats/format.ts"
 import type { ExportSpec } from "./export-spec.ts"
-
-const refuse = (message: (value: unknown) => string) => ({
-  // A union would list the complaint of each of its members otherwise.
-  message: (issue: ParseResult.ParseIssue) => ({ message: message(issue.actual), override: true })
-})
-const matching = (pattern: RegExp, allowed: string) =>
-  Schema.String.pipe(
-    Schema.pattern(
-      pattern,
-      refuse((value) => `must be ${allowed}, not ${show(value)}`)
-    )
-  )
-const oneOf = <const A extends ReadonlyArray<string>>(...allowed: A) =>
-  Schema.Literal(...allowed).annotations(refuse((value) => `must be one of ${allowed.join(", ")}, not ${show(value)}`))
-const trueOrFalse = Schema.compose(oneOf("true", "false"), Schema.BooleanFromString)
-
-const Total = Schema.compose(matching(/^0*[1-9]\d{0,14}$/, "a whole number from 1 to 999999999999999"), Schema.NumberFromString)
-
-const DialectCharacter = Schema.String.pipe(
-  Schema.filter(
-    (value) => isDialectCharacter(value) || `must be one ASCII character other than CR, LF and NUL, not ${show(value)}`
-  )
-)
-const NullText = matching(/^[^\p{Cc}]{1,32}$/u, "up to 32 characters, none of them a control character")
-
-/** An offset has two meanings: ISO's, and PostgreSQL's, which has the other sign. */
-const isTimezone = (name: string): boolean => {
-  try {
-    return /^[A-Za-z]/.test(name) && new Intl.DateTimeFormat("en", { timeZone: name }).resolvedOptions().timeZone !== ""
-  } catch {
-    return false
-  }
-}
-const Timezone = Schema.String.pipe(
-  Schema.filter((value) => isTimezone(value) || `must be an IANA time zone such as Europe/Berlin, not ${show(value)}`)
-)
-
-/** Text as `parse` reads it, which tells what is wrong with it. */
-const parsed = <A extends object>(parse: (text: string) => A | string) =>
-  Schema.transformOrFail(Schema.String, Schema.Any as Schema.Schema<A>, {
-    strict: true,
-    encode: (_, __, ast) => ParseResult.fail(new ParseResult.Forbidden(ast, _, "it is only read")),
-    decode: (text, _, ast) => {
-      const value = parse(text)
-      return typeof value === "string" ? ParseResult.fail(new ParseResult.Type(ast, text, value)) : ParseResult.succeed(value)
-    }
-  })
-
-/** The parameters of every dataset. */
-const commonFields = (dataset: Pick<Dataset, "columns">) => ({
-  columns: optional(parsed((text) => parseColumns(text, dataset.columns))),
-  dataset: optional(Schema.String),
-  order_by: optional(parsed((text) => parseOrder(text, dataset.columns))),
-  total: optional(Total),
-  limit: optional(Total),
-  profile: optional(oneOf(...(Object.keys(profiles) as ReadonlyArray<ProfileName>))),
-  encoding: optional(oneOf("utf-8", "raw")),
-  delimiter: optional(DialectCharacter),
-  quoteChar: optional(DialectCharacter),
-  quote: optional(oneOf(...Format.fields.quoting.literals)),
-  null: optional(NullText),
-  newline: optional(oneOf(...Format.fields.newline.literals)),
-  bom: optional(trueOrFalse),
-  header: optional(oneOf(...Format.fields.header.literals)),
-  formulas: optional(oneOf(...Format.fields.formulas.literals)),
-  timezone: optional(Timezone),
-  datetime: optional(oneOf(...Format.fields.datetime.literals)),
-  boolean: optional(oneOf(...Format.fields.boolean.literals)),
-  binary: optional(oneOf(...Format.fields.binary.literals)),
-  decimal: optional(oneOf(...Format.fields.decimal.literals))
-})
+import type { RequestCondition } from "./filters.ts"
+import { commonFields, declaredFields } from "./parameter-fields.ts"
 
 const commonParameters: ReadonlyArray<string> = Object.keys(commonFields({ columns: new Map() }))
 /** Names that a request gives another meaning, so that no dataset can. */
@@ -91,38 +18,11 @@ export const parameterNames = ({ parameters }: Dataset): ReadonlyArray<string> =
   ...commonParameters
 ]
 
-const declaredField = (
-  { values, pattern = "[^]*", allowed = `text that matches ${pattern}`, operator }: Parameter,
-  on: Column
-) => {
-  const text = values ? oneOf(...values) : matching(new RegExp(`^(?:${pattern})$`, "u"), allowed)
-  return optional<string, string>(
-    text.pipe(
-      Schema.filter((value) => {
-        const condition = parseFilter(`${operator}.${value}`, on)
-        return typeof condition === "string" ? condition : true
-      })
-    )
-  )
-}
-
-type Declared = Readonly<Record<string, string | undefined>>
-
-const columnOf = ({ column }: Parameter, { columns }: Dataset) => columns.get(column)!
-
-const parameterFields = (dataset: Dataset) =>
-  Schema.Struct({
-    ...Object.fromEntries(
-      Object.entries(dataset.parameters).map(([name, parameter]) => [
-        name,
-        declaredField(parameter, columnOf(parameter, dataset))
-      ])
-    ),
-    ...commonFields(dataset)
-  })
+/** The parameters of an export, each by itself: texts, and lists of columns. */
+export const parameterFields = (dataset: Dataset) => Schema.Struct({ ...declaredFields(dataset), ...commonFields(dataset) })
 type Parameters = Schema.Schema.Type<ReturnType<typeof parameterFields>>
 
-/** The parameters of an export as text, one value each. */
+/** The parameters of an export, which must also go together. */
 export const exportParameters = (dataset: Dataset) =>
   parameterFields(dataset).pipe(
     Schema.filter((parameters) => {
@@ -150,6 +50,7 @@ export const exportParameters = (dataset: Dataset) =>
         .map(({ field, detail }) => ({ path: [field], message: detail }))
     })
   )
+
 const formatOf = (parameters: Parameters): Format => {
   const { profile, quoteChar, quote, delimiter, newline, bom, header, columns = [] } = parameters
   const base = profile === undefined ? defaultFormat : profiles[profile]
@@ -174,17 +75,17 @@ const formatOf = (parameters: Parameters): Format => {
   }
 }
 
-/** The conditions of a dataset's own parameters. */
+/** The conditions that the dataset's own parameters set, with the names of these. */
 export const declaredConditions = (parameters: Parameters, dataset: Dataset) =>
-  Object.entries(dataset.parameters).flatMap(([field, parameter]) => {
-    const value = Object.hasOwn(parameters, field) ? (parameters as Declared)[field] : undefined
-    if (value === undefined) return []
-    const on = columnOf(parameter, dataset)
-    const condition = parseFilter(`${parameter.operator}.${value}`, on)
-    if (typeof condition === "string") throw new Error(`${field} ${condition}`)
-    return [{ condition, field, column: on }]
-  })
+  Object.keys(dataset.parameters)
+    .filter((field) => Object.hasOwn(parameters, field))
+    .map((field): RequestCondition => ({
+      ...(parameters as Readonly<Record<string, ColumnCondition>>)[field]!,
+      field,
+      inGroup: undefined
+    }))
 
+/** The spec of a request. `conditions` are all of it, those of declared parameters included. */
 export const toExportSpec = (
   parameters: Parameters,
   dataset: Dataset,
@@ -192,7 +93,6 @@ export const toExportSpec = (
 ): ExportSpec => {
   const { total, limit, order_by } = parameters
   const format = formatOf(parameters)
-  const declared = declaredConditions(parameters, dataset).map(({ condition }) => condition)
   const columns = parameters.columns ?? [...dataset.columns.values()].map((column) => ({ column, label: undefined }))
   const rows = total ?? limit ?? dataset.maxRows
   return {
@@ -203,7 +103,7 @@ export const toExportSpec = (
       ...(column.path && { path: column.path }),
       ...(format.header === "labels" && { label: label ?? column.label })
     })),
-    conditions: canonicalConditions([...declared, ...conditions]),
+    conditions: canonicalConditions(conditions),
     order: [...(order_by ?? dataset.order)],
     ...(rows !== undefined && { total: rows }),
     format

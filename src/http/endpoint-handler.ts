@@ -26,7 +26,7 @@ const queryDecoder = ({ endpoint, details }: Served) => {
   const schema = Option.getOrElse(endpoint.urlParamsSchema, () => none) as Schema.Schema<unknown, unknown>
   const names = SchemaAST.getPropertySignatures(SchemaAST.encodedAST(schema.ast)).map(({ name }) => String(name))
   if (details.ofDataset) return () => Effect.succeed({})
-  return (c: AppContext) => Effect.flatMap(queryValues(c, names), decode(schema))
+  return ({ url }: ApiRequest) => Effect.flatMap(queryValues(url, names), decode(schema))
 }
 
 /** Encodes documents with the schema of the endpoint's first answer. */
@@ -55,8 +55,8 @@ export const serveEndpoint = (served: Served, handler: AnyHandler, limiter: Rate
     })
 
   return {
-    answer: (c: AppContext, request: ApiRequest) =>
-      Effect.flatMap(decodeQuery(c), (query) => answer({ ...request, query } as ApiRequest<never, never>)),
+    answer: (request: ApiRequest) =>
+      Effect.flatMap(decodeQuery(request), (query) => answer({ ...request, query } as ApiRequest<never, never>)),
     /** Completes each answer, also that of a failure. */
     after: (request: ApiRequest, response: Response) =>
       window === undefined ? Effect.void : setRateLimit(request, response, limiter, window)
@@ -73,6 +73,6 @@ export const toApiRequest = (c: AppContext, prefix: Prefix): ApiRequest => ({
   prefix,
   signal: c.req.raw.signal,
   env: c.env,
-  context: c,
+  body: () => c.req.raw.body,
   rate: {}
 })

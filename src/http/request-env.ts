@@ -30,7 +30,8 @@ export interface ApiRequest<Params = unknown, Query = unknown> {
   /** Aborts when the client leaves, also while nobody reads the body of the answer yet. */
   readonly signal: AbortSignal
   readonly env: RequestEnv
-  readonly context: AppContext
+  /** The body, as it arrives. */
+  readonly body: () => ReadableStream<Uint8Array> | null
   /** What the rate limiter decided on the request, once it was asked. */
   readonly rate: { taken?: RateDecision | undefined }
 }

@@ -99,7 +99,7 @@ export const makeApp = Effect.gen(function* () {
         // HEAD reaches what answers GET.
         app.on(one.endpoint.method, prefix + path, (c) => {
           const request = toApiRequest(c, prefix)
-          return run(c, answer(c, request), (response) => after(request, response))
+          return run(c, answer(request), (response) => after(request, response))
         })
       }
       app.all(prefix + path, (c) => problemResponse(new MethodNotAllowed({ method: c.req.method, allow }), pathOf(c)))

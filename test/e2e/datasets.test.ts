@@ -154,7 +154,7 @@ describe("what is named", () => {
       "is not a parameter; allowed are columns, dataset, order_by, total, limit, profile, encoding, delimiter, quoteChar, quote, null",
       "newline, bom, header, formulas, timezone, datetime, boolean, binary, decimal"
     ].join(", ")
-    const columnsToo = "; columns that may be filtered are id, total, note, or not"
+    const columnsToo = "; filterable columns are id, total, note, or not"
     const parameter = { field: "country_code", detail: allowed + columnsToo }
     const path = `${service.url}/exports/csv`
     expect(await refused(fetch(`${path}?dataset=reporting.orders&columns=id,email`))).toEqual([400, columns])
@@ -194,7 +194,7 @@ describe("what is not named", () => {
       const response = await fetch(`${service.url}/exports/csv${"body" in init ? "" : asked(name)}`, init)
       expect(response.status).toBe(400)
       const { errors } = (await response.json()) as ProblemDocument
-      expect(errors).toEqual([{ field: "dataset", detail: `must be a dataset, not ${JSON.stringify(name)}; known are ${known}` }])
+      expect(errors).toEqual([{ field: "dataset", detail: `must be one of ${known}, not ${JSON.stringify(name)}` }])
     }
     const described = await fetch(`${service.url}/datasets/${encodeURIComponent(name)}`)
     expect(described.status).toBe(404)
@@ -241,7 +241,7 @@ describe("what is not named", () => {
     expect(await (await fetch(`${none.url}/datasets`)).json()).toEqual({ datasets: [] })
     const response = await fetch(`${none.url}/exports/csv`, { method: "POST" })
     expect(((await response.json()) as ProblemDocument).errors).toEqual([
-      { field: "dataset", detail: "names nothing: no dataset may be exported here" }
+      { field: "dataset", detail: "cannot be chosen: no datasets are configured (EXPORT_DATASETS)" }
     ])
     expect(await none.stop()).toBe(0)
   })

@@ -252,7 +252,7 @@ describe("a wrong filter, order or list of columns is a 400 with what is allowed
     ["or", "()", /^must be a list of filters/],
     ["and", "id.eq.1", /^must be a list of filters/],
     ["or", "(id.1)", /^must be a list of filters/],
-    ["or", "(id.eq.x,flag.eq.y,none.eq.1)", /^holds a filter on none that is no column that may be filtered/],
+    ["or", "(id.eq.x,flag.eq.y,none.eq.1)", /^holds a filter on none that is not a filterable column/],
     [
       "or",
       "(id.eq.x,flag.eq.z)",

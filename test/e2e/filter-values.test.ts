@@ -199,7 +199,7 @@ describe("the conditions of a definition hold around whatever a request says", (
     for (const filter of ["(secret.eq.unseen,id.gt.0)", "(id.eq.1,or(secret->a.is.null,id.eq.2))"]) {
       const [error] = await errorsOf(await stream("or", filter))
       expect(error!.field).toBe("or")
-      expect(error!.detail).toMatch(/^holds a filter on secret.* that is no column that may be filtered; those are (?!.*secret)/)
+      expect(error!.detail).toMatch(/^holds a filter on secret.* that is not a filterable column; filterable: (?!.*secret)/)
     }
   })
 })

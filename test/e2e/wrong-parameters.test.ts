@@ -104,10 +104,12 @@ describe.each(["", "/api/v1"])("under %p", (prefix) => {
       expect(await refused(`{${member},"sort":1}`, "sort")).toContain("allowed are")
     }
     expect(await refused('{"where":{"id":""}}', "where.id")).toContain("is empty")
-    expect(await refused('{"where":{"no_such":"5"}}', "where.no_such")).toContain("those are id, name, email,")
+    expect(await refused('{"where":{"no_such":"5"}}', "where.no_such")).toContain("filterable: id, name, email,")
     expect(await refused('{"id":"5"}', "id")).toBe("is a column: filter by it in `where`")
     expect(await refused('{"wher":{}}', "wher")).toContain("allowed are")
-    expect(await refused('{"dataset":{}}', "dataset")).toBe("must be a string, a number, true or false")
+    expect(await refused('{"dataset":{}}', "dataset")).toBe("must be one of users, not {}")
+    expect(await refused('{"timezone":null}', "timezone")).toStartWith("must be an IANA time zone")
+    expect(await refused('{"total":[5]}', "total")).toStartWith("must be a whole number from 1 to ")
     expect(await refused('{"columns":[{"nam":"id"}]}', "columns")).toContain('objects such as {"name": "id"')
     expect(await refused('{"where":{"id":"ge.5"}}', "where.id")).toBe(
       'has an unknown operator in "ge.5"; the operators of type bigint are eq, neq, gt, gte, lt, lte, in, isdistinct, is; ' +
@@ -117,6 +119,18 @@ describe.each(["", "/api/v1"])("under %p", (prefix) => {
     if (path !== "/exports/estimate") return
     const answer = await send(service.url, { method: "POST", target: prefix + path, body: '{"timezone":"US/Pacific-New"}' })
     expect(expectProblem(answer, 400).detail).toContain('"US/Pacific-New"')
+  })
+
+  test("all mistakes of a request are reported at once", async () => {
+    const query = "sort=1&total=0&delimiter=&bom=maybe&timezone=%ff&columns=id,no&id=ge.1&or=(id)&email=a&email=b"
+    const { errors } = expectProblem(await send(service.url, { method: "POST", target: `${prefix}/exports/csv?${query}` }), 400)
+    const fields = "bom columns delimiter email id or sort timezone total"
+    expect(errors.map(({ field }) => field).toSorted()).toEqual(fields.split(" "))
+    const body =
+      '{"sort":1,"total":0,"delimiter":"","bom":2,"timezone":"\\u0000","columns":["id","no"],"where":{"id":"ge.1","or":[]}}'
+    const inBody = expectProblem(await send(service.url, { method: "POST", target: `${prefix}/exports/csv`, body }), 400)
+    const members = "bom columns delimiter sort timezone total where.id where.or"
+    expect(inBody.errors.map(({ field }) => field).toSorted()).toEqual(members.split(" "))
   })
 
   test.each(["/datasets", "/datasets/users", "/datasets/none"])(

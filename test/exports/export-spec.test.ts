@@ -3,13 +3,17 @@ import { Either, ParseResult, Schema } from "effect"
 import * as fc from "fast-check"
 import { leavesOf } from "../../src/datasets/filters/conditions.ts"
 import { ExportSpec } from "../../src/exports/export-spec.ts"
-import { exportParameters, toExportSpec } from "../../src/exports/parameters.ts"
+import { declaredConditions, exportParameters, toExportSpec } from "../../src/exports/parameters.ts"
 import { profiles } from "../../src/formats/format.ts"
 import { usersDataset } from "../support/datasets.ts"
 
 type Parameters = Readonly<Record<string, string>>
 const decode = Schema.decodeUnknownEither(exportParameters(usersDataset), { errors: "all" })
-const specOf = (parameters: Parameters): ExportSpec => toExportSpec(Either.getOrThrow(decode(parameters)), usersDataset)
+const specOf = (parameters: Parameters): ExportSpec => {
+  const decoded = Either.getOrThrow(decode(parameters))
+  const conditions = declaredConditions(decoded, usersDataset).map(({ condition }) => condition)
+  return toExportSpec(decoded, usersDataset, conditions)
+}
 const textOf = (parameters: Parameters) => JSON.stringify(specOf(parameters))
 /** `field: detail` of each complaint. */
 const complaints = (parameters: Parameters): ReadonlyArray<string> => {

@@ -5,7 +5,7 @@ import type { Dataset } from "../../src/datasets/dataset.ts"
 import { userParameters, users } from "../../src/datasets/users.ts"
 import { parseFieldName } from "../../src/datasets/filters/field-name.ts"
 import type { ExportSpec } from "../../src/exports/export-spec.ts"
-import { exportParameters, toExportSpec } from "../../src/exports/parameters.ts"
+import { declaredConditions, exportParameters, toExportSpec } from "../../src/exports/parameters.ts"
 import { readFilters } from "../../src/exports/filters.ts"
 
 /** Each column's type, that type without its modifier, and its category. */
@@ -60,5 +60,6 @@ export const specOf = (
   )
   if (errors.length > 0) throw new Error(JSON.stringify(errors))
   const decoded = Schema.decodeUnknownSync(exportParameters(dataset))(parameters)
-  return toExportSpec(decoded, dataset, conditions)
+  const declared = declaredConditions(decoded, dataset).map(({ condition }) => condition)
+  return toExportSpec(decoded, dataset, [...declared, ...conditions])
 }

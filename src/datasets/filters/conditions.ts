@@ -63,6 +63,11 @@ export const show = (value: unknown): string => {
   return text.length > 60 ? `${text.slice(0, 60)}…` : text
 }
 
+const MOST_NAMED = 50
+/** Lists names for an error; the first of them, if there are many. */
+export const someOf = (names: ReadonlyArray<string>, most = MOST_NAMED): string =>
+  names.length > most ? `${names.slice(0, most).join(", ")} and ${names.length - most} more` : names.join(", ")
+
 /** Flattens nested groups of the same operator, and replaces a group of one by its member. */
 const simplified = (tree: ConditionTree): ConditionTree => {
   if (!isGroup(tree)) return tree

@@ -1,6 +1,6 @@
 import { columnAt, type Column, type Columns } from "../column.ts"
 import { takePath, type Path } from "./json-path.ts"
-import { QUOTED_NAME, Scanner, unescape } from "./scanner.ts"
+import { Scanner } from "../scanner.ts"
 
 /** The name that a filter is written for: a column, which may be in double quotes, and a path in its values. */
 export interface FieldName {
@@ -16,8 +16,7 @@ const BEFORE_ARROW = /(?:(?!->)[^])+/uy
 export const parseFieldName = (written: string): FieldName => {
   const plain = { name: written, path: undefined, written }
   const scanner = new Scanner(written)
-  const quoted = scanner.take(QUOTED_NAME)?.[1]
-  const name = quoted === undefined ? scanner.take(BEFORE_ARROW)?.[0] : unescape(quoted)
+  const name = scanner.takeQuoted("name") ?? scanner.take(BEFORE_ARROW)?.[0]
   const path = takePath(scanner)
   return name !== undefined && scanner.isAtEnd ? { name, path, written } : plain
 }

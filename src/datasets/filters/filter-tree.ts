@@ -1,9 +1,9 @@
 import { limits } from "../../limits.ts"
 import { show } from "./conditions.ts"
 import type { FieldName } from "./field-name.ts"
-import { takeList } from "./filter.ts"
+import { takeList, takeValue } from "./filter.ts"
 import { takePath } from "./json-path.ts"
-import { QUOTED_NAME, QUOTED_VALUE, Scanner, unescape } from "./scanner.ts"
+import { Scanner } from "../scanner.ts"
 
 /** A filter as a request writes it, such as `gte.100` on a column. */
 export interface WrittenFilter {
@@ -34,8 +34,7 @@ const OPEN = /[ \t]*\([ \t]*/y
 const END = /[ \t]*([,)])[ \t]*/y
 const BARE_NAME = /(?:(?!->)[^"(),.:])+/uy
 const OPERATOR = /(?:not\.)?[A-Za-z_]+(?:\([^()]*\))?\./y
-const ARRAY = /\{[^{}]*\}(?=[,)])/y
-const BARE_VALUE = /[^,)]*/y
+const VALUE = /\{[^{}]*\}(?=[,)])|[^,)]*/suy
 
 /**
  * Reads the list of an `or` or an `and` in PostgREST's grammar: `(id.lt.10,not.and(name.like.*son,"a b".in.(1,2)))`.
@@ -43,42 +42,34 @@ const BARE_VALUE = /[^,)]*/y
  */
 export const parseFilterList = (text: string): ReadonlyArray<WrittenTree> | string => {
   const scanner = new Scanner(text)
-  const filters = takeFilters(scanner, 1)
-  if (filters === "deep") return TOO_DEEP
+  let isTooDeep = false
+  const takeFilters = (depth: number): ReadonlyArray<WrittenTree> | undefined => {
+    isTooDeep ||= depth > limits.filterDepth
+    return !isTooDeep && scanner.take(OPEN) ? scanner.takeList(() => takeTree(depth), END) : undefined
+  }
+  const takeTree = (depth: number): WrittenTree | undefined => {
+    const [name, not, operator] = scanner.take(GROUP) ?? []
+    if (name === undefined) return takeFilter(scanner)
+    const filters = takeFilters(depth + 1)
+    return filters && { not: not !== undefined, operator: operator === "or" ? "or" : "and", filters }
+  }
+  const filters = takeFilters(1)
+  if (isTooDeep) return TOO_DEEP
   if (filters && scanner.isAtEnd) return filters
   const place = scanner.rest === "" ? "it ends too early" : `not ${show(scanner.rest)} in it`
   return `must be a list of filters such as (id.lt.10,not.and(name.like.*son,"a b".in.(1,2))); ${place}`
 }
 
-const takeFilters = (scanner: Scanner, depth: number): ReadonlyArray<WrittenTree> | "deep" | undefined => {
-  if (depth > limits.filterDepth) return "deep"
-  if (!scanner.take(OPEN)) return undefined
-  const filters: Array<WrittenTree> = []
-  for (;;) {
-    const group = scanner.take(GROUP)
-    const inner = group && takeFilters(scanner, depth + 1)
-    if (inner === "deep") return inner
-    const not = group?.[1] !== undefined
-    const operator = group?.[2] === "or" ? "or" : "and"
-    const filter = group ? inner && { not, operator, filters: inner } : takeFilter(scanner)
-    if (!filter) return undefined
-    filters.push(filter as WrittenTree)
-    const end = scanner.take(END)?.[1]
-    if (end !== ",") return end === ")" ? filters : undefined
-  }
-}
-
 /** Takes a filter that is written as `column.operator.value`. */
 const takeFilter = (scanner: Scanner): WrittenFilter | undefined => {
   const start = scanner.at
-  const quoted = scanner.take(QUOTED_NAME)?.[1]
-  const name = quoted === undefined ? scanner.take(BARE_NAME)?.[0].trim() : unescape(quoted)
+  const name = scanner.takeQuoted("name") ?? scanner.take(BARE_NAME)?.[0].trim()
   const path = takePath(scanner)
   const written = scanner.text.slice(start, scanner.at).trim()
   if (name === undefined || !scanner.take(/[ \t]*\./y)) return undefined
   const operator = scanner.take(OPERATOR)?.[0]
   if (operator === undefined) return undefined
-  const value = /^(?:not\.)?in\.$/.test(operator) ? takeListText(scanner) : takeValue(scanner)
+  const value = /^(?:not\.)?in\.$/.test(operator) ? takeListText(scanner) : takeValue(scanner, VALUE)
   const text = /^(?:not\.)?is\.$/.test(operator) ? value?.trim() : value
   return text === undefined ? undefined : { on: { name, path, written }, text: operator + text }
 }
@@ -86,12 +77,4 @@ const takeFilter = (scanner: Scanner): WrittenFilter | undefined => {
 const takeListText = (scanner: Scanner): string | undefined => {
   const start = scanner.at
   return takeList(scanner) && scanner.text.slice(start, scanner.at).trim()
-}
-
-const takeValue = (scanner: Scanner): string => {
-  const start = scanner.at
-  const quoted = scanner.take(QUOTED_VALUE)?.[1]
-  if (quoted !== undefined && /[,)]/.test(scanner.text[scanner.at] ?? "")) return unescape(quoted)
-  scanner.at = start
-  return (scanner.take(ARRAY) ?? scanner.take(BARE_VALUE))![0]
 }

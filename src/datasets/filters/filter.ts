@@ -12,7 +12,7 @@ import {
   operatorsOf,
   type Operator
 } from "./operators.ts"
-import { QUOTED_VALUE, Scanner, unescape } from "./scanner.ts"
+import { Scanner } from "../scanner.ts"
 
 const NAMES = operators.join("|")
 /** Matches a filter with an operator, such as `not.like(any).{a*,b*}`. */
@@ -93,33 +93,26 @@ const canonicalValue = (operator: Operator, value: string, { base }: Column): st
   return base === "numeric" && !isExpression(operator) ? canonicalDecimal(value) : value
 }
 
-const ITEM_END = /[,)]/y
 const ITEM = /[^,)]*/suy
+const ITEM_END = /,|\)[ \t]*/y
 
 /**
  * Takes a list such as `(a,"b,c",d "e")`; returns undefined when there is none. Quotes that do not enclose a whole item
  * are part of it, and `()` has no items.
  */
 export const takeList = (scanner: Scanner): ReadonlyArray<string> | undefined => {
-  const values: Array<string> = []
   if (!scanner.take(/[ \t]*\([ \t]*/y)) return undefined
   if (scanner.take(/\)[ \t]*/y)) return []
-  for (;;) {
-    const start = scanner.at
-    let value = scanner.take(QUOTED_VALUE)?.[1]
-    value = value === undefined ? undefined : unescape(value)
-    if (value === undefined || !/[,)]/.test(scanner.text[scanner.at] ?? "")) {
-      scanner.at = start
-      value = scanner.take(ITEM)![0]
-    }
-    values.push(value)
-    const end = scanner.take(ITEM_END)?.[0]
-    if (end === undefined) return undefined
-    if (end === ")") {
-      scanner.take(/[ \t]*/y)
-      return values
-    }
-  }
+  return scanner.takeList(() => takeValue(scanner, ITEM), ITEM_END)
+}
+
+/** Takes a value in a list: one in double quotes, or what `bare` matches. */
+export const takeValue = (scanner: Scanner, bare: RegExp): string => {
+  const start = scanner.at
+  const quoted = scanner.takeQuoted("value")
+  if (quoted !== undefined && scanner.isBefore(/[,)]/)) return quoted
+  scanner.at = start
+  return scanner.take(bare)![0]
 }
 
 const parseList = (text: string): ReadonlyArray<string> | string => {
@@ -128,7 +121,8 @@ const parseList = (text: string): ReadonlyArray<string> | string => {
   return values && scanner.isAtEnd ? values : `must be a list such as in.(a,b) or in.("a,b",c), not ${show(text)}`
 }
 
-const ARRAY_ITEM = /\s*(?:"((?:[^"\\]|\\.)*)"\s*|((?:[^",{}\\\s]|\\.)(?:[^",{}\\]|\\.)*))([,}])/sy
+const BARE_ITEM = /(?:[^",{}\\\s]|\\.)(?:[^",{}\\]|\\.)*/suy
+const ARRAY_END = /\s*(?:,|\}\s*$)\s*/y
 
 /** Removes space from the end of an item, except where a backslash precedes it. */
 const trimmed = (item: string): string => {
@@ -138,19 +132,20 @@ const trimmed = (item: string): string => {
 
 /** Reads a list such as `{a,"b,c"}`, as PostgreSQL reads an array of one dimension. A string says what is wrong. */
 const parseArray = (text: string): ReadonlyArray<string> | string => {
-  const wrong = `must be a list such as {a,"b,c"}, not ${show(text)}`
+  if (/^\s*\{\s*\}\s*$/.test(text)) return []
   const scanner = new Scanner(text)
-  const values: Array<string> = []
-  if (/^\s*\{\s*\}\s*$/.test(text)) return values
-  if (!scanner.take(/\s*\{/y)) return wrong
-  for (;;) {
-    const [, quoted, bare = "", end] = scanner.take(ARRAY_ITEM) ?? []
-    const item = quoted ?? trimmed(bare)
-    if (end === undefined) return wrong
-    if (quoted === undefined && /^null$/i.test(item)) return `cannot have NULL in ${show(text)}; is.null asks for it`
-    values.push(item.replaceAll(/\\(.)/gsu, "$1"))
-    if (end === "}") return /^\s*$/.test(scanner.rest) ? values : wrong
+  let hasNull = false
+  const takeItem = () => {
+    const quoted = scanner.takeQuoted("value")
+    if (quoted !== undefined) return quoted
+    const bare = scanner.take(BARE_ITEM)
+    const item = bare && trimmed(bare[0])
+    hasNull ||= item !== undefined && /^null$/i.test(item)
+    return item?.replaceAll(/\\(.)/gsu, "$1")
   }
+  const values = scanner.take(/\s*\{\s*/y) && scanner.takeList(takeItem, ARRAY_END)
+  if (hasNull) return `cannot have NULL in ${show(text)}; is.null asks for it`
+  return values ?? `must be a list such as {a,"b,c"}, not ${show(text)}`
 }
 
 /** Gives equal decimals one form. They stay text, since a float would round them; what is no decimal stays as it is. */

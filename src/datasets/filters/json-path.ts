@@ -1,5 +1,5 @@
 import { Schema } from "effect"
-import { QUOTED_NAME, unescape, type Scanner } from "./scanner.ts"
+import type { Scanner } from "../scanner.ts"
 
 /** A step into a JSON value, by a key or by the position in an array: `->` gives JSON, `->>` gives text. */
 const Step = Schema.Struct({ arrow: Schema.Literal("->", "->>"), key: Schema.Union(Schema.String, Schema.Int) })
@@ -34,7 +34,6 @@ export const takePath = (scanner: Scanner): Path | undefined => {
 const takeKey = (scanner: Scanner): string | number | undefined => {
   const index = scanner.take(INDEX)?.[0]
   if (index !== undefined) return Number(index)
-  const quoted = scanner.take(QUOTED_NAME)?.[1]
-  const key = quoted === undefined ? scanner.take(KEY)?.[0].trim() : unescape(quoted)
+  const key = scanner.takeQuoted("name") ?? scanner.take(KEY)?.[0].trim()
   return key === undefined || key.includes("\0") || !key.isWellFormed() ? undefined : key
 }

@@ -4,12 +4,19 @@ import { limits } from "../../limits.ts"
 import type { RateDecision, RateLimiter } from "../../rate-limit/rate-limiter.ts"
 import { SourceError } from "../../source/source-error.ts"
 import type { ApiRequest } from "../request-env.ts"
+import { invalid } from "../request/query.ts"
 import type { RequestedDatasets } from "../request/export-request.ts"
-import { RateLimited } from "../failures.ts"
+import { RateLimited, type InvalidRequest } from "../failures.ts"
 
 /** Returns the key that the request gives as a parameter or a header. */
 export const apiKeyOf = ({ url, headers }: ApiRequest): string | undefined =>
   (url.searchParams.get("apiKey") ?? headers.get("X-API-Key")) || undefined
+
+/** Fails when the key is longer than keys are. */
+export const checkKey = (request: ApiRequest): Effect.Effect<void, InvalidRequest> =>
+  (apiKeyOf(request)?.length ?? 0) > limits.apiKeyChars
+    ? Effect.fail(invalid([{ field: "apiKey", detail: `must have at most ${limits.apiKeyChars} characters` }]))
+    : Effect.void
 
 /** Returns the name under which a request is counted: the client's key, otherwise its address. */
 const rateKey = (request: ApiRequest): string => {

@@ -1,21 +1,29 @@
-import { Effect, type Scope } from "effect"
-import type { Context } from "hono"
+import { Effect, Either, Schema, type Scope } from "effect"
 import { filterableOf, type Dataset } from "../../datasets/dataset.ts"
-import type { ColumnCondition } from "../../datasets/filters/conditions.ts"
+import { show, someOf, type ColumnCondition } from "../../datasets/filters/conditions.ts"
 import type { CastFailure } from "../../datasets/filters/filter-values.ts"
-import { findFilterable, parseFieldName } from "../../datasets/filters/field-name.ts"
-import { hasOperator, hasOperatorForm } from "../../datasets/filters/filter.ts"
-import { groupNamed, parseFilterList } from "../../datasets/filters/filter-tree.ts"
-import { someOf } from "../../datasets/names.ts"
+import { groupNamed } from "../../datasets/filters/filter-tree.ts"
+import type { Datasets } from "../../datasets/registry.ts"
 import { DEFAULT_DATASET } from "../../datasets/users.ts"
 import type { ExportSpec } from "../../exports/export-spec.ts"
-import { declaredConditions, exportParameters, parameterNames, toExportSpec } from "../../exports/parameters.ts"
 import { joinMistakes, mistakeIn, readFilters, type Filter } from "../../exports/filters.ts"
-import type { Datasets } from "../../datasets/registry.ts"
+import { declaredConditions, exportParameters, parameterFields, parameterNames, toExportSpec } from "../../exports/parameters.ts"
 import type { SourceError } from "../../source/source-error.ts"
+import { InvalidRequest, type FieldProblem, type RateLimited, type Unavailable, type UnsupportedMediaType } from "../failures.ts"
+import type { ApiRequest } from "../request-env.ts"
 import { readJsonBody } from "./json-body.ts"
-import { decode, invalid, MAX_ERRORS, queryPairs, unknownParameter, valuesOf, type Given, type Values } from "./query.ts"
-import { InvalidRequest, type RateLimited, type Unavailable, type UnsupportedMediaType } from "../failures.ts"
+import { filtersOf } from "./json-where.ts"
+import { splitQuery } from "./query-filters.ts"
+import {
+  decodeValues,
+  invalid,
+  MAX_ERRORS,
+  readQuery,
+  unknownParameter,
+  valuesOf,
+  type RawParameter,
+  type Read
+} from "./query.ts"
 
 /** What a request needs to know of the datasets. */
 export interface RequestedDatasets extends Pick<typeof Datasets.Service, "all" | "exportSource"> {
@@ -26,41 +34,53 @@ export interface RequestedDatasets extends Pick<typeof Datasets.Service, "all" |
 }
 type Failure = InvalidRequest | UnsupportedMediaType | Unavailable | RateLimited | SourceError
 
-/** The dataset that a request is for. */
-const datasetNamed = (
-  name: string | undefined,
+/** A request for an export, from a query or a body alike. */
+interface ExportRequest {
+  readonly dataset: Dataset
+  readonly values: Readonly<Record<string, unknown>>
+  readonly filters: ReadonlyArray<Filter>
+  /** What is wrong with the request so far. */
+  readonly errors: ReadonlyArray<FieldProblem>
+}
+
+/** Finds the dataset that a request is for. */
+const findDataset = (
+  { values, errors }: Read<ReadonlyArray<RawParameter>>,
   datasets: ReadonlyMap<string, Dataset>
-): Effect.Effect<Dataset, InvalidRequest> => {
-  const dataset = datasets.get(name ?? DEFAULT_DATASET)
+): Either.Either<Dataset, InvalidRequest> => {
+  const named = values.find(({ field }) => field === "dataset")
+  const name = named === undefined ? DEFAULT_DATASET : named.value
+  const dataset = typeof name === "string" ? datasets.get(name) : undefined
+  if (errors.some(({ field }) => field === "dataset")) return Either.left(invalid(errors))
   return dataset
-    ? Effect.succeed(dataset)
-    : Effect.fail(invalid([{ field: "dataset", detail: noDataset(name, [...datasets.keys()]) }]))
+    ? Either.right(dataset)
+    : Either.left(invalid([...errors, { field: "dataset", detail: noDataset(named?.value, [...datasets.keys()]) }]))
 }
 
-const noDataset = (name: string | undefined, known: ReadonlyArray<string>) => {
-  if (known.length === 0) return "names nothing: no dataset may be exported here"
-  const list = `known are ${someOf(known, MAX_ERRORS)}`
-  return name === undefined ? `is missing; ${list}` : `must be a dataset, not ${JSON.stringify(name.slice(0, 60))}; ${list}`
+const noDataset = (name: unknown, known: ReadonlyArray<string>) => {
+  if (known.length === 0) return "cannot be chosen: no datasets are configured (EXPORT_DATASETS)"
+  const allowed = `must be one of ${someOf(known, MAX_ERRORS)}`
+  return name === undefined ? `is missing; it ${allowed}` : `${allowed}, not ${show(name)}`
 }
 
-/** The spec of what was given, once the server has cast the filters' values. */
+/** Decodes a request, and lets the source check the values of its filters. All mistakes are reported at once. */
 const toSpec = (
-  { values, filters }: { readonly values: Values; readonly filters: ReadonlyArray<Filter> },
-  dataset: Dataset,
-  datasets: RequestedDatasets
+  { dataset, values, filters, errors }: ExportRequest,
+  { castFailures, exportSource }: RequestedDatasets
 ): Effect.Effect<ExportSpec, Failure> =>
   Effect.gen(function* () {
-    const { conditions, leaves, errors } = readFilters(filters, dataset)
-    const parameters = yield* decode(exportParameters(dataset))(values).pipe(
-      Effect.mapError(({ errors: more = [] }) => invalid([...more, ...errors]))
-    )
-    if (errors.length > 0) return yield* invalid(errors)
-    if (parameters.encoding === "raw" && datasets.exportSource === "cursor")
+    // Values that are missing because they are wrong must not seem to conflict with others.
+    const decoded = decodeValues(errors.length > 0 ? parameterFields(dataset) : exportParameters(dataset), values)
+    const { conditions, leaves, errors: mistakes } = readFilters(filters, dataset)
+    if (Either.isLeft(decoded)) return yield* invalid([...errors, ...decoded.left, ...mistakes])
+    if (errors.length + mistakes.length > 0) return yield* invalid([...errors, ...mistakes])
+    const parameters = decoded.right
+    if (parameters.encoding === "raw" && exportSource === "cursor")
       return yield* invalid([{ field: "encoding", detail: "must be utf-8: this service cannot send raw bytes" }])
-    const declared = declaredConditions(parameters, dataset).map((one) => ({ ...one, inGroup: undefined }))
-    const failures = yield* datasets.castFailures([...declared, ...leaves])
+    const declared = declaredConditions(parameters, dataset)
+    const failures = yield* castFailures([...declared, ...leaves])
     if (failures.length > 0) return yield* invalid(joinMistakes(failures.map(({ of, detail }) => mistakeIn(of, detail))))
-    return toExportSpec(parameters, dataset, conditions)
+    return toExportSpec(parameters, dataset, [...declared.map(({ condition }) => condition), ...conditions])
   })
 
 /** Explains PostgREST's parameters that have another name here or do not exist. */
@@ -73,73 +93,53 @@ const OTHERS: Readonly<Record<string, string>> = {
 const describeUnknown = (names: ReadonlyArray<string>, columns?: ReadonlyArray<string>) => (field: string) =>
   (Object.hasOwn(OTHERS, field) ? OTHERS[field] : undefined) ?? unknownParameter(names, columns)
 
-/**
- * Splits a query into parameters and filters. The name of a column, a path in a column, and `or` and `and` with a list
- * are filters; as in PostgREST, a column may have several filters if each has an operator. A name that is both a column
- * and a declared parameter is the parameter when its value has no operator.
- */
-const splitQuery = (pairs: ReadonlyArray<Given>, dataset: Dataset, more: ReadonlyArray<string>) => {
-  const names = [...parameterNames(dataset), ...more]
-  const isColumn = (field: string) => findFilterable(parseFieldName(field), dataset.columns) !== undefined
-  const isGroup = ({ field, text }: Given) =>
-    groupNamed(field) !== undefined && (/^\s*\(/.test(text) || !(names.includes(field) || isColumn(field)))
-  const isFilter = (given: Given) => {
-    const { field, text } = given
-    if (isGroup(given)) return true
-    return isColumn(field) && (names.includes(field) ? field in dataset.parameters && hasOperator(text) : true)
-  }
-  const counts = new Map<string, number>()
-  for (const { field } of pairs) counts.set(field, (counts.get(field) ?? 0) + 1)
-  const { values, errors } = valuesOf(
-    pairs.filter((pair) => !isFilter(pair)),
-    names,
-    describeUnknown(names, filterableOf(dataset))
-  )
-  const filters: Array<Filter> = []
-  const mistakes = [...errors]
-  for (const pair of pairs.filter(isFilter)) {
-    const { field, text } = pair
-    const group = isGroup(pair) ? groupNamed(field) : undefined
-    const list = group && parseFilterList(text)
-    if (typeof list === "string") mistakes.push({ field, detail: list })
-    else if (group && list) filters.push({ field, tree: { ...group, filters: list } })
-    // A column may have several filters if each has an operator.
-    else if (!hasOperatorForm(text) && counts.get(field) !== 1) mistakes.push({ field, detail: "is given more than once" })
-    else filters.push({ field, tree: { on: parseFieldName(field), text } })
-  }
-  return { values, filters, errors: mistakes }
-}
-
-/** The export that a query asks for, with the values of `more` parameters beside it. */
-export const exportQuery = (c: Context, datasets: RequestedDatasets, more: ReadonlyArray<string> = []) =>
+/** Reads the export that a query asks for, and the parameters in it that belong to the route. */
+export const exportQuery = <A, I>(
+  { url }: Pick<ApiRequest, "url">,
+  datasets: RequestedDatasets,
+  routeParameters: Schema.Schema<A, I> & { readonly fields: object }
+) =>
   Effect.gen(function* () {
     const known = yield* datasets.all
-    const pairs = yield* queryPairs(c)
-    const dataset = yield* datasetNamed(pairs.find(({ field }) => field === "dataset")?.text, known)
-    const { values, filters, errors } = splitQuery(pairs, dataset, more)
-    if (errors.length > 0) return yield* invalid(errors)
-    const own = Object.fromEntries(more.flatMap((name) => (values[name] === undefined ? [] : [[name, values[name]]])))
-    const others = Object.fromEntries(Object.entries(values).filter(([name]) => !more.includes(name)))
-    return { spec: yield* toSpec({ values: others, filters }, dataset, datasets), own } as const
+    const query = readQuery(url)
+    const dataset = yield* findDataset(query, known)
+    const ofRoute = Object.keys(routeParameters.fields)
+    const names = [...parameterNames(dataset), ...ofRoute]
+    const { parameters, filters } = splitQuery(query.values, dataset, names)
+    const { values, errors } = valuesOf(parameters, names, describeUnknown(names, filterableOf(dataset)))
+    const { own = [], route = [] } = Object.groupBy(Object.entries(values), ([name]) =>
+      ofRoute.includes(name) ? "route" : "own"
+    )
+    const decoded = decodeValues(routeParameters, Object.fromEntries(route))
+    const problems = [
+      ...query.errors,
+      ...errors,
+      ...filters.errors,
+      ...Either.match(decoded, { onLeft: (left) => left, onRight: () => [] })
+    ]
+    const request = { dataset, values: Object.fromEntries(own), filters: filters.values, errors: problems }
+    return { spec: yield* toSpec(request, datasets), parameters: Either.getOrThrow(decoded) }
   })
 
-/** The export that a POST asks for: in its query, or in a JSON body. The scope is that of the work on it. */
-export const exportRequest = (c: Context, datasets: RequestedDatasets): Effect.Effect<ExportSpec, Failure, Scope.Scope> =>
+/** Reads the export that a POST asks for, in its query or in a JSON body. The scope is that of the work on it. */
+export const exportRequest = (
+  request: ApiRequest,
+  datasets: RequestedDatasets
+): Effect.Effect<ExportSpec, Failure, Scope.Scope> =>
   Effect.gen(function* () {
-    const inQuery = new URL(c.req.url).search.length > 1
-    const body = yield* readJsonBody(c)
-    if (body === undefined) return (yield* exportQuery(c, datasets)).spec
+    const inQuery = request.url.search.length > 1
+    const body = yield* readJsonBody(request)
+    if (body === undefined) return (yield* exportQuery(request, datasets, Schema.Struct({}))).spec
     if (inQuery) return yield* new InvalidRequest({ detail: "Parameters are in the query and in the body; use one of them" })
-    const { given, where, errors } = body
-    const named = given.find(({ field }) => field === "dataset")?.text
-    if (named === "") return yield* invalid(errors)
-    const dataset = yield* datasetNamed(named, yield* datasets.all)
-    const names = [...parameterNames(dataset), "where"]
+    const { parameters, where } = body.values
+    const dataset = yield* findDataset({ values: parameters, errors: body.errors }, yield* datasets.all)
+    const names = parameterNames(dataset)
     const columns = filterableOf(dataset)
-    const { values, errors: more } = valuesOf(given, names, (field) => {
+    const { values, errors } = valuesOf(parameters, names, (field) => {
       if (columns.includes(field)) return "is a column: filter by it in `where`"
-      return groupNamed(field) ? "belongs in `where`" : describeUnknown(names)(field)
+      return groupNamed(field) ? "belongs in `where`" : describeUnknown([...names, "where"])(field)
     })
-    if (errors.length + more.length > 0) return yield* invalid([...more, ...errors])
-    return yield* toSpec({ values, filters: where }, dataset, datasets)
+    const filters = filtersOf(where)
+    const problems = [...body.errors, ...errors, ...filters.errors]
+    return yield* toSpec({ dataset, values, filters: filters.values, errors: problems }, datasets)
   })

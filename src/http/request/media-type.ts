@@ -1,5 +1,4 @@
 import { Effect } from "effect"
-import type { Context } from "hono"
 import { UnsupportedMediaType } from "../failures.ts"
 
 /** Says whether a Content-Type is JSON in UTF-8, which RFC 8259 §8.1 requires; other parameters are ignored. */
@@ -16,7 +15,7 @@ const isJson = (type: string): boolean => {
  * Fails unless the request says that its body is JSON. Browsers let every page send text and forms to any host; for this
  * type they ask the host first.
  */
-export const expectJson = (c: Context): Effect.Effect<void, UnsupportedMediaType> => {
-  const type = c.req.header("Content-Type")
+export const expectJson = (headers: Headers): Effect.Effect<void, UnsupportedMediaType> => {
+  const type = headers.get("Content-Type") ?? undefined
   return isJson(type ?? "") ? Effect.void : Effect.fail(new UnsupportedMediaType({ type: type?.slice(0, 200) }))
 }

@@ -90,7 +90,7 @@ export const estimateHandler = Effect.gen(function* () {
   const estimateExport: Handlers["estimateExport"] = (request) =>
     Effect.gen(function* () {
       const { undo } = yield* letIn(request, limiter, "estimate")
-      const read = exportRequest(request.context, boundRefusals(request, limiter, datasets))
+      const read = exportRequest(request, boundRefusals(request, limiter, datasets))
       const spec = yield* read.pipe(Effect.onError(() => undo))
       const dataset = yield* datasets.find(spec.dataset)
       const plan = yield* reader.plan(spec)

@@ -39,7 +39,7 @@ export const exportHandlers = Effect.gen(function* () {
 
   const create: Handlers["createExport"] = (request) =>
     Effect.gen(function* () {
-      const spec = yield* exportRequest(request.context, boundRefusals(request, limiter, datasets))
+      const spec = yield* exportRequest(request, boundRefusals(request, limiter, datasets))
       const exportId = yield* store.create(spec, queue.enqueue)
       const headers = { Location: `${request.prefix}/exports/${exportId}/status`, "Retry-After": "1", ...noStore }
       return { document: { exportId, status: "pending" as const }, headers }

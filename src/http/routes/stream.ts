@@ -2,10 +2,8 @@ import { Duration, Effect } from "effect"
 import type { ExportSpec } from "../../exports/export-spec.ts"
 import type { Handlers } from "../answer.ts"
 import type { ApiRequest } from "../request-env.ts"
-import { limits } from "../../limits.ts"
 import { AppConfig } from "../../config.ts"
 import { contentTypeOf, type Format } from "../../formats/format.ts"
-import { show } from "../../datasets/filters/conditions.ts"
 import { RateLimiter } from "../../rate-limit/rate-limiter.ts"
 import { StreamTurns } from "../../rate-limit/stream-turns.ts"
 import { Datasets } from "../../datasets/registry.ts"
@@ -14,9 +12,9 @@ import { toSourceError } from "../../source/source-error.ts"
 import { streamBody } from "../response/streaming-body.ts"
 import { Compression, negotiateCoding, type ContentCoding } from "../response/compression.ts"
 import { exportQuery } from "../request/export-request.ts"
-import { invalid } from "../request/query.ts"
-import { StreamTooLong, type InvalidRequest } from "../failures.ts"
-import { apiKeyOf, boundRefusals, letIn } from "../middleware/rate-limit.ts"
+import { StreamParameters } from "../request/stream-parameters.ts"
+import { StreamTooLong } from "../failures.ts"
+import { apiKeyOf, boundRefusals, checkKey, letIn } from "../middleware/rate-limit.ts"
 
 const LF = 10
 /**
@@ -51,13 +49,6 @@ export const streamHandler = Effect.gen(function* () {
   const turns = yield* StreamTurns
   const mostTime = `${Duration.format(streamMaxTime)}, the longest that a stream may take`
 
-  const read = (request: ApiRequest) =>
-    Effect.gen(function* () {
-      const { spec, own } = yield* exportQuery(request.context, boundRefusals(request, limiter, datasets), ["apiKey", "errorRow"])
-      const wrong = checkOwn(apiKeyOf(request), own["errorRow"])
-      return wrong ? yield* wrong : { spec, hasErrorRow: own["errorRow"] === "true" }
-    })
-
   /** Makes the body once the stream has its turn, in the coding that is then to be had. */
   const answer = (request: ApiRequest, spec: ExportSpec, hasErrorRow: boolean, undo: Effect.Effect<void>) => {
     let coding = negotiateCoding(request.headers)
@@ -82,21 +73,14 @@ export const streamHandler = Effect.gen(function* () {
 
   const streamExport: Handlers["streamExport"] = (request) =>
     Effect.gen(function* () {
+      yield* checkKey(request)
       // Neither a malformed request counts, nor a stream that gets no turn.
       const { undo } = yield* letIn(request, limiter, "stream")
-      const { spec, hasErrorRow } = yield* read(request).pipe(Effect.onError(() => undo))
-      return answer(request, spec, hasErrorRow, undo)
+      const { spec, parameters } = yield* exportQuery(request, boundRefusals(request, limiter, datasets), StreamParameters).pipe(
+        Effect.onError(() => undo)
+      )
+      return answer(request, spec, parameters.errorRow ?? false, undo)
     })
 
   return { streamExport }
 })
-
-const checkOwn = (apiKey = "", row = "false"): InvalidRequest | undefined => {
-  const errors = [
-    ...(apiKey.length > limits.apiKeyChars
-      ? [{ field: "apiKey", detail: `must have at most ${limits.apiKeyChars} characters` }]
-      : []),
-    ...(row !== "true" && row !== "false" ? [{ field: "errorRow", detail: `must be true or false, not ${show(row)}` }] : [])
-  ]
-  return errors.length > 0 ? invalid(errors) : undefined
-}

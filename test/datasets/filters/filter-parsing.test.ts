@@ -5,7 +5,7 @@ import * as fc from "fast-check"
 import { parseFieldName } from "../../../src/datasets/filters/field-name.ts"
 import { parseFilterList } from "../../../src/datasets/filters/filter-tree.ts"
 import { parseFilter } from "../../../src/datasets/filters/filter.ts"
-import { parseColumns, parseOrder } from "../../../src/datasets/names.ts"
+import { parseColumns, parseOrder } from "../../../src/datasets/column-list.ts"
 import { columnOf } from "../../support/datasets.ts"
 
 setDefaultTimeout(60_000)

@@ -1,21 +1,15 @@
 import type { Column, Columns } from "./column.ts"
-import { show, type Order } from "./filters/conditions.ts"
+import { show, someOf, type Order } from "./filters/conditions.ts"
 import { findColumn, type FieldName } from "./filters/field-name.ts"
 import { takePath } from "./filters/json-path.ts"
-import { Scanner } from "./filters/scanner.ts"
+import { Scanner } from "./scanner.ts"
 
-const QUOTED = /"((?:[^"]|"")*)"/suy
-const BARE = /(?!")[^,:]*/suy
-const LABEL = /:(?:"((?:[^"]|"")*)"|([^,:]*))/suy
-const SUFFIX = /(?:\.(asc|desc))?(?:\.nulls(first|last))?/y
-/** Splits such a suffix off the end of a name. */
-const SUFFIXED = /^(.*?)(?:\.(asc|desc))?(?:\.nulls(first|last))?$/s
-
-const unquote = (text: string) => text.replaceAll('""', '"')
-const quote = (text: string) => `"${text.replaceAll('"', '""')}"`
+/** A list of columns as a request has it: a text such as `id,email:E-mail`, or the items of a list in JSON. */
+export type WrittenColumns = string | ReadonlyArray<WrittenColumn>
+type WrittenColumn = string | { readonly name: string; readonly label?: string }
 
 interface Item extends FieldName {
-  /** A minus before it. */
+  /** Whether a minus stands before it. */
   readonly minus: boolean
   /** What follows it after a colon. */
   readonly label: string | undefined
@@ -24,35 +18,39 @@ interface Item extends FieldName {
   readonly nulls: string | undefined
 }
 
+const MINUS = /-(?!>)/y
+const NAME = /(?!")(?:(?!->)[^,:])*/suy
+const BARE = /(?!")[^,:]*/suy
+const SUFFIX = /(?:\.(asc|desc))?(?:\.nulls(first|last))?/y
+/** Splits such a suffix off the end of a name. */
+const SUFFIXED = /^(.*?)(?:\.(asc|desc))?(?:\.nulls(first|last))?$/s
+const END = /,|$/y
+
 /**
  * Reads `id,-email:E-mail,"a,b":"c, ""d""",doc->>key`: a name or label with a comma or a colon is written in double
  * quotes, as in SQL. A name without quotes is first read as PostgREST does, and taken whole if there is no such column.
  */
 const parseItems = (text: string): ReadonlyArray<Item> | undefined => {
   const scanner = new Scanner(text)
-  const items: Array<Item> = []
-  for (;;) {
-    const minus = scanner.take(/-(?!>)/y) !== undefined
+  return scanner.takeList(() => {
+    const minus = scanner.take(MINUS) !== undefined
     const item = takeItem(scanner)
-    const [, quoted, bare] = scanner.take(LABEL) ?? []
-    if (!item) return undefined
-    items.push({ ...item, minus, label: quoted === undefined ? bare : unquote(quoted) })
-    if (scanner.isAtEnd) return items
-    if (!scanner.take(/,/y)) return undefined
-  }
+    const hasLabel = item !== undefined && scanner.take(/:/y) !== undefined
+    const label = hasLabel ? (scanner.takeQuoted("sql") ?? scanner.take(/[^,:]*/suy)![0]) : undefined
+    return item && { ...item, minus, label }
+  }, END)
 }
 
 const takeItem = (scanner: Scanner): Omit<Item, "minus" | "label"> | undefined => {
   const start = scanner.at
-  const quoted = scanner.take(QUOTED)?.[1]
-  const name = quoted === undefined ? scanner.take(/(?!")(?:(?!->)[^,:])*/suy)?.[0] : unquote(quoted)
+  const quoted = scanner.takeQuoted("sql")
+  const name = quoted ?? scanner.take(NAME)?.[0]
   const path = takePath(scanner)
   if (name === undefined) return undefined
   if (quoted !== undefined || path) {
     const written = path ? scanner.text.slice(start, scanner.at) : name
     const [, direction, nulls] = scanner.take(SUFFIX) ?? []
-    const isEnded = scanner.isAtEnd || /[,:]/.test(scanner.text[scanner.at]!)
-    if (isEnded) return { name, path, written, direction, nulls }
+    if (scanner.isAtEnd || scanner.isBefore(/[,:]/)) return { name, path, written, direction, nulls }
     if (quoted !== undefined) return undefined
   }
   scanner.at = start
@@ -61,21 +59,30 @@ const takeItem = (scanner: Scanner): Omit<Item, "minus" | "label"> | undefined =
   return { name: plain, path: undefined, written, direction, nulls }
 }
 
-/** Writes an item of such a list. A name that contains a path stays as it is. */
-export const writeName = (name: string, label?: string): string => {
+/** Reads an item of a list in JSON. A comma in a text without quotes is part of a name. */
+const parseItem = (item: WrittenColumn): ReadonlyArray<Item> | undefined => {
+  if (typeof item !== "string") return [namedItem(item.name, item.label)]
+  if (!item.includes(",") || /^-?"/.test(item)) return parseItems(item)
+  return [item.startsWith("-") ? { ...namedItem(item.slice(1)), minus: true } : namedItem(item)]
+}
+
+/** Makes an item of a name that is written without quotes, whatever is in it. It may have a path. */
+const namedItem = (name: string, label?: string): Item => {
   const [item, ...more] = name.includes("->") ? (parseItems(name) ?? []) : []
-  const written = item?.path && more.length === 0 && item.label === undefined ? name : quote(name)
-  return label === undefined ? written : `${written}:${quote(label)}`
+  if (item?.path && more.length === 0 && item.label === undefined) return { ...item, label }
+  return { name, path: undefined, written: name, minus: false, label, direction: undefined, nulls: undefined }
+}
+
+const itemsOf = (columns: WrittenColumns): ReadonlyArray<Item> | undefined => {
+  if (typeof columns === "string") return parseItems(columns)
+  const items = columns.map(parseItem)
+  return items.every((item) => item !== undefined) ? items.flat() : undefined
 }
 
 /** The first of `columns` are named, so that an error about a table of 1,600 can be read. */
 const known = (columns: Columns) => `known are ${someOf([...columns.keys()])}`
 
-const MOST_NAMED = 50
-export const someOf = (names: ReadonlyArray<string>, most = MOST_NAMED): string =>
-  names.length > most ? `${names.slice(0, most).join(", ")} and ${names.length - most} more` : names.join(", ")
-
-const NO_LIST = 'must be a list such as id,email or "a,b", with what holds a comma, a colon or a quote in double quotes'
+const NO_LIST = 'must be a list such as id,email or "a,b"; a name with a comma, a colon or a quote stands in double quotes'
 
 interface Found {
   readonly item: Item
@@ -113,8 +120,8 @@ const asColumn = (item: Item): Item => {
 }
 
 /** Reads `id,email:E-mail,doc->>key`. A string says what is wrong. */
-export const parseColumns = (text: string, columns: Columns): ReadonlyArray<ColumnItem> | string => {
-  const items = parseItems(text)?.map(asColumn)
+export const parseColumns = (written: WrittenColumns, columns: Columns): ReadonlyArray<ColumnItem> | string => {
+  const items = itemsOf(written)?.map(asColumn)
   if (!items) return NO_LIST
   const sorted = items.find(({ direction, nulls }) => direction !== undefined || nulls !== undefined)
   if (sorted) return `says how to sort by ${show(sorted.written)}, which order_by does`
@@ -129,8 +136,8 @@ export const parseColumns = (text: string, columns: Columns): ReadonlyArray<Colu
 }
 
 /** Reads `-signup_date,id` and `signup_date.desc.nullslast,id.asc`. A string says what is wrong. */
-export const parseOrder = (text: string, columns: Columns): ReadonlyArray<Order> | string => {
-  const items = parseItems(text)
+export const parseOrder = (written: WrittenColumns, columns: Columns): ReadonlyArray<Order> | string => {
+  const items = itemsOf(written)
   if (!items || items.some(({ label }) => label !== undefined)) return NO_LIST
   const found = findAll(items, columns)
   if (typeof found === "string") return found
