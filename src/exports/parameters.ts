@@ -94,7 +94,7 @@ export const toExportSpec = (
   const { total, limit, order_by } = parameters
   const format = formatOf(parameters)
   const columns = parameters.columns ?? [...dataset.columns.values()].map((column) => ({ column, label: undefined }))
-  const rows = total ?? limit ?? dataset.maxRows
+  const rows = total ?? limit
   return {
     dataset: dataset.name,
     columns: columns.map(({ column, label }) => ({

@@ -75,9 +75,13 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
           const spec = yield* specOf(job)
           // Opened first, so that on the way out the source is ended before the file's last write is waited for.
           const file = yield* storage.create(job)
-          const rows = yield* whileOurs(source.open(spec), Effect.delay(store.confirm(job), limits.progressGapMs))
+          const { bytes, truncatedBy } = yield* whileOurs(
+            source.openForJob(spec),
+            Effect.delay(store.confirm(job), limits.progressGapMs)
+          )
           yield* reached
-          return yield* whileOurs(copy(rows, file), progress(job, rows))
+          const written = yield* whileOurs(copy(bytes, file), progress(job, bytes))
+          return { ...written, truncatedBy }
         })
       )
 

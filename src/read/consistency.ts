@@ -6,7 +6,20 @@ import type { ExportSpec } from "../exports/export-spec.ts"
 import type { SourceSession } from "../source/session.ts"
 import { SourceError, sqlState } from "../source/source-error.ts"
 import { relationName } from "../source/identifier.ts"
-import { TREE } from "./plan/table-layout.ts"
+import { RELATION_TREE } from "./plan/table-layout.ts"
+
+/**
+ * Guards against changes of the schema between the request and the last row. Others may change at any moment what an
+ * export reads; each moment has its guard:
+ *
+ *     t0  request    columns and types are stored in the spec          (exports/parameters.ts)
+ *     t1  lock       `lockDataset` waits for whoever replaces the table: a later snapshot shows what was put into it
+ *     t2  snapshot   taken by the first query after the lock; `checkColumns` before it finds columns that are gone or hidden
+ *     t3  plan       EXPLAIN locks the relations of the query; `checkUnchanged` finds columns of other types, and tables,
+ *                    partitions and files that changed between t2 and these locks. Locked relations then stay as they are
+ *     t4  each part  names its relation anew, in sessions that hold no lock of t3: `ifPlanned` in sql/statement.ts fails the
+ *                    part when the name stands for another relation, or when row security hides rows
+ */
 
 /**
  * What cannot be locked is read without: a materialized or foreign table is no table to LOCK, a role may have columns
@@ -20,9 +33,9 @@ const isUnlockable = (error: SourceError) => ["42501", "42809", "53200", "42601"
  * old one is gone. Of a partitioned table only itself, so that an export waits for no partition that it leaves out.
  * @see https://www.postgresql.org/docs/current/sql-lock.html
  */
-export const lockDataset = async (connection: SourceSession, dataset: Dataset): Promise<void> => {
+export const lockDataset = async (session: SourceSession, dataset: Dataset): Promise<void> => {
   const only = dataset.kind === "partitioned table" ? "only " : ""
-  const run = (text: string) => connection.query({ text, values: [] })
+  const run = (text: string) => session.query({ text, values: [] })
   const lock = `lock table ${only}${relationName(dataset)} in access share mode`
   // No snapshot can be exported of a transaction with a savepoint.
   await run(`savepoint unlocked; ${lock}; release savepoint unlocked`).catch(async (error: SourceError) => {
@@ -45,7 +58,7 @@ interface Found {
  */
 const foundStatement = (dataset: Dataset): Statement => ({
   text: `
-    ${TREE}, locked as (
+    ${RELATION_TREE}, locked as (
       select relation as oid from pg_locks where pid = pg_backend_pid() and locktype = 'relation'
     ), changed as (
       select oid from locked left join pg_class c using (oid)
@@ -67,8 +80,8 @@ const foundStatement = (dataset: Dataset): Statement => ({
  * Fails when what is read is not what was asked for: called when the query is planned, so that its tables are locked.
  * From then on they stay as they are.
  */
-export const checkUnchanged = async (connection: SourceSession, spec: ExportSpec, dataset: Dataset): Promise<void> => {
-  const [found] = await connection.query<Found>(foundStatement(dataset))
+export const checkUnchanged = async (session: SourceSession, spec: ExportSpec, dataset: Dataset): Promise<void> => {
+  const [found] = await session.query<Found>(foundStatement(dataset))
   const { columns, changed } = found!
   if (changed !== null) {
     const message = `Cannot read ${dataset.name}: the table ${changed} was changed just now`

@@ -2,22 +2,22 @@ import type { ChunkWriter } from "../formats/chunk-writer.ts"
 import type { Dialect } from "../formats/csv/dialect.ts"
 import { CsvEncoder } from "../formats/csv/encoder.ts"
 
-/** How the bytes of an export are written, beside its rows. */
+/** How a CSV file is written, apart from its rows. */
 export interface CsvLayout {
   readonly dialect: Dialect
   /** The cells of the header line, if there is one, as text in UTF-8 or as bytes. */
   readonly header: ReadonlyArray<string | Buffer> | undefined
-  /** For each column, whether it is text. */
-  readonly texts: ReadonlyArray<boolean>
+  /** Says of each column whether its values are text. */
+  readonly isTextColumn: ReadonlyArray<boolean>
   /** The file begins with a byte order mark. */
   readonly bom: boolean
 }
 
 const BYTE_ORDER_MARK = Buffer.from("\ufeff")
 
-/** Writes what comes before the rows, and gives the encoder for them. */
-export const beginFile = ({ dialect, header, texts, bom }: CsvLayout, chunks: ChunkWriter): CsvEncoder => {
-  const encoder = new CsvEncoder(dialect, chunks, texts)
+/** Writes what comes before the rows, and returns the encoder for them. */
+export const beginFile = ({ dialect, header, isTextColumn, bom }: CsvLayout, chunks: ChunkWriter): CsvEncoder => {
+  const encoder = new CsvEncoder(dialect, chunks, isTextColumn)
   if (bom) chunks.append(BYTE_ORDER_MARK, 0, BYTE_ORDER_MARK.length)
   if (header) encoder.header(header)
   return encoder
@@ -26,7 +26,7 @@ export const beginFile = ({ dialect, header, texts, bom }: CsvLayout, chunks: Ch
 /** The bytes of one export, in order, from one snapshot. */
 export interface ExportBytes {
   /**
-   * The next chunk; undefined after the last, which comes only when the database has answered `commit`.
+   * Returns the next chunk; undefined after the last, which comes only when the database has answered `commit`.
    * Rejects with SourceError. One call at a time. The receiver owns the chunk.
    */
   next(): Promise<Uint8Array | undefined>

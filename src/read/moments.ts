@@ -13,10 +13,10 @@ const isRelative = (one: ColumnCondition): boolean =>
  * Replaces moments such as `now` in a spec by times. Otherwise each session, and so each part of an export, would read
  * them as different times.
  */
-export const readMoments = async (connection: SourceSession, spec: ExportSpec, dataset: Dataset): Promise<ExportSpec> => {
+export const readMoments = async (session: SourceSession, spec: ExportSpec, dataset: Dataset): Promise<ExportSpec> => {
   const columnOf = columnsOf(dataset)
   const leaves = leavesOf(spec.conditions).map((condition): ColumnCondition => ({ condition, column: columnOf(condition) }))
   if (!leaves.some(isRelative)) return spec
-  const read = await readConditions(connection, leaves, isRelative)
+  const read = await readConditions(session, leaves, isRelative)
   return { ...spec, conditions: withLeaves(spec.conditions, read.map(({ condition }): Condition => condition).values()) }
 }

@@ -1,7 +1,7 @@
 import type { ExportBytes } from "./export-bytes.ts"
 import { SourceError } from "../source/source-error.ts"
 
-/** Rows whose bytes are UTF-8, as UTF-16LE. A character may come in two chunks. */
+/** Converts bytes in UTF-8 to UTF-16LE. A character may be split between two chunks. */
 export class Utf16Bytes implements ExportBytes {
   readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
@@ -21,7 +21,7 @@ export class Utf16Bytes implements ExportBytes {
       this.utf8.recycle(chunk)
       if (text !== "") return Buffer.from(text, "utf16le")
     }
-    // A character that is cut off at the end is told here.
+    // Fails if the last character is cut off.
     this.#decode()
     return undefined
   }
@@ -34,6 +34,6 @@ export class Utf16Bytes implements ExportBytes {
     }
   }
 
-  /** Each chunk is made anew. */
+  /** Does nothing: each chunk is a new one. */
   recycle(): void {}
 }

@@ -1,7 +1,7 @@
 import { Data, Effect, Option, type Scope } from "effect"
 import { limits } from "../limits.ts"
 
-/** All source connections are in use, and stayed so for `streamAdmissionMs`. */
+/** All source sessions were in use for `streamAdmissionMs`. */
 export class SourceBusy extends Data.TaggedError("SourceBusy")<{ readonly message: string }> {
   static readonly problem = {
     type: "source-busy",
@@ -16,55 +16,55 @@ const permit = (semaphore: Effect.Semaphore) =>
     restore(semaphore.take(1)).pipe(Effect.zipRight(Effect.addFinalizer(() => semaphore.release(1))))
   )
 
-interface Bounds {
-  readonly connections: number
-  /** Of them, how many streams leave to jobs. */
+interface AdmissionLimits {
+  readonly sessions: number
+  /** Sessions that are reserved for jobs. */
   readonly jobs: number
-  readonly helpers: number
+  /** Further readers of all exports together. */
+  readonly readers: number
 }
 
 /**
- * Who may open a source connection. Each job and stream has a right to one, its lead, and waits for it. Further ones,
- * helpers, are taken only while nobody waits, and `wanted` asks them to go when somebody does.
+ * Makes the admission control of source sessions. Each job and stream waits for one session, that of its leader. Further
+ * sessions are taken only while nobody waits, and `shouldYield` asks for them back when somebody does.
  */
-export const makeAdmission = ({ connections, jobs, helpers }: Bounds) =>
+export const makeAdmission = ({ sessions, jobs, readers }: AdmissionLimits) =>
   Effect.gen(function* () {
-    const all = yield* Effect.makeSemaphore(connections)
+    const all = yield* Effect.makeSemaphore(sessions)
     // Streams that stall must not keep the jobs from working.
-    const streams = yield* Effect.makeSemaphore(Math.max(1, connections - jobs))
-    const helping = yield* Effect.makeSemaphore(helpers)
+    const streams = yield* Effect.makeSemaphore(Math.max(1, sessions - jobs))
+    const extraReaders = yield* Effect.makeSemaphore(readers)
     let waiting = 0
 
-    const lead: Effect.Effect<void, never, Scope.Scope> = Effect.acquireUseRelease(
+    const acquire: Effect.Effect<void, never, Scope.Scope> = Effect.acquireUseRelease(
       Effect.sync(() => waiting++),
       () => permit(all),
       () => Effect.sync(() => waiting--)
     )
 
-    const spare = <A, E, R>(use: Effect.Effect<A, E, R>): Effect.Effect<Option.Option<A>, E, R> =>
+    /** Runs `use` if a session is free at once and nobody waits for it. */
+    const tryAcquire = <A, E, R>(use: Effect.Effect<A, E, R>): Effect.Effect<Option.Option<A>, E, R> =>
       Effect.suspend(() => (waiting > 0 ? Effect.succeedNone : all.withPermitsIfAvailable(1)(use)))
 
     return {
-      /** Waits as long as it takes. */
-      lead,
-      /** Waits `streamAdmissionMs`: somebody holds the line. */
+      /** Waits for a session as long as it takes. */
+      acquireForJob: acquire,
+      /** Waits for a session for `streamAdmissionMs`, since a client waits for the answer. */
       acquireForStream: permit(streams).pipe(
-        Effect.zipRight(lead),
+        Effect.zipRight(acquire),
         Effect.timeoutFail({
           duration: limits.streamAdmissionMs,
-          onTimeout: () =>
-            new SourceBusy({ message: `Cannot start the export: all ${connections} source connections are in use` })
+          onTimeout: () => new SourceBusy({ message: `Cannot start the export: all ${sessions} source connections are in use` })
         })
       ),
-      /** Runs `use` if a helper is to be had now, and `after` when its connection is given back. */
-      helper: <E, R>(use: Effect.Effect<void, E, R>, after: Effect.Effect<void>): Effect.Effect<void, E, R> =>
-        helping
-          .withPermitsIfAvailable(1)(Effect.flatMap(spare(use), (ran) => (Option.isSome(ran) ? after : Effect.void)))
+      /** Runs `use` if a further reader may work now, and `after` when its session is given back. */
+      tryAcquireReader: <E, R>(use: Effect.Effect<void, E, R>, after: Effect.Effect<void>): Effect.Effect<void, E, R> =>
+        extraReaders
+          .withPermitsIfAvailable(1)(Effect.flatMap(tryAcquire(use), (ran) => (Option.isSome(ran) ? after : Effect.void)))
           .pipe(Effect.asVoid),
-      /** Runs `use` if a connection is free now and nobody waits for it. */
-      spare,
-      wanted: () => waiting > 0
+      tryAcquire,
+      shouldYield: () => waiting > 0
     } as const
   })
 
-export type Connections = Effect.Effect.Success<ReturnType<typeof makeAdmission>>
+export type Admission = Effect.Effect.Success<ReturnType<typeof makeAdmission>>

@@ -1,11 +1,14 @@
 /**
- * A connection to the source database that cannot lie about its end, and that can be ended at any moment.
+ * A session on the source database that cannot lie about its end, and that can be ended at any moment:
  *
- * postgres.js alone does neither: a cursor whose connection dies between two batches ends as if complete, a
- * statement sent after that ends the process, and breaking a running cursor or COPY off wedges the connection. So
- * the socket is ours: its `close` sets a latch, every wait fails when the latch is set, nothing is sent after it,
- * and ending the work is destroying the socket. The server notices within milliseconds, or within
- * `sourceCheckMs` when it is computing without output. The connection serves one transaction and is thrown away.
+ *     opening ──▶ in its transaction ──▶ committed
+ *        └────────────────┴──▶ ended: by a lost connection, by `destroy`, or because an answer cannot be used
+ *
+ * postgres.js alone does not give this: a cursor whose connection dies between two batches ends as if complete, a
+ * statement sent after that ends the process, and breaking off a running cursor or COPY wedges the connection. So the
+ * socket is ours. Its `close` sets the latch `#ended`, every wait fails when the latch is set, nothing is sent after it,
+ * and ending the work is destroying the socket. The server notices within milliseconds, or within `sourceCheckMs` when it
+ * computes without output. A session serves one transaction and is thrown away.
  */
 import { type Statement } from "./statement.ts"
 import type { Socket } from "node:net"
@@ -24,34 +27,34 @@ const parameters = {
   TimeZone: "UTC",
   DateStyle: "ISO",
   bytea_output: "hex",
-  // Those of a role, or of a database, might lose digits, or days.
+  // The settings of a role or of a database might lose digits or days.
   IntervalStyle: "postgres",
   extra_float_digits: "1",
-  // An export may take hours and its client may pause: the service limits these itself.
+  // An export may take hours and its client may pause: the service bounds both itself.
   // As text: postgres.js leaves a number 0 out.
   statement_timeout: "0",
   idle_in_transaction_session_timeout: "0",
   lock_timeout: limits.sourceLockMs,
-  // Literals are written for it.
+  // Literals are written for this setting.
   standard_conforming_strings: "on",
-  // Compiling costs more than it gives before a first row.
+  // Compiling costs more than it gives before the first row.
   jit: "off",
-  // One order of rows for all ways to read them: no scan that starts in the middle, none by several processes, whose
-  // number is `EXPORT_PARALLELISM`'s to bound.
+  // Rows come in one order however they are read: no scan starts in the middle, and none is done by several processes,
+  // whose number EXPORT_PARALLELISM bounds.
   synchronize_seqscans: "off",
   max_parallel_workers_per_gather: "0"
 }
 
-/** A snapshot by its name, which is unique within a server. */
+/** An exported snapshot. Its name is unique within a server. */
 export interface Snapshot {
   readonly name: string
   /** Which server it is, and how its session writes values. */
   readonly session: string
 }
 
-interface Session {
+interface SessionOptions {
   readonly snapshot?: Snapshot | undefined
-  /** UTC, unless another is named. */
+  /** The time zone; by default UTC. */
   readonly timezone?: string
 }
 
@@ -60,29 +63,29 @@ const tooLong = new SourceError({
   retryable: false
 })
 
-/** Which server answers, and the settings by which it writes values and that are left to the role, which may be altered. */
-const SESSION = `json_build_array(pg_postmaster_start_time(), current_setting('search_path'), current_setting('lc_monetary'),
+/** Selects which server answers, and the settings that decide how it writes values and that are left to the role. */
+const SERVER = `json_build_array(pg_postmaster_start_time(), current_setting('search_path'), current_setting('lc_monetary'),
   current_setting('quote_all_identifiers'))::text as session`
 
 export class SourceSession {
   readonly #sql: postgres.Sql
   readonly #ready: Promise<unknown>
   #socket: Socket | undefined
-  /** What postgres.js reads: the socket, or the TLS on it. */
+  /** The stream that postgres.js reads: the socket, or TLS on it. */
   #stream: Socket | undefined
   #flow: Flow | undefined
   #expectCopy: ReturnType<typeof decodeCopyData> | undefined
   #ended: SourceError | undefined
-  /** How many more bytes the answer to the current short statement may have. */
+  /** Bytes that the answer to the current short statement may still have. */
   #answerLeft = Number.POSITIVE_INFINITY
-  /** Fail the waits that are under way. Racing each wait against one long promise would keep every batch alive. */
+  /** The rejections of the waits under way. Racing each wait against one long promise would keep every batch alive. */
   readonly #waits = new Set<(error: SourceError) => void>()
 
   constructor(url: string) {
     let opened = false
     const socket = () => {
-      // postgres.js opens another socket when one closes early: that would be another session, without our snapshot.
-      if (opened) throw new Error("the connection is used once")
+      // postgres.js opens another socket when one closes early. That would be another session, without our snapshot.
+      if (opened) throw new Error("a session has one connection")
       opened = true
       return this.#open(url)
     }
@@ -105,12 +108,12 @@ export class SourceSession {
 
   async #open(url: string): Promise<Socket> {
     const ended = (reason: string) => {
-      // Until then the failure to open it says more: what is wrong with a certificate, for example.
+      // Until the socket is open, the failure to open it says more: what is wrong with a certificate, for example.
       if (this.#flow) this.#end(lostConnection(reason))
     }
     this.#stream = await openSocket(socketTarget(url), (raw) => {
       this.#socket = raw
-      // Before postgres.js, which would let a cursor end as if complete when its connection is reset between two batches.
+      // Registered before postgres.js, which lets a cursor end as if complete when its connection is reset between batches.
       raw.on("error", ({ message }) => ended(message))
       raw.once("close", () => ended("the connection was closed"))
       if (this.#ended) raw.destroy()
@@ -128,21 +131,21 @@ export class SourceSession {
   }
 
   /**
-   * Opens the session and its read-only transaction, with a snapshot that another connection has exported, or with one of
-   * its own, which its first query takes. Times are told, and read, in `timezone`.
+   * Opens the session and its read-only transaction, with a snapshot that another session has exported, or with one of its
+   * own, which its first query takes. Times are written and read in `timezone`.
    */
-  async begin({ snapshot, timezone }: Session): Promise<void> {
+  async begin({ snapshot, timezone }: SessionOptions): Promise<void> {
     await this.#wait(() => this.#ready)
-    // Not on every server: since PostgreSQL 14 (without it a computing query ends with its next row), and 17.
+    // Servers before PostgreSQL 14 and 17 do not have these settings. Without the first, a computing query ends with its next row.
     for (const setting of [`client_connection_check_interval = ${limits.sourceCheckMs}`, "transaction_timeout = 0"]) {
       await this.#wait(() => this.#sql.unsafe(`set ${setting}`)).catch((error: SourceError) => {
         if (this.#ended) throw error
       })
     }
     await this.#wait(() => this.#sql.unsafe("begin isolation level repeatable read read only"))
-    // A snapshot is taken before any query.
+    // A snapshot must be set before any query.
     if (snapshot !== undefined) await this.#wait(() => this.#sql.unsafe(`set transaction snapshot '${snapshot.name}'`))
-    // Not by a query, which would take the snapshot.
+    // SET is used, since a query would take the snapshot.
     if (timezone !== undefined && timezone !== parameters.TimeZone)
       await this.#wait(() => this.#sql.unsafe(`set local timezone to ${literal(timezone)}`)).catch((error: SourceError) => {
         const { message, cause } = error
@@ -150,7 +153,7 @@ export class SourceSession {
       })
     if (snapshot === undefined) return
     // Behind one address there may be several servers, and each of them may have a snapshot of this name.
-    const [own] = await this.query<Pick<Snapshot, "session">>({ text: `select ${SESSION}`, values: [] })
+    const [own] = await this.query<Pick<Snapshot, "session">>({ text: `select ${SERVER}`, values: [] })
     if (own!.session !== snapshot.session) {
       const message = "Cannot share the snapshot: another server answers at this address, or one with other settings"
       throw new SourceError({ message, retryable: true })
@@ -161,7 +164,7 @@ export class SourceSession {
 
   /** What other connections need for this snapshot, as long as this one is open. */
   async exportSnapshot(): Promise<Snapshot> {
-    const [row] = await this.query<Snapshot>({ text: `select pg_export_snapshot() as name, ${SESSION}`, values: [] })
+    const [row] = await this.query<Snapshot>({ text: `select pg_export_snapshot() as name, ${SERVER}`, values: [] })
     const { name, session } = row!
     if (!/^[0-9A-F-]+$/.test(name)) throw new SourceError({ message: `Cannot use the snapshot ${name}`, retryable: false })
     return { name, session }
@@ -176,8 +179,8 @@ export class SourceSession {
   }
 
   /**
-   * Starts a cursor whose rows go to `onRow` as they arrive. `fetch` asks for the next `batchSize` of them and tells
-   * whether there may be more after these; one fetch at a time.
+   * Starts a cursor whose rows go to `onRow` as they arrive. The function that it returns fetches the next `batchSize` rows
+   * and says whether there may be more after these. One fetch at a time.
    */
   cursor({ text, values }: Statement, batchSize: number, onRow: OnRow): () => Promise<boolean> {
     decodeDataRows(this.#stream!, onRow, this.#broken)
@@ -188,7 +191,7 @@ export class SourceSession {
         const { done } = await this.#wait(() => Promise.resolve(batches.next()))
         return done !== true
       } catch (cause) {
-        // A cursor that failed would look like one that is at its end.
+        // A cursor that failed would look like one at its end.
         this.#ended ??= toSourceError(cause)
         throw this.#ended
       }
@@ -196,23 +199,23 @@ export class SourceSession {
   }
 
   /**
-   * Runs a `copy … to stdout`, whose bytes go to `sink`. Resolves to its rows when all of them have come. It may be
-   * sent while another one runs: the server goes on with it at once.
+   * Runs a `copy … to stdout`, whose bytes go to `sink`. Resolves to the number of rows when all of them have arrived. A COPY
+   * may be sent while another one runs; the server goes on with it at once.
    */
   async copy(text: string, sink: CopySink): Promise<number> {
     if (!this.#expectCopy) {
       this.#expectCopy = decodeCopyData(this.#stream!, this.#broken)
-      // TLS has to be taken off what a read gives.
+      // Bytes under TLS must pass through its stream.
       if (this.#stream === this.#socket) this.#flow = batchSocketReads(this.#socket!)
     }
     const copy = this.#expectCopy(sink)
     const { count } = await this.#wait(() => this.#sql.unsafe(text))
     if (count !== copy.rows)
-      throw new SourceError({ message: `Cannot read: ${copy.rows} rows came of ${count} that were sent`, retryable: true })
+      throw new SourceError({ message: `Cannot read: ${copy.rows} of ${count} rows have arrived`, retryable: true })
     return copy.rows
   }
 
-  /** Stops taking bytes from the server, which stops its query when the buffers between are full. */
+  /** Stops reading from the server, which stops its query when the buffers between are full. */
   pause(): void {
     this.#flow?.pause()
   }
@@ -221,24 +224,24 @@ export class SourceSession {
     this.#flow?.resume()
   }
 
-  /** Ends the transaction. Only when this resolves was everything that was read complete. */
+  /** Commits the transaction. What was read is complete only when this resolves. */
   async commit(): Promise<void> {
     const result = await this.#wait(() => this.#sql.unsafe("commit"))
     // A transaction that failed answers COMMIT with ROLLBACK.
     if (result.command !== "COMMIT")
       throw new SourceError({ message: `Cannot commit: the server answered ${result.command}`, retryable: true })
-    this.#ended = new SourceError({ message: "Cannot read: the source connection has ended", retryable: true })
-    // Says goodbye to the server, which would log a lost connection otherwise.
+    this.#ended = new SourceError({ message: "Cannot read: the session on the source database has ended", retryable: true })
+    // Terminates the session properly: the server would log a lost connection otherwise.
     await this.#sql.end({ timeout: 1 }).catch(() => {})
   }
 
-  /** Ends all work at once, whatever it is waiting for. */
+  /** Ends all work at once, whatever it waits for. */
   destroy(): void {
-    this.#end(new Error("it was ended"))
+    this.#end(new Error("the session was destroyed"))
     this.#socket?.destroy()
   }
 
-  /** What arrived cannot be used. */
+  /** Ends the session because what arrived cannot be used. */
   readonly #broken = (cause: unknown) => {
     this.#end(cause)
     this.#socket?.destroy()
@@ -254,7 +257,7 @@ export class SourceSession {
     const { promise, resolve, reject } = Promise.withResolvers<A>()
     this.#waits.add(reject)
     start().then(
-      // The end of a cursor and the loss of its connection look alike to postgres.js; the latch tells.
+      // The end of a cursor and the loss of its connection look alike to postgres.js; the latch tells them apart.
       (value) => (this.#ended ? reject(this.#ended) : resolve(value)),
       (cause) => reject(toSourceError(cause))
     )
@@ -262,14 +265,14 @@ export class SourceSession {
   }
 }
 
-/** A connection with an open snapshot, destroyed when the scope closes. */
-export const openSession = (url: string, session: Session = {}): Effect.Effect<SourceSession, SourceError, Scope.Scope> =>
+/** Opens a session with its transaction, and destroys it when the scope closes. */
+export const openSession = (url: string, options: SessionOptions = {}): Effect.Effect<SourceSession, SourceError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => new SourceSession(url)),
-    (connection) => Effect.sync(() => connection.destroy())
+    (session) => Effect.sync(() => session.destroy())
   ).pipe(
-    Effect.tap((connection) =>
-      Effect.tryPromise({ try: () => connection.begin(session), catch: toSourceError }).pipe(
+    Effect.tap((session) =>
+      Effect.tryPromise({ try: () => session.begin(options), catch: toSourceError }).pipe(
         Effect.timeoutFail({
           duration: limits.sourceConnectMs,
           onTimeout: () =>

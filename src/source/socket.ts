@@ -3,7 +3,7 @@ import tls from "node:tls"
 import { lostConnection } from "./source-error.ts"
 
 /**
- * Where and how to reach the source database: the parts of its URL that concern the socket.
+ * The parts of the source database's URL that concern the socket.
  * `sslmode` means what libpq means by it: `require` encrypts without looking at the certificate, `verify-ca` and
  * `verify-full` look.
  * @see https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
@@ -16,7 +16,7 @@ interface SocketTarget {
 
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f])
 
-/** The parts of `postgres://host:port/…?sslmode=…`; a `host` parameter with a path is a Unix socket's directory. */
+/** Reads `postgres://host:port/…?sslmode=…`. A `host` parameter with a path is the directory of a Unix socket. */
 export const socketTarget = (url: string): SocketTarget => {
   const { hostname, port, searchParams } = new URL(url)
   return {
@@ -27,10 +27,10 @@ export const socketTarget = (url: string): SocketTarget => {
 }
 
 /**
- * Opens a connected socket, encrypted as `sslmode` wants it. postgres.js would wrap the socket in TLS itself and
- * drop our listeners while doing so, hence it is handed one that needs nothing more.
+ * Opens a connected socket, encrypted as `sslmode` demands. postgres.js would wrap the socket in TLS itself and drop our
+ * listeners while doing so, so it gets a socket that needs nothing more.
  *
- * `created` gets the raw socket at once, so that its owner can destroy it however far the rest has come.
+ * `created` receives the raw socket at once, so that its owner can destroy it at any moment.
  */
 export const openSocket = async (target: SocketTarget, created: (socket: net.Socket) => void): Promise<net.Socket> => {
   const raw = target.host.startsWith("/")
@@ -41,7 +41,7 @@ export const openSocket = async (target: SocketTarget, created: (socket: net.Soc
   if (target.sslmode === "disable" || target.host.startsWith("/")) return raw
   raw.write(SSL_REQUEST)
   const answer = (await settled(raw, "data")) as Buffer
-  // More than the one byte would be plain text from somebody in between: CVE-2021-23222.
+  // More than one byte would be plain text from a man in the middle: CVE-2021-23222.
   if (answer.length !== 1) throw new Error("Cannot negotiate TLS: the server sent unexpected bytes")
   if (answer[0] !== "S".charCodeAt(0)) {
     if (target.sslmode === "prefer" || target.sslmode === "allow") return raw
@@ -58,7 +58,7 @@ export const openSocket = async (target: SocketTarget, created: (socket: net.Soc
   return secure
 }
 
-/** The first `event` of the socket, or its failure. */
+/** Waits for the first `event` of the socket, or for its failure. */
 const settled = (socket: net.Socket, event: "connect" | "data" | "secureConnect"): Promise<unknown> =>
   new Promise((resolve, reject) => {
     const finish = (act: () => void) => {

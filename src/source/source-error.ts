@@ -65,10 +65,11 @@ const isOutage = (code: string) =>
 const isAsked = (code: string, message: unknown) => code === "22P05" && !/UTF8\W*$/.test(String(message))
 
 /**
- * Matches the error of a part whose relation is no longer the one that was planned. The server has no error for that, so
- * the statement casts a text that says so.
+ * The text that a statement casts to fail when it finds another relation than the one that was planned, since the server
+ * has no error for that.
  */
-const isOtherNow = (message: unknown) => String(message).includes("is read otherwise now")
+export const REPLACED = "sluice: replaced by "
+const isReplaced = (message: unknown) => String(message).includes(REPLACED)
 
 /** Sentences that clients get instead of the server's or the system's words, by the code of the error. */
 const SENTENCES: ReadonlyArray<readonly [RegExp, string]> = [
@@ -103,8 +104,8 @@ export const toSourceError = (cause: unknown): SourceError => {
   if (cause instanceof SourceError) return cause
   const { message, severity } = (cause ?? {}) as { readonly message?: unknown; readonly severity?: unknown }
   const code = sqlState({ cause })
-  if (isOtherNow(message))
-    return new SourceError({ message: "Cannot read what is exported: it was changed meanwhile", retryable: true, cause })
+  if (isReplaced(message))
+    return new SourceError({ message: "The table was replaced while it was exported", retryable: true, cause })
   // With FATAL a server refuses to open a session; its code is 42501 if the role may not use the database.
   const permanent = isPermanent(code) && severity !== "FATAL"
   return new SourceError({

@@ -25,7 +25,7 @@ const program = Effect.gen(function* () {
   const parameters = yield* Schema.decodeUnknown(exportParameters(dataset))({
     profile: process.env["BENCH_PROFILE"] ?? "postgres"
   })
-  const source = yield* (yield* ExportReader).open(toExportSpec(parameters, dataset))
+  const { bytes: source } = yield* (yield* ExportReader).openForJob(toExportSpec(parameters, dataset))
   const bytes = yield* Effect.promise(() => drain(source))
   const printed: Printed = { seconds: (performance.now() - start) / 1000, rows: source.rows, bytes }
   process.stdout.write(`${JSON.stringify(printed)}\n`)

@@ -7,7 +7,7 @@ import { defaultDialect } from "../../src/formats/csv/dialect.ts"
 import type { ExportBytes, CsvLayout } from "../../src/read/export-bytes.ts"
 import { CopyBytes } from "../../src/read/copy/copy-bytes.ts"
 import { CursorBytes } from "../../src/read/cursor/cursor-bytes.ts"
-import { Reader } from "../../src/read/copy/part-buffer.ts"
+import { PartReader } from "../../src/read/copy/parts.ts"
 import { openSession, type Snapshot, type SourceSession } from "../../src/source/session.ts"
 import { SourceError } from "../../src/source/source-error.ts"
 import { connect, freshDatabase } from "../support/shared-service.ts"
@@ -29,13 +29,13 @@ export const isBlocked: Shows = ({ wait }) => wait === "ClientWrite"
 /** Returns '' when its gate is open. A wait for a lock would end with the connection's `lock_timeout`. */
 const passGate = `create function pass_gate(gate int) returns text language plpgsql as $$ begin
   loop exit when pg_try_advisory_xact_lock_shared(gate); perform pg_sleep(0.01); end loop; return ''; end $$`
-/** It waits at a gate, for example. */
+/** The session waits at a gate, for example. */
 export const isSleeping: Shows = ({ wait }) => wait === "PgSleep"
 
 const never = () => false
 
-export type Lead = Awaited<ReturnType<ReturnType<typeof useSource>["openLead"]>>
-export type Helper = Awaited<ReturnType<Lead["helper"]>>
+export type Leader = Awaited<ReturnType<ReturnType<typeof useSource>["openLeader"]>>
+export type FurtherReader = Awaited<ReturnType<Leader["reader"]>>
 
 /** A database for the tests of one file, which is left without source connections. */
 export const useSource = () => {
@@ -145,8 +145,8 @@ export const useSource = () => {
     open,
     listen,
     relay,
-    /** A connection that leads, in a scope with those that help it. */
-    openLead: async (target = url) => {
+    /** A connection that leaders, in a scope with those that help it. */
+    openLeader: async (target = url) => {
       const sessions = [await open(target)]
       const { connection } = sessions[0]!
       const pid = await pidOf(connection)
@@ -161,22 +161,22 @@ export const useSource = () => {
         close,
         [Symbol.asyncDispose]: close,
         /** One more connection in the same snapshot. */
-        helper: async (helperTarget = url) => {
-          const session = await open(helperTarget, snapshot)
+        reader: async (readerTarget = url) => {
+          const session = await open(readerTarget, snapshot)
           sessions.push(session)
           let isWanted: () => boolean = never
-          const reader = new Reader(session.connection, () => isWanted())
+          const reader = new PartReader(session.connection, () => isWanted())
           return {
             reader,
             pid: await pidOf(session.connection),
             /** Helps as the service does. */
-            help: (source: CopyBytes, wanted = never): Promise<void> => {
-              isWanted = wanted
-              const helping = async () => {
-                await source.help(reader)
-                if (!reader.dismissed) await session.connection.commit()
+            read: (source: CopyBytes, shouldYield = never): Promise<void> => {
+              isWanted = shouldYield
+              const reading = async () => {
+                await source.readWith(reader)
+                if (!reader.isStopped) await session.connection.commit()
               }
-              const ended = helping()
+              const ended = reading()
               ended.catch(() => {})
               return ended
             }
@@ -202,7 +202,7 @@ export const manyWideRows = "select repeat('x', 10000) || generate_series(1, 100
 export const cursorOf = (connection: SourceSession, text: string, batch = 10) =>
   connection.cursor(statement(text), batch, () => {})
 
-const shape: CsvLayout = { dialect: defaultDialect, header: ["n"], texts: [false], bom: false }
+const shape: CsvLayout = { dialect: defaultDialect, header: ["n"], isTextColumn: [false], bom: false }
 
 export const rowsOf = (connection: SourceSession, text: string) =>
   new CursorBytes(connection, shape, { statement: statement(text), estimatedRows: 0 }, 1000, 1024)

@@ -33,7 +33,7 @@ export const writeOptions = (dialect: Dialect, columns: ReadonlyArray<string>) =
 export const layoutOf = (columns: ReadonlyArray<string>, dialect: Dialect = defaultDialect): CsvLayout => ({
   dialect,
   header: columns,
-  texts: columns.map(isText),
+  isTextColumn: columns.map(isText),
   bom: false
 })
 
@@ -119,7 +119,7 @@ export const measure = async (
     import { openSession } from "./src/source/session.ts"
     const { READ, QUERY, SOURCE } = process.env
     const dialect = ${JSON.stringify(defaultDialect)}
-    const shape = { dialect, header: ["wide"], texts: [true], bom: false }
+    const shape = { dialect, header: ["wide"], isTextColumn: [true], bom: false }
     const sources = {
       copy: (connection) =>
         new CopyBytes(connection, shape, ["copy (" + QUERY + ") to stdout (format csv)"].values(), 0, 65536, 0),

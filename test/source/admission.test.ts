@@ -1,15 +1,15 @@
-/** Who gets a source connection, and when: leads that wait, streams that give up, helpers that are not in the way. */
+/** Who gets a source session, and when: leaders that wait, streams that give up, further readers that are not in the way. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Data, Deferred, Effect, Exit, Fiber, Scope, TestClock } from "effect"
 import * as fc from "fast-check"
 import { limits } from "../../src/limits.ts"
-import { makeAdmission, type Connections } from "../../src/source/admission.ts"
+import { makeAdmission, type Admission } from "../../src/source/admission.ts"
 import { withTestClock } from "../support/effect.ts"
 
 setDefaultTimeout(30_000)
 
-type Bounds = Parameters<typeof makeAdmission>[0]
-type Kind = "lead" | "acquireForStream" | "helper"
+type Limits = Parameters<typeof makeAdmission>[0]
+type Kind = "job" | "stream" | "reader"
 class Broken extends Data.TaggedError("Broken")<{}> {}
 
 /** Lets all fibers go on until each of them waits for something. */
@@ -17,7 +17,7 @@ const settle = Effect.repeatN(Effect.yieldNow(), 30)
 
 /** Asks for a connection and keeps what it gets until it is told to go on. */
 class Client {
-  /** `rests`: a helper after its connection, in `after`. */
+  /** `rests`: a further reader after its connection, in `after`. */
   state: "waits" | "holds" | "rests" | "busy" | "broken" | "gone" = "waits"
   fiber: Fiber.RuntimeFiber<void> | undefined
   readonly #used = Effect.runSync(Deferred.make<void, Broken>())
@@ -25,11 +25,11 @@ class Client {
 
   constructor(readonly kind: Kind) {}
 
-  ask(connections: Connections): Effect.Effect<void> {
+  ask(admission: Admission): Effect.Effect<void> {
     const use = Effect.zipRight(this.#become("holds"), Deferred.await(this.#used))
     const after = Effect.zipRight(this.#become("rests"), Deferred.await(this.#rested))
-    const lead = this.kind === "lead" ? connections.lead : connections.acquireForStream
-    return (this.kind === "helper" ? connections.helper(use, after) : Effect.scoped(Effect.zipRight(lead, use))).pipe(
+    const acquire = this.kind === "job" ? admission.acquireForJob : admission.acquireForStream
+    return (this.kind === "reader" ? admission.tryAcquireReader(use, after) : Effect.scoped(Effect.zipRight(acquire, use))).pipe(
       Effect.zipRight(this.#become("gone")),
       Effect.onInterrupt(() => this.#become("gone")),
       Effect.catchTags({ SourceBusy: () => this.#become("busy"), Broken: () => this.#become("broken") })
@@ -47,20 +47,20 @@ class Client {
 }
 
 const statesOf = (clients: ReadonlyArray<Client>) => clients.map(({ state }) => state)
-const streamsOf = ({ connections, jobs }: Bounds) => Math.max(1, connections - jobs)
+const streamsOf = ({ sessions, jobs }: Limits) => Math.max(1, sessions - jobs)
 
 /** Runs `work` with connections of their own; when all have left, as many are to be had as before. */
-const withConnections = (
-  given: Bounds,
-  work: (begin: (kind: Kind) => Effect.Effect<Client>, connections: Connections) => Effect.Effect<void>
+const withAdmission = (
+  given: Limits,
+  work: (begin: (kind: Kind) => Effect.Effect<Client>, admission: Admission) => Effect.Effect<void>
 ) =>
   withTestClock(
     Effect.gen(function* () {
-      const connections = yield* makeAdmission(given)
+      const admission = yield* makeAdmission(given)
       const begin = (kind: Kind) =>
         Effect.gen(function* () {
           const client = new Client(kind)
-          client.fiber = yield* Effect.forkDaemon(client.ask(connections))
+          client.fiber = yield* Effect.forkDaemon(client.ask(admission))
           begun.push(client)
           yield* settle
           return client
@@ -69,16 +69,16 @@ const withConnections = (
       const leaveAll = Effect.suspend(() =>
         Effect.forEach(begun.splice(0), (client) => Effect.zipRight(client.leave, client.rest), { discard: true })
       )
-      yield* work(begin, connections)
+      yield* work(begin, admission)
       // Those that wait get their turn when others leave.
       yield* leaveAll
-      expect(connections.wanted()).toBe(false)
+      expect(admission.shouldYield()).toBe(false)
       const most = {
-        helper: Math.min(given.helpers, given.connections),
-        acquireForStream: streamsOf(given),
-        lead: given.connections
+        reader: Math.min(given.readers, given.sessions),
+        stream: streamsOf(given),
+        job: given.sessions
       }
-      for (const kind of ["helper", "acquireForStream", "lead"] as const) {
+      for (const kind of ["reader", "stream", "job"] as const) {
         const clients = yield* Effect.replicateEffect(begin(kind), most[kind])
         expect(statesOf(clients)).toEqual(clients.map(() => "holds"))
         yield* leaveAll
@@ -86,29 +86,29 @@ const withConnections = (
     })
   )
 
-describe("a lead", () => {
+describe("a leader", () => {
   test("waits until a connection is free, as long as it takes, and gets it before those that came later", () =>
-    withConnections({ connections: 2, jobs: 1, helpers: 0 }, (begin, { wanted }) =>
+    withAdmission({ sessions: 2, jobs: 1, readers: 0 }, (begin, { shouldYield }) =>
       Effect.gen(function* () {
-        const clients = yield* Effect.replicateEffect(begin("lead"), 4)
+        const clients = yield* Effect.replicateEffect(begin("job"), 4)
         expect(statesOf(clients)).toEqual(["holds", "holds", "waits", "waits"])
         yield* TestClock.adjust("10 days")
         expect(statesOf(clients)).toEqual(["holds", "holds", "waits", "waits"])
-        expect(wanted()).toBe(true)
+        expect(shouldYield()).toBe(true)
         yield* clients[1]!.leave
         expect(statesOf(clients)).toEqual(["holds", "gone", "holds", "waits"])
-        expect(wanted()).toBe(true)
+        expect(shouldYield()).toBe(true)
         yield* clients[0]!.leave
         expect(statesOf(clients)).toEqual(["gone", "gone", "holds", "holds"])
-        expect(wanted()).toBe(false)
+        expect(shouldYield()).toBe(false)
       })
     ))
 
   test.each(["break", "interrupt"] as const)("whose work ends with %s gives its connection to who waits", (end) =>
-    withConnections({ connections: 1, jobs: 1, helpers: 0 }, (begin) =>
+    withAdmission({ sessions: 1, jobs: 1, readers: 0 }, (begin) =>
       Effect.gen(function* () {
-        const first = yield* begin("lead")
-        const second = yield* begin("lead")
+        const first = yield* begin("job")
+        const second = yield* begin("job")
         yield* first[end]
         expect([first.state, second.state]).toEqual([end === "break" ? "broken" : "gone", "holds"])
       })
@@ -116,25 +116,25 @@ describe("a lead", () => {
   )
 
   test("that is interrupted while it waits leaves nothing behind", () =>
-    withConnections({ connections: 1, jobs: 1, helpers: 1 }, (begin, { wanted }) =>
+    withAdmission({ sessions: 1, jobs: 1, readers: 1 }, (begin, { shouldYield }) =>
       Effect.gen(function* () {
-        const [first, second, third] = yield* Effect.replicateEffect(begin("lead"), 3)
+        const [first, second, third] = yield* Effect.replicateEffect(begin("job"), 3)
         yield* second!.interrupt
-        expect(wanted()).toBe(true)
+        expect(shouldYield()).toBe(true)
         yield* third!.interrupt
-        expect(wanted()).toBe(false)
+        expect(shouldYield()).toBe(false)
         yield* first!.leave
-        expect((yield* begin("helper")).state).toBe("holds")
+        expect((yield* begin("reader")).state).toBe("holds")
       })
     ))
 
   test("that is interrupted in the moment it gets a connection loses none", () =>
     Promise.all(
       Array.from({ length: 12 }, (_, turns) =>
-        withConnections({ connections: 1, jobs: 0, helpers: 1 }, (begin) =>
+        withAdmission({ sessions: 1, jobs: 0, readers: 1 }, (begin) =>
           Effect.gen(function* () {
-            const first = yield* begin("lead")
-            const second = yield* begin(turns % 2 === 0 ? "lead" : "acquireForStream")
+            const first = yield* begin("job")
+            const second = yield* begin(turns % 2 === 0 ? "job" : "stream")
             yield* Effect.fork(first.leave)
             for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow()
             yield* second.interrupt
@@ -147,34 +147,34 @@ describe("a lead", () => {
 
 describe("a stream", () => {
   test("gives up when no connection was free for the time of admission", () =>
-    withConnections({ connections: 1, jobs: 0, helpers: 0 }, (begin, connections) =>
+    withAdmission({ sessions: 1, jobs: 0, readers: 0 }, (begin, admission) =>
       Effect.gen(function* () {
-        const lead = yield* begin("lead")
-        const stream = yield* begin("acquireForStream")
+        const leader = yield* begin("job")
+        const stream = yield* begin("stream")
         yield* TestClock.adjust(limits.streamAdmissionMs - 1)
         expect(stream.state).toBe("waits")
-        expect(connections.wanted()).toBe(true)
+        expect(admission.shouldYield()).toBe(true)
         yield* TestClock.adjust(1)
         expect(stream.state).toBe("busy")
-        expect(connections.wanted()).toBe(false)
-        const told = yield* Effect.fork(Effect.flip(Effect.scoped(connections.acquireForStream)))
+        expect(admission.shouldYield()).toBe(false)
+        const told = yield* Effect.fork(Effect.flip(Effect.scoped(admission.acquireForStream)))
         yield* TestClock.adjust(limits.streamAdmissionMs)
         expect(yield* Effect.orDie(Fiber.join(told))).toMatchObject({
           _tag: "SourceBusy",
           message: "Cannot start the export: all 1 source connections are in use"
         })
-        yield* lead.leave
+        yield* leader.leave
         expect(stream.state).toBe("busy")
       }).pipe(Effect.orDie)
     ))
 
   test("gets what is free within the time of admission, and keeps it", () =>
-    withConnections({ connections: 1, jobs: 0, helpers: 0 }, (begin) =>
+    withAdmission({ sessions: 1, jobs: 0, readers: 0 }, (begin) =>
       Effect.gen(function* () {
-        const lead = yield* begin("lead")
-        const stream = yield* begin("acquireForStream")
+        const leader = yield* begin("job")
+        const stream = yield* begin("stream")
         yield* TestClock.adjust(limits.streamAdmissionMs - 1)
-        yield* lead.leave
+        yield* leader.leave
         expect(stream.state).toBe("holds")
         yield* TestClock.adjust("1 day")
         expect(stream.state).toBe("holds")
@@ -182,124 +182,113 @@ describe("a stream", () => {
     ))
 
   test("leaves connections to jobs, and asks nobody to go when it waits for other streams", () =>
-    withConnections({ connections: 3, jobs: 1, helpers: 1 }, (begin, { wanted }) =>
+    withAdmission({ sessions: 3, jobs: 1, readers: 1 }, (begin, { shouldYield }) =>
       Effect.gen(function* () {
-        const streams = yield* Effect.replicateEffect(begin("acquireForStream"), 3)
+        const streams = yield* Effect.replicateEffect(begin("stream"), 3)
         expect(statesOf(streams)).toEqual(["holds", "holds", "waits"])
-        expect(wanted()).toBe(false)
-        const helper = yield* begin("helper")
-        expect(helper.state).toBe("holds")
-        const job = yield* begin("lead")
-        expect([job.state, wanted()]).toEqual(["waits", true])
-        yield* helper.leave
-        expect([job.state, wanted()]).toEqual(["holds", false])
+        expect(shouldYield()).toBe(false)
+        const extra = yield* begin("reader")
+        expect(extra.state).toBe("holds")
+        const job = yield* begin("job")
+        expect([job.state, shouldYield()]).toEqual(["waits", true])
+        yield* extra.leave
+        expect([job.state, shouldYield()]).toEqual(["holds", false])
         yield* streams[0]!.leave
         expect(statesOf(streams)).toEqual(["gone", "holds", "holds"])
       })
     ))
 
   test("is let in alone where the jobs may use all connections", () =>
-    withConnections({ connections: 2, jobs: 3, helpers: 0 }, (begin) =>
+    withAdmission({ sessions: 2, jobs: 3, readers: 0 }, (begin) =>
       Effect.gen(function* () {
-        const streams = yield* Effect.replicateEffect(begin("acquireForStream"), 2)
+        const streams = yield* Effect.replicateEffect(begin("stream"), 2)
         expect(statesOf(streams)).toEqual(["holds", "waits"])
-        expect((yield* begin("lead")).state).toBe("holds")
+        expect((yield* begin("job")).state).toBe("holds")
       })
     ))
 })
 
-describe("a helper", () => {
+describe("a further reader", () => {
   test("comes only when a connection is free, and neither works nor waits else", () =>
-    withConnections({ connections: 1, jobs: 1, helpers: 1 }, (begin, { wanted }) =>
+    withAdmission({ sessions: 1, jobs: 1, readers: 1 }, (begin, { shouldYield }) =>
       Effect.gen(function* () {
-        const lead = yield* begin("lead")
-        expect((yield* begin("helper")).state).toBe("gone")
-        expect(wanted()).toBe(false)
-        yield* lead.leave
-        expect((yield* begin("helper")).state).toBe("holds")
+        const leader = yield* begin("job")
+        expect((yield* begin("reader")).state).toBe("gone")
+        expect(shouldYield()).toBe(false)
+        yield* leader.leave
+        expect((yield* begin("reader")).state).toBe("holds")
       })
     ))
 
   test("does not take what was given back before the one who waits for it has it", () =>
-    withConnections({ connections: 1, jobs: 1, helpers: 1 }, (begin, connections) =>
+    withAdmission({ sessions: 1, jobs: 1, readers: 1 }, (begin, admission) =>
       Effect.gen(function* () {
         const scope = yield* Scope.make()
-        yield* Scope.extend(connections.lead, scope)
-        const lead = yield* begin("lead")
+        yield* Scope.extend(admission.acquireForJob, scope)
+        const leader = yield* begin("job")
         let came = false
         yield* Scope.close(scope, Exit.void)
-        yield* connections.helper(Effect.sync(() => (came = true)).pipe(Effect.asVoid), Effect.void)
+        yield* admission.tryAcquireReader(Effect.sync(() => (came = true)).pipe(Effect.asVoid), Effect.void)
         expect(came).toBe(false)
         yield* settle
-        expect(lead.state).toBe("holds")
+        expect(leader.state).toBe("holds")
       })
     ))
 
   test("is one of as many as may be, until what it let wait is taken, while its connection is free at once", () =>
-    withConnections({ connections: 4, jobs: 1, helpers: 2 }, (begin) =>
+    withAdmission({ sessions: 4, jobs: 1, readers: 2 }, (begin) =>
       Effect.gen(function* () {
-        const helpers = yield* Effect.replicateEffect(begin("helper"), 3)
-        expect(statesOf(helpers)).toEqual(["holds", "holds", "gone"])
-        yield* helpers[0]!.leave
-        expect(helpers[0]!.state).toBe("rests")
-        expect((yield* begin("helper")).state).toBe("gone")
-        const leads = yield* Effect.replicateEffect(begin("lead"), 3)
-        expect(statesOf(leads)).toEqual(["holds", "holds", "holds"])
-        yield* leads[0]!.leave
-        yield* helpers[0]!.rest
-        expect((yield* begin("helper")).state).toBe("holds")
+        const readers = yield* Effect.replicateEffect(begin("reader"), 3)
+        expect(statesOf(readers)).toEqual(["holds", "holds", "gone"])
+        yield* readers[0]!.leave
+        expect(readers[0]!.state).toBe("rests")
+        expect((yield* begin("reader")).state).toBe("gone")
+        const leaders = yield* Effect.replicateEffect(begin("job"), 3)
+        expect(statesOf(leaders)).toEqual(["holds", "holds", "holds"])
+        yield* leaders[0]!.leave
+        yield* readers[0]!.rest
+        expect((yield* begin("reader")).state).toBe("holds")
       })
     ))
 
   test.each(["break", "interrupt"] as const)("whose work ends with %s is free at once", (end) =>
-    withConnections({ connections: 1, jobs: 1, helpers: 1 }, (begin) =>
+    withAdmission({ sessions: 1, jobs: 1, readers: 1 }, (begin) =>
       Effect.gen(function* () {
-        const helper = yield* begin("helper")
-        yield* helper[end]
-        expect(helper.state).toBe(end === "break" ? "broken" : "gone")
-        expect((yield* begin("helper")).state).toBe("holds")
+        const extra = yield* begin("reader")
+        yield* extra[end]
+        expect(extra.state).toBe(end === "break" ? "broken" : "gone")
+        expect((yield* begin("reader")).state).toBe("holds")
       })
     )
   )
 })
 
-const someBounds = fc.record({ connections: fc.integer({ min: 1, max: 4 }), jobs: fc.nat(4), helpers: fc.nat(3) })
+const someLimits = fc.record({ sessions: fc.integer({ min: 1, max: 4 }), jobs: fc.nat(4), readers: fc.nat(3) })
 const step = fc.record({
-  verb: fc.constantFrom(
-    "lead",
-    "lead",
-    "acquireForStream",
-    "acquireForStream",
-    "helper",
-    "leave",
-    "leave",
-    "break",
-    "rest",
-    "interrupt"
-  ),
+  verb: fc.constantFrom("job", "job", "stream", "stream", "reader", "leave", "leave", "break", "rest", "interrupt"),
   which: fc.nat(20)
 } as const)
 
-test("whatever comes and goes, no bound is exceeded, and nobody waits for what is free", () =>
+test("whatever comes and goes, no limit is exceeded, and nobody waits for what is free", () =>
   fc.assert(
-    fc.asyncProperty(someBounds, fc.array(step, { maxLength: 40 }), (given, steps) =>
-      withConnections(given, (begin, { wanted }) =>
+    fc.asyncProperty(someLimits, fc.array(step, { maxLength: 40 }), (given, steps) =>
+      withAdmission(given, (begin, { shouldYield }) =>
         Effect.gen(function* () {
           const clients: Array<Client> = []
           const count = (state: Client["state"], ...kinds: ReadonlyArray<Kind>) =>
             clients.filter((client) => client.state === state && kinds.includes(client.kind)).length
           for (const { verb, which } of steps) {
-            if (verb === "lead" || verb === "acquireForStream" || verb === "helper") clients.push(yield* begin(verb))
+            if (verb === "job" || verb === "stream" || verb === "reader") clients.push(yield* begin(verb))
             else if (clients.length > 0) yield* clients[which % clients.length]![verb]
-            const held = count("holds", "lead", "acquireForStream", "helper")
-            const streams = count("holds", "acquireForStream")
-            const admitted = Math.min(streamsOf(given), streams + count("waits", "acquireForStream"))
-            expect(held).toBeLessThanOrEqual(given.connections)
+            const held = count("holds", "job", "stream", "reader")
+            const streams = count("holds", "stream")
+            const admitted = Math.min(streamsOf(given), streams + count("waits", "stream"))
+            expect(held).toBeLessThanOrEqual(given.sessions)
             expect(streams).toBeLessThanOrEqual(streamsOf(given))
-            expect(count("holds", "helper") + count("rests", "helper")).toBeLessThanOrEqual(given.helpers)
-            expect(count("waits", "helper")).toBe(0)
-            expect(wanted()).toBe(count("waits", "lead") > 0 || admitted > streams)
-            if (wanted()) expect(held).toBe(given.connections)
+            expect(count("holds", "reader") + count("rests", "reader")).toBeLessThanOrEqual(given.readers)
+            expect(count("waits", "reader")).toBe(0)
+            expect(shouldYield()).toBe(count("waits", "job") > 0 || admitted > streams)
+            if (shouldYield()) expect(held).toBe(given.sessions)
           }
         })
       )

@@ -21,7 +21,7 @@ import {
 
 setDefaultTimeout(30_000)
 
-const { url, sql, changed, open, openLead, noBackend, terminate, listen, relay } = useSource()
+const { url, sql, changed, open, openLeader, noBackend, terminate, listen, relay } = useSource()
 
 describe("a connection that is lost", () => {
   test("between two batches fails the next fetch and everything after it", async () => {
@@ -189,20 +189,20 @@ describe("a session that cannot be opened", () => {
 })
 
 test("a snapshot is taken from the server that it was exported on, by sessions that write values as that one does", async () => {
-  await using lead = await openLead()
-  await lead.helper()
+  await using leader = await openLeader()
+  await leader.reader()
   const refusal = "Cannot share the snapshot: another server answers at this address, or one with other settings"
-  const refused = async ({ session } = lead.snapshot) => {
-    const helper = openSession(url(), { snapshot: { ...lead.snapshot, session } })
-    return (await Effect.runPromise(Effect.scoped(Effect.flip(helper)))).message
+  const refused = async ({ session } = leader.snapshot) => {
+    const extra = openSession(url(), { snapshot: { ...leader.snapshot, session } })
+    return (await Effect.runPromise(Effect.scoped(Effect.flip(extra)))).message
   }
-  const elsewhere = lead.snapshot.session.replace(/\d{4}/, "2000")
-  expect(await refused({ ...lead.snapshot, session: elsewhere })).toBe(refusal)
+  const elsewhere = leader.snapshot.session.replace(/\d{4}/, "2000")
+  expect(await refused({ ...leader.snapshot, session: elsewhere })).toBe(refusal)
   const database = new URL(url()).pathname.slice(1)
   await sql().unsafe(`alter database ${database} set search_path = elsewhere`)
   expect(await refused()).toBe(refusal)
   await sql().unsafe(`alter database ${database} reset search_path`)
-  await lead.helper()
+  await leader.reader()
 })
 
 test("a session has the settings that an export depends on, whatever the database's defaults are", async () => {

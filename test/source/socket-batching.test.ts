@@ -56,7 +56,7 @@ const turns = async (count: number) => {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-test("all bytes come in order, in pieces and pauses of any kind, and none while they are not wanted", async () => {
+test("all bytes come in order, in pieces and pauses of any kind, and none while they are not shouldYield", async () => {
   const steps = fc.array(
     fc.record({
       bytes: fc.oneof(fc.integer({ min: 1, max: 9000 }), fc.integer({ min: 1, max: 900_000 })),

@@ -70,7 +70,7 @@ export const estimateHandler = Effect.gen(function* () {
     plan: ExportPlan,
     statistics: ReadonlyMap<string, ExportStatistics>
   ) => {
-    const { source, parts, reason } = plan
+    const { method, parts, reason } = plan
     const rows = { value: Math.round(plan.estimatedRows), basis: "the database's planner" }
     const bytes = bytesOf(rows.value, spec, dataset, plan, statistics.get("same"))
     return {
@@ -78,9 +78,9 @@ export const estimateHandler = Effect.gen(function* () {
       rows,
       bytes,
       seconds: secondsOf(bytes.value, statistics.get("any")),
-      plan: { source, parts, connections: Math.min(parts, exportParallelism), reason },
+      plan: { source: method, parts, connections: Math.min(parts, exportParallelism), reason },
       limits: {
-        rows: spec.total ?? null,
+        rows: spec.total ?? dataset.maxRows ?? null,
         concurrentExports: maxConcurrentExports,
         secondsKept: Duration.toSeconds(exportTtl)
       }

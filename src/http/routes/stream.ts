@@ -7,7 +7,7 @@ import { contentTypeOf, type Format } from "../../formats/format.ts"
 import { RateLimiter } from "../../rate-limit/rate-limiter.ts"
 import { StreamTurns } from "../../rate-limit/stream-turns.ts"
 import { Datasets } from "../../datasets/registry.ts"
-import { ExportReader } from "../../read/export-reader.ts"
+import { ExportReader, type OpenExport } from "../../read/export-reader.ts"
 import { toSourceError } from "../../source/source-error.ts"
 import { streamBody } from "../response/streaming-body.ts"
 import { Compression, negotiateCoding, type ContentCoding } from "../response/compression.ts"
@@ -29,14 +29,19 @@ const errorRow =
     return Buffer.from(`${isNewLine ? "" : "\n"}"__ERROR__","internal_server_error"\n`, encoding === "raw" ? "ascii" : encoding)
   }
 
-const streamHeaders = (format: Format, coding: ContentCoding): Record<string, string> => ({
+const streamHeaders = (
+  format: Format,
+  coding: ContentCoding,
+  truncatedBy?: OpenExport["truncatedBy"]
+): Record<string, string> => ({
   "Content-Type": contentTypeOf(format),
   "Content-Disposition": `attachment; filename="export.${format.type}"`,
   "Cache-Control": "no-store",
   Vary: "Accept-Encoding",
   "X-Content-Type-Options": "nosniff",
   "X-Accel-Buffering": "no",
-  ...(coding !== "identity" && { "Content-Encoding": coding })
+  ...(coding !== "identity" && { "Content-Encoding": coding }),
+  ...(truncatedBy && { "Sluice-Truncated": truncatedBy })
 })
 
 /** Rows straight from the source to the client's socket. */
@@ -52,10 +57,15 @@ export const streamHandler = Effect.gen(function* () {
   /** Makes the body once the stream has its turn, in the coding that is then to be had. */
   const answer = (request: ApiRequest, spec: ExportSpec, hasErrorRow: boolean, undo: Effect.Effect<void>) => {
     let coding = negotiateCoding(request.headers)
+    let truncatedBy: OpenExport["truncatedBy"]
     const headers = streamHeaders(spec.format, coding)
     const reserved = Effect.map(compression.reserve(coding), (given) => (coding = given))
     const turn = turns.take(apiKeyOf(request), request.env.address).pipe(Effect.onError(() => undo))
-    const open = turn.pipe(Effect.zipRight(reserved), Effect.zipRight(source.openNow(spec)))
+    const opened = Effect.map(source.openForStream(spec), (one) => {
+      truncatedBy = one.truncatedBy
+      return one.bytes
+    })
+    const open = turn.pipe(Effect.zipRight(reserved), Effect.zipRight(opened))
     const body = streamBody(open, toSourceError, {
       request,
       limit: { ms: Duration.toMillis(streamMaxTime), failure: `The stream took longer than ${mostTime}` },
@@ -66,7 +76,7 @@ export const streamHandler = Effect.gen(function* () {
         duration: streamMaxTime,
         onTimeout: () => new StreamTooLong({ detail: `The source gave no row within ${mostTime}` })
       }),
-      Effect.map((stream) => new Response(stream, { headers: streamHeaders(spec.format, coding) }))
+      Effect.map((stream) => new Response(stream, { headers: streamHeaders(spec.format, coding, truncatedBy) }))
     )
     return { headers, open: body }
   }

@@ -1,18 +1,30 @@
 import { limits } from "../../limits.ts"
 import { BufferPool, ChunkWriter } from "../../formats/chunk-writer.ts"
-import { beginFile, type ExportBytes, type CsvLayout } from "../export-bytes.ts"
-import { PartBuffer, Reader, type CopyInFlight } from "./part-buffer.ts"
 import type { SourceSession } from "../../source/session.ts"
 import { toSourceError, type SourceError } from "../../source/source-error.ts"
+import { beginFile, type CsvLayout, type ExportBytes } from "../export-bytes.ts"
+import { PartBuffer, PartReader, type CopyInFlight } from "./parts.ts"
 
 /**
- * Reads the parts of an export by COPY and hands their bytes on in order. The lead, whose snapshot it is, reads from
- * the beginning to the end; helpers, connections in the same snapshot, may come and go.
+ * Reads the parts of an export by COPY and emits their bytes in order. The leader holds the snapshot and reads from the
+ * first part to the last; further readers in the same snapshot come and go.
  *
- * What waits to be taken is bounded: `readAheadBytes` of the part whose turn it is, and `extraReaderBytes` a helper in
- * all; a reader beyond that is held up, and one read of each socket may exceed it. A part that its reader gave up is
- * read by the next one that is free. Where that can only be the lead, and the lead is held up on a later part, it
- * skips that: so the file goes on whatever happens to helpers.
+ * A part is in one of these states; `#begin`, `#send`, `#leave`, `PartBuffer.read` and `PartBuffer.reset` change it:
+ *
+ *     begun ──▶ unassigned ──▶ being read ──▶ complete ──▶ emitted
+ *                   ▲              │             │
+ *                   └── left, or dropped by the leader, or reset when a reader is stopped
+ *
+ * What the readers have to do follows from these rules:
+ *
+ * 1. A free reader takes an unassigned part first, and begins a new part when there is room for its bytes.
+ * 2. The first part in the order of the file may buffer `readAheadBytes`, all parts together `extraReaderBytes` for each
+ *    further reader. A reader beyond that is paused; one read of each socket may exceed it.
+ * 3. The leader runs through the rest of a part without keeping it when it is paused there while an earlier part has no
+ *    reader. So the file goes on whatever happens to the other readers.
+ * 4. A part that was emitted in part and lost its reader is read again; the repeated bytes are left out.
+ * 5. A reader sends the COPY of its next part when `pipelineShare` of the current one has arrived.
+ * 6. `parallel-readers.ts` decides when a further reader comes, and when it is stopped.
  */
 export class CopyBytes implements ExportBytes {
   readonly estimatedRows: number
@@ -20,25 +32,23 @@ export class CopyBytes implements ExportBytes {
   readonly #pool: BufferPool
   readonly #header: ChunkWriter
   readonly #crlf: boolean
-  /** Nothing was handed on yet. */
-  #atStart = true
-  readonly #lead: Reader
-  /** Parts begun, in the order of the file. */
-  readonly #open: Array<PartBuffer> = []
-  #helpers = 0
-  /** Every part is begun. */
-  #exhausted = false
-  #leadDone = false
-  #handedRows = 0
+  readonly #leader: PartReader
+  /** Parts that are begun and not yet emitted, in the order of the file. */
+  readonly #parts: Array<PartBuffer> = []
+  #isFirstChunk = true
+  #extraReaders = 0
+  #areAllBegun = false
+  #isLeaderDone = false
+  #emittedRows = 0
   #failure: SourceError | undefined
-  #committed = false
-  /** Readers, and `next`, that wait for something to change. */
+  #isCommitted = false
+  /** Readers, and `next`, that wait for a change. */
   #waiting: Array<() => void> = []
 
-  /** `statements` are the parts' COPY statements; `lookAheadBytes` is what all its helpers together may let wait. */
+  /** `statements` are the COPY statements of the parts; `lookAheadBytes` is what all further readers together may buffer. */
   constructor(
-    lead: SourceSession,
-    shape: CsvLayout,
+    leader: SourceSession,
+    layout: CsvLayout,
     statements: Iterator<string>,
     estimatedRows: number,
     chunkSize: number,
@@ -48,30 +58,30 @@ export class CopyBytes implements ExportBytes {
     this.#statements = statements
     this.#pool = new BufferPool(chunkSize, lookAheadBytes)
     this.#header = new ChunkWriter(this.#pool)
-    beginFile(shape, this.#header)
+    beginFile(layout, this.#header)
     this.#header.flush()
-    this.#crlf = shape.dialect.newline === "crlf"
-    this.#lead = new Reader(lead)
-    this.#readParts(this.#lead).catch((cause: unknown) => this.fail(toSourceError(cause)))
+    this.#crlf = layout.dialect.newline === "crlf"
+    this.#leader = new PartReader(leader)
+    this.#readParts(this.#leader).catch((cause: unknown) => this.fail(toSourceError(cause)))
   }
 
   get rows(): number {
-    return this.#open.reduce((sum, part) => sum + part.rows, this.#handedRows)
+    return this.#parts.reduce((sum, part) => sum + part.rows, this.#emittedRows)
   }
 
   /** No part is left to begin. */
   get allPartsBegun(): boolean {
-    return this.#exhausted || this.#failure !== undefined
+    return this.#areAllBegun || this.#failure !== undefined
   }
 
   /** Bytes that wait to be taken. */
   get waitingBytes(): number {
-    return this.#open.reduce((sum, { chunks }) => sum + chunks.fullBytes, 0)
+    return this.#parts.reduce((sum, { chunks }) => sum + chunks.fullBytes, 0)
   }
 
-  /** Nothing can be handed on before the reader brings more. */
-  waitsFor(reader: Reader): boolean {
-    const [head] = this.#open
+  /** Says whether nothing can be emitted before the reader brings more. */
+  waitsFor(reader: PartReader): boolean {
+    const [head] = this.#parts
     return head?.reader === reader && head.chunks.fullBytes === 0
   }
 
@@ -80,27 +90,27 @@ export class CopyBytes implements ExportBytes {
       if (this.#failure) throw this.#failure
       const chunk = this.#shift()
       if (chunk) return chunk
-      if (this.#open.length > 0 || !this.#exhausted) {
+      if (this.#parts.length > 0 || !this.#areAllBegun) {
         await this.#change()
         continue
       }
-      if (!this.#committed) await this.#lead.connection.commit()
-      this.#committed = true
+      if (!this.#isCommitted) await this.#leader.session.commit()
+      this.#isCommitted = true
       return this.#header.shift()
     }
   }
 
   #shift(): Uint8Array | undefined {
-    for (let part; (part = this.#open[0]);) {
+    for (let part; (part = this.#parts[0]);) {
       if (part.chunks.fullBytes > 0) {
         const chunk = this.#header.shift() ?? part.shift()
-        this.#atStart = false
+        this.#isFirstChunk = false
         this.#changed()
         return chunk
       }
-      if (!part.whole) return undefined
-      this.#open.shift()
-      this.#handedRows += part.rows
+      if (!part.isComplete) return undefined
+      this.#parts.shift()
+      this.#emittedRows += part.rows
       this.#changed()
     }
     return undefined
@@ -116,140 +126,139 @@ export class CopyBytes implements ExportBytes {
     this.#changed()
   }
 
-  /** Reads parts on another connection of the same snapshot, until none is left to begin or it is wanted elsewhere. */
-  async help(reader: Reader): Promise<void> {
-    this.#helpers++
+  /** Reads parts in a further session of the same snapshot, until none is left to begin or others wait for the session. */
+  async readWith(reader: PartReader): Promise<void> {
+    this.#extraReaders++
     try {
       await this.#readParts(reader)
     } finally {
-      this.#helpers--
+      this.#extraReaders--
       this.#changed()
     }
   }
 
-  /** Ends a helper's work, and drops what has come out of turn: its memory is given back. */
-  dismiss(helper: Reader): void {
-    if (this.#leadDone) return
-    helper.dismissed = true
-    helper.connection.destroy()
-    for (const part of this.#open.slice(1)) if (part.whole) part.reset()
+  /** Ends the work of a further reader, and drops complete parts that are not first in the file: their memory is given back. */
+  stop(reader: PartReader): void {
+    if (this.#isLeaderDone) return
+    reader.isStopped = true
+    reader.session.destroy()
+    for (const part of this.#parts.slice(1)) if (part.isComplete) part.reset()
     this.#changed()
   }
 
-  async #readParts(reader: Reader): Promise<void> {
+  async #readParts(reader: PartReader): Promise<void> {
     try {
-      for (let reading; (reading = reader.next ?? (await this.#first(reader)));) {
-        const { part, done } = reading
-        reader.now = reading
+      for (let copy; (copy = reader.next ?? (await this.#nextCopy(reader)));) {
+        const { part, done } = copy
+        reader.now = copy
         reader.next = undefined
         this.#changed()
         await done
         reader.now = undefined
-        if (part.whole) reader.lastPartRows = part.rows
+        if (part.isComplete) reader.lastPartRows = part.rows
         this.#leave(reader, part)
       }
     } finally {
       const { now, next } = reader
       reader.now = reader.next = undefined
-      for (const reading of [now, next]) if (reading) this.#leave(reader, reading.part)
+      for (const copy of [now, next]) if (copy) this.#leave(reader, copy.part)
     }
   }
 
-  /** The reader is done with the part. One that is not whole will be read again. */
-  #leave(reader: Reader, part: PartBuffer): void {
+  /** Releases the part. An incomplete part waits for a reader again. */
+  #leave(reader: PartReader, part: PartBuffer): void {
     // The last read may have brought the end of the part and more than there is room for.
-    reader.held = false
+    reader.resume()
     part.reader = undefined
-    if (!part.whole) part.reset()
+    if (!part.isComplete) part.reset()
     this.#changed()
   }
 
-  /** The next part to read, if there is one: one that was left, or a new one as soon as there is room for what comes of it. */
-  async #first(reader: Reader): Promise<CopyInFlight | undefined> {
+  /** Sends the COPY of an unassigned part, or of a new one as soon as there is room for it. Undefined: nothing is left. */
+  async #nextCopy(reader: PartReader): Promise<CopyInFlight | undefined> {
     for (;;) {
-      if (this.#failure || reader.dismissed) return undefined
+      if (this.#failure || reader.isStopped) return undefined
       // Found and taken in one step: other readers were woken, too.
-      const left = this.#open.find(({ unread }) => unread)
-      if (left) return this.#ask(reader, left)
-      if (reader.wanted()) return undefined
+      const unassigned = this.#parts.find((part) => part.isUnassigned)
+      if (unassigned) return this.#send(reader, unassigned)
+      if (reader.shouldYield()) return undefined
       if (this.#mayBegin()) {
         const part = this.#begin()
-        if (part) return this.#ask(reader, part)
+        if (part) return this.#send(reader, part)
         continue
       }
-      // The lead stays until no helper can leave it anything to read.
-      const isLead = reader === this.#lead
-      if (this.#exhausted && (!isLead || this.#open.every(({ whole }) => whole))) {
-        this.#leadDone ||= isLead
+      // The leader stays until no other reader can leave it anything to read.
+      const isLeader = reader === this.#leader
+      if (this.#areAllBegun && (!isLeader || this.#parts.every((part) => part.isComplete))) {
+        this.#isLeaderDone ||= isLeader
         return undefined
       }
-      reader.held = true
+      reader.pause()
       await this.#change()
-      reader.held = false
+      reader.resume()
     }
   }
 
-  /** Asks for a further part before the one that is coming has ended: the server would wait for us otherwise. */
-  #follow(reader: Reader): void {
+  /** Sends the COPY of a further part before the current one has ended, so that the server does not wait for it. */
+  #pipelineNext(reader: PartReader): void {
     const { now, next } = reader
     if (next || !now || now.part.rows < reader.lastPartRows * limits.pipelineShare) return
-    if (this.#failure || reader.wanted() || !this.#mayBegin() || this.#open.some(({ unread }) => unread)) return
+    if (this.#failure || reader.shouldYield() || !this.#mayBegin() || this.#parts.some((part) => part.isUnassigned)) return
     const part = this.#begin()
-    if (part) reader.next = this.#ask(reader, part)
+    if (part) reader.next = this.#send(reader, part)
   }
 
   #begin(): PartBuffer | undefined {
     const { value, done } = this.#statements.next()
     if (done) {
-      this.#exhausted = true
+      this.#areAllBegun = true
       this.#changed()
       return undefined
     }
     const part = new PartBuffer(value, this.#pool, this.#crlf)
-    this.#open.push(part)
+    this.#parts.push(part)
     return part
   }
 
-  #ask(reader: Reader, part: PartBuffer): CopyInFlight {
+  #send(reader: PartReader, part: PartBuffer): CopyInFlight {
     part.reader = reader
-    const done = part.read(reader.connection, () => this.#arrived(reader))
-    // Whoever waits for it hears of its failure.
+    const done = part.read(reader.session, () => this.#arrived(reader))
+    // Whoever awaits `done` gets its failure.
     done.catch(() => {})
     return { part, done }
   }
 
-  /** Whether there is a further part, and room for what comes of it. */
   #mayBegin(): boolean {
-    return !this.#exhausted && (this.#open.length === 0 || (this.#open.length < limits.openParts && !this.#isFull()))
+    const hasRoom = this.#parts.length === 0 || (this.#parts.length < limits.openParts && !this.#isFull())
+    return !this.#areAllBegun && hasRoom
   }
 
   #isFull(): boolean {
-    return this.waitingBytes >= Math.max(limits.readAheadBytes, this.#helpers * limits.extraReaderBytes)
+    return this.waitingBytes >= Math.max(limits.readAheadBytes, this.#extraReaders * limits.extraReaderBytes)
   }
 
-  /** After each read of a socket. */
-  #arrived(reader: Reader): void {
+  /** Runs after each read of a reader's socket. */
+  #arrived(reader: PartReader): void {
     reader.arrivals++
-    const [head] = this.#open
-    // The rows that came first go out at once: a sparse filter may need long for the next.
-    if (this.#atStart) head?.chunks.flush()
-    this.#follow(reader)
+    // The first rows are emitted at once: a sparse filter may need long for the next.
+    if (this.#isFirstChunk) this.#parts[0]?.chunks.flush()
+    this.#pipelineNext(reader)
     this.#changed()
   }
 
-  /** Pauses and resumes the readers as what waits demands, and wakes who waits. */
+  /** Pauses and resumes readers by the bytes that wait, and wakes whoever waits for a change. */
   #changed(): void {
-    const full = this.#isFull()
-    let left = false
-    for (const [place, part] of this.#open.entries()) {
-      const { reader, chunks, unread } = part
-      left ||= unread
+    const isFull = this.#isFull()
+    let isEarlierUnassigned = false
+    for (const [place, part] of this.#parts.entries()) {
+      const { reader, chunks } = part
+      isEarlierUnassigned ||= part.isUnassigned
       if (reader?.now?.part !== part) continue
-      const held = place === 0 ? chunks.fullBytes >= limits.readAheadBytes : full
-      // Its turn comes after a part that only it may be there to read: it runs through the rest of its own.
-      const skipped = held && left && reader === this.#lead
-      if (skipped) part.reset()
-      reader.held = held && !skipped
+      const isBlocked = place === 0 ? chunks.fullBytes >= limits.readAheadBytes : isFull
+      const isDropped = isBlocked && isEarlierUnassigned && reader === this.#leader
+      if (isDropped) part.reset()
+      if (isBlocked && !isDropped) reader.pause()
+      else reader.resume()
     }
     const woken = this.#waiting
     if (woken.length === 0) return

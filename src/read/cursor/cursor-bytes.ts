@@ -6,28 +6,28 @@ import { beginFile, type ExportBytes, type CsvLayout } from "../export-bytes.ts"
 import type { SourceSession } from "../../source/session.ts"
 import { toSourceError, type SourceError } from "../../source/source-error.ts"
 
-/** What a cursor reads, and the rows that the planner expects of it. */
+/** The statement of a cursor, and the rows that the planner expects of it. */
 interface CursorPlan {
   readonly statement: Statement
   readonly estimatedRows: number
 }
 
 /**
- * Reads a statement through a cursor. Rows are encoded as they arrive, and the next batch is asked for at once: the
+ * Reads a statement through a cursor. Rows are encoded as they arrive, and the next batch is fetched at once: the
  * server works while chunks are taken away. Once `readAheadBytes` wait to be taken the socket is paused, so memory
  * is bounded however wide the rows are.
  */
 export class CursorBytes implements ExportBytes {
   rows = 0
   readonly estimatedRows: number
-  readonly #connection: SourceSession
+  readonly #session: SourceSession
   readonly #pool: BufferPool
   readonly #chunks: ChunkWriter
   readonly #encoder: CsvEncoder
   readonly #fetch: () => Promise<boolean>
   #paused = false
   #end: "not yet" | "reached" | "committed" | SourceError = "not yet"
-  /** The rows that came first go out at once: a sparse filter may need long for the next. */
+  /** Emits the first rows at once: a sparse filter may need long for the next. */
   readonly #flushFirst = () => {
     this.#chunks.flush()
     this.#wake()
@@ -35,13 +35,13 @@ export class CursorBytes implements ExportBytes {
   /** Wakes `next` when there is a chunk, or the end. */
   #wake: () => void = () => {}
 
-  constructor(connection: SourceSession, shape: CsvLayout, plan: CursorPlan, batchSize: number, chunkSize: number) {
-    this.#connection = connection
+  constructor(session: SourceSession, layout: CsvLayout, plan: CursorPlan, batchSize: number, chunkSize: number) {
+    this.#session = session
     this.estimatedRows = plan.estimatedRows
     this.#pool = new BufferPool(chunkSize)
     this.#chunks = new ChunkWriter(this.#pool)
-    this.#encoder = beginFile(shape, this.#chunks)
-    this.#fetch = connection.cursor(plan.statement, batchSize, (bytes, start) => this.#take(bytes, start))
+    this.#encoder = beginFile(layout, this.#chunks)
+    this.#fetch = session.cursor(plan.statement, batchSize, (bytes, start) => this.#take(bytes, start))
     void this.#pump()
   }
 
@@ -51,7 +51,7 @@ export class CursorBytes implements ExportBytes {
       if (chunk !== undefined) return chunk
       if (this.#end === "committed") return undefined
       if (this.#end === "reached") {
-        await this.#connection.commit()
+        await this.#session.commit()
         this.#end = "committed"
         this.#chunks.flush()
       } else if (this.#end === "not yet") {
@@ -68,7 +68,7 @@ export class CursorBytes implements ExportBytes {
     const chunk = this.#chunks.shift()
     if (this.#paused && this.#chunks.fullBytes < limits.readAheadBytes) {
       this.#paused = false
-      this.#connection.resume()
+      this.#session.resume()
     }
     return chunk
   }
@@ -77,7 +77,7 @@ export class CursorBytes implements ExportBytes {
     this.#pool.recycle(chunk)
   }
 
-  /** Per row: no closure is made here, since each would be an allocation. */
+  /** Runs per row. No closure is made here, since each would be an allocation. */
   #take(bytes: Buffer, start: number): void {
     this.#encoder.row(bytes, start)
     this.rows++
@@ -86,7 +86,7 @@ export class CursorBytes implements ExportBytes {
     this.#wake()
     if (!this.#paused && this.#chunks.fullBytes >= limits.readAheadBytes) {
       this.#paused = true
-      this.#connection.pause()
+      this.#session.pause()
     }
   }
 

@@ -1,16 +1,14 @@
 import type { ExportSpec } from "../../exports/export-spec.ts"
 import { splitPointsOf, keyParts, type KeyRanges } from "./key-ranges.ts"
-import type { Identity, Part } from "../sql/statement.ts"
+import type { PartRange, RelationIdentity } from "../sql/statement.ts"
 
 /** How an export is read. */
 export interface ExportPlan {
-  /** `copy`: the server writes the CSV. `cursor`: it sends rows, and we do. */
-  readonly source: "copy" | "cursor"
-  /** What is read one after the other, each in parts of its own; none: the dataset's query as it is, in one part. */
-  readonly scans: ReadonlyArray<Scan>
-  /** Instead of scans: a table in the order of its key. */
-  readonly keys?: KeyRanges
-  /** How many parts that makes. */
+  /** `copy`: the server writes the CSV. `cursor`: the server sends rows, and we write the CSV. */
+  readonly method: "copy" | "cursor"
+  /** `single`: the dataset's query as it is, in one part. `scans`: relations in the order of the file. `keys`: one table by its key. */
+  readonly split: { readonly kind: "single" } | { readonly kind: "scans"; readonly scans: ReadonlyArray<Scan> } | KeyRanges
+  /** The number of parts. */
   readonly parts: number
   /** Why it is one part, or how it is split. */
   readonly reason: string
@@ -19,21 +17,21 @@ export interface ExportPlan {
   readonly rowWidth: number
 }
 
-/** A relation read in parts of `pagesPerPart` pages of its `pages`; in one part when that is undefined. */
-interface Scan extends Identity {
+/** A relation that is read in parts of `pagesPerPart` pages, or in one part when that is undefined. */
+interface Scan extends RelationIdentity {
   readonly pages: number
   readonly pagesPerPart: number | undefined
 }
 
 /** The dataset's table, or a partition of it, as the catalog has it. */
-export interface Relation extends Identity {
-  /** Its pages can be asked for: a heap, on a server that knows TID range scans (PostgreSQL 14). */
-  readonly paged: boolean
-  /** Read by its own name it shows the same rows as through the dataset: a table, no row security, no inheritance, a privilege. */
-  readonly direct: boolean
-  readonly foreign: boolean
+export interface Relation extends RelationIdentity {
+  /** Ranges of pages can be read: the relation is a heap, on a server with TID range scans (PostgreSQL 14). */
+  readonly hasPages: boolean
+  /** Reading the relation by its own name returns the same rows as reading it through the dataset. */
+  readonly isSameAlone: boolean
+  readonly isForeign: boolean
   readonly pages: number
-  /** TOAST included. */
+  /** The size with TOAST. */
   readonly bytes: number
 }
 
@@ -52,20 +50,20 @@ export interface Explained {
 }
 
 interface PlanSettings {
-  readonly source: "copy" | "cursor"
-  /** The reason if the export must be one part. */
+  readonly method: "copy" | "cursor"
+  /** Why the export must be read in one part, if it must. */
   readonly onePart?: string | undefined
-  /** Connections that the export may have. */
-  readonly connections: number
-  /** Bytes of CSV that a part should make. */
+  /** The number of sessions that the export may use. */
+  readonly sessions: number
+  /** Bytes of CSV that a part should have. */
   readonly partBytes: number
-  /** Pages that a part reads at most, however few bytes come of them: it may have to be read again. */
+  /** Pages that a part reads at most, however few bytes they give, since a part may have to be read again. */
   readonly partPages: number
 }
 
-const identityOf = ({ schema, table, oid, root }: Relation): Identity => ({ schema, table, oid, root })
+const identityOf = ({ schema, table, oid, root }: Relation): RelationIdentity => ({ schema, table, oid, root })
 
-/** Fewer are not worth another connection. */
+/** Fewer parts are not worth another session. */
 const LEAST_PARTS = 3
 
 /**
@@ -78,7 +76,7 @@ export const planRows = (
   { "QUERY PLAN": [explained] }: Explained,
   relations: ReadonlyArray<Relation>,
   settings: PlanSettings,
-  /** Of the key that the export is sorted by, if it is: values with as many rows between each two. */
+  /** `histogram_bounds` of the key by which the export is sorted, if it is. */
   histogram: ReadonlyArray<bigint> = []
 ): ExportPlan => {
   const root = explained!.Plan
@@ -86,17 +84,23 @@ export const planRows = (
     estimatedRows: Math.min(root["Plan Rows"], spec.total ?? Number.MAX_SAFE_INTEGER),
     rowWidth: root["Plan Width"]
   }
-  const onePart = (reason: string): ExportPlan => ({ source: settings.source, scans: [], parts: 1, reason, ...expected })
-  if (settings.source === "cursor") return onePart("a cursor reads in one part")
+  const onePart = (reason: string): ExportPlan => ({
+    method: settings.method,
+    split: { kind: "single" },
+    parts: 1,
+    reason,
+    ...expected
+  })
+  if (settings.method === "cursor") return onePart("a cursor reads in one part")
   if (settings.onePart !== undefined) return onePart(settings.onePart)
-  if (settings.connections === 1) return onePart("one connection")
+  if (settings.sessions === 1) return onePart("one session")
   if (spec.total !== undefined) return onePart("a total")
 
   const keys = keyRanges(spec, root, relations, settings, histogram)
   if (keys) {
     const parts = keys.splitPoints.length + 1
     if (parts < LEAST_PARTS) return onePart("small")
-    return { source: "copy", scans: [], keys, parts, reason: "ranges of its key", ...expected }
+    return { method: "copy", split: keys, parts, reason: "ranges of its key", ...expected }
   }
   const nodes = root["Node Type"] === "Append" ? (root.Plans ?? []) : [root]
   const scans: Array<Scan> = []
@@ -108,10 +112,10 @@ export const planRows = (
     if (!relation || others.length > 0 || nodesNamed.get(name)!.length > 1)
       return onePart(`the plan is ${article(root["Node Type"])}`)
     const path = `${relation.schema}.${relation.table}`
-    // Two connections to a foreign server would see two moments of it.
-    if (relation.foreign) return onePart(`${path} is foreign`)
-    if (!relation.direct) return onePart(`${path} shows other rows by itself`)
-    const split = node["Node Type"] === "Seq Scan" && relation.paged
+    // Two sessions on a foreign server would see it at two moments.
+    if (relation.isForeign) return onePart(`${path} is foreign`)
+    if (!relation.isSameAlone) return onePart(`${path} shows other rows by itself`)
+    const split = node["Node Type"] === "Seq Scan" && relation.hasPages
     if (!split && nodes.length === 1) return onePart(`the plan is ${article(node["Node Type"])}`)
     scans.push({
       ...identityOf(relation),
@@ -122,15 +126,18 @@ export const planRows = (
   const parts = scans.reduce((sum, scan) => sum + partCount(scan), 0)
   if (parts < LEAST_PARTS) return onePart("small")
   return {
-    source: "copy",
-    scans,
+    method: "copy",
+    split: { kind: "scans", scans },
     parts,
     reason: scans.length > 1 ? "partitions and ranges of pages" : "ranges of pages",
     ...expected
   }
 }
 
-/** In the order of its key, if the planner reads it by an index: where it would rather sort, each range might be a scan of the whole. */
+/**
+ * Splits an export that is sorted by its key, if the planner reads it by an index. Where the planner would rather sort, each
+ * range might scan the whole table.
+ */
 const keyRanges = (
   { order, columns }: ExportSpec,
   root: PlanNode,
@@ -139,11 +146,11 @@ const keyRanges = (
   histogram: ReadonlyArray<bigint>
 ): KeyRanges | undefined => {
   const [[relation, ...others], [first]] = [relations, order]
-  const isAlone = relation !== undefined && others.length === 0 && relation.direct && !relation.foreign
+  const isAlone = relation !== undefined && others.length === 0 && relation.isSameAlone && !relation.isForeign
   if (!first || histogram.length === 0 || !isAlone || !root["Node Type"].startsWith("Index")) return undefined
   const rowsPerPart = partBytes / (root["Plan Width"] + columns.length)
   const splitPoints = splitPointsOf(histogram, Math.ceil(root["Plan Rows"] / rowsPerPart))
-  return { ...identityOf(relation), column: first.column, descending: first.descending, splitPoints }
+  return { ...identityOf(relation), kind: "keys", column: first.column, descending: first.descending, splitPoints }
 }
 
 const article = (nodeType: string) => `${/^[AEIO]/.test(nodeType) ? "an" : "a"} ${nodeType}`
@@ -152,24 +159,30 @@ const partCount = ({ pages, pagesPerPart = Number.POSITIVE_INFINITY }: Scan) => 
 
 const pagesPerPart = (node: PlanNode, { pages, bytes }: Relation, { partBytes, partPages }: PlanSettings): number => {
   const rowsPerPage = node["Plan Rows"] / Math.max(1, pages)
-  // The planner's width leaves TOAST out; what is stored splitPoints it from the other side.
+  // The planner's width leaves TOAST out; the stored size is the other bound.
   const csvBytesPerPage = Math.max(1, rowsPerPage * node["Plan Width"], bytes / Math.max(1, pages) - PAGE_BYTES)
   return Math.min(partPages, Math.max(1, Math.round(partBytes / csvBytesPerPage)))
 }
 
-/** PostgreSQL's usual one; here it only tells heap from TOAST. */
+/** PostgreSQL's usual page size. Here it only separates the heap from TOAST. */
 const PAGE_BYTES = 8192
 
-/** The parts of a plan in the order of the file, one at a time: a large table has hundreds of thousands. */
-export function* partsOf({ scans, keys }: ExportPlan): Generator<Part | undefined> {
-  if (keys) yield* keyParts(keys)
-  else if (scans.length === 0) yield undefined
-  for (const { pages, pagesPerPart: step, ...relation } of scans) {
-    if (step === undefined) yield relation
-    // The last range is open: nothing visible lies beyond the pages counted, but nothing is lost by looking.
-    else
-      for (let from = 0; from === 0 || from < pages; from += step) {
-        yield { ...relation, pages: { from, to: from + step < pages ? from + step : undefined } }
-      }
+/** Yields the parts of a plan in the order of the file, one at a time: a large table has hundreds of thousands. */
+export function* partsOf({ split }: ExportPlan): Generator<PartRange> {
+  switch (split.kind) {
+    case "single":
+      return yield { kind: "single" }
+    case "keys":
+      return yield* keyParts(split)
+    case "scans":
+      for (const scan of split.scans) yield* scanParts(scan)
+  }
+}
+
+function* scanParts({ pages, pagesPerPart: step, ...relation }: Scan): Generator<PartRange> {
+  if (step === undefined) return yield { ...relation, kind: "relation" }
+  // The last range is open: nothing visible lies beyond the pages counted, but nothing is lost by looking.
+  for (let from = 0; from === 0 || from < pages; from += step) {
+    yield { ...relation, kind: "pages", from, to: from + step < pages ? from + step : undefined }
   }
 }

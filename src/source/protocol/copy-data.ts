@@ -6,42 +6,42 @@ const COPY_DONE = "c".charCodeAt(0)
 const CR_LF = Buffer.from("\r\n")
 const COPY_OUT_RESPONSE = "H".charCodeAt(0)
 
-/** Takes the bytes of one COPY as they arrive. */
+/** Receives the bytes of one COPY as they arrive. */
 export interface CopySink {
-  /** It wants CR LF at the end of a row, where the server always sends LF. */
+  /** Rows are to end in CR LF, where the server always sends LF. */
   readonly crlf: boolean
-  /** Some of them, `bytes` from `start` to `end`: a row or a piece of one. Valid during the call alone. */
+  /** Receives a row or a piece of one: `bytes` from `start` to `end`, which are valid during the call alone. */
   append(bytes: Buffer, start: number, end: number): void
-  /** After each read of the socket, and at the end: how many rows have begun so far. */
+  /** Is called after each read of the socket, and at the end, with the number of rows that have begun so far. */
   arrived(rows: number): void
 }
 
-/** One COPY. */
+/** One COPY that was sent to the server. */
 export interface Copy {
   readonly sink: CopySink
-  /** CopyData messages, which are its rows, that have begun. */
+  /** CopyData messages that have begun; each is a row. */
   rows: number
 }
 
 /**
- * From now on takes the CopyData messages out of what the server sends, and leaves all others to the socket's `data`
- * listeners, but for those that say that a COPY begins and ends: without them postgres.js takes it for a statement
- * without rows and answers with its count, where it would make a stream of it that costs more than the work.
+ * Takes the CopyData messages out of what the server sends from now on, and leaves the others to the socket's `data`
+ * listeners, except those that say that a COPY begins and ends: without them postgres.js takes a COPY for a statement
+ * without rows and answers with its count, where it would otherwise make a stream that costs more than the work.
  *
- * A payload is handed on piece by piece as it is read, so that memory does not depend on the width of a row.
+ * A payload is passed on piece by piece as it is read, so that memory does not depend on the width of a row.
  *
- * Returns what tells it of the next COPY that was sent, also while others run.
+ * Returns the function that announces a COPY. It is called when the COPY is sent, which may be while others run.
  * @see https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY
  */
 export const decodeCopyData = (socket: Socket, onError: (cause: unknown) => void): ((sink: CopySink) => Copy) => {
-  /** Sent, and not yet begun by the server. */
+  /** COPYs that were sent and that the server has not begun. */
   const sent: Array<Copy> = []
   let running: Copy | undefined
   const head = Buffer.alloc(HEADER_BYTES)
   let headBytes = 0
-  /** What is still to come of a CopyData message. */
+  /** Bytes of a CopyData message that are still to come. */
   let payloadLeft = 0
-  /** A message of another type that is not yet whole. */
+  /** An incomplete message of another type. */
   let message: Buffer | undefined
   let messageBytes = 0
 
@@ -56,7 +56,7 @@ export const decodeCopyData = (socket: Socket, onError: (cause: unknown) => void
     return end
   }
 
-  /** Takes the header at `start`, or as much of it as is there; returns where it ends. */
+  /** Reads the header at `start`, or as much of it as has arrived; returns where it ends. */
   const header = (data: Buffer, start: number): number => {
     const copied = data.copy(head, headBytes, start, start + HEADER_BYTES - headBytes)
     headBytes += copied
@@ -78,7 +78,7 @@ export const decodeCopyData = (socket: Socket, onError: (cause: unknown) => void
     }
   }
 
-  /** Goes on with the other message; returns where it ends. */
+  /** Collects the message of another type; returns where it ends. */
   const collect = (data: Buffer, start: number): number => {
     const copied = data.copy(message!, messageBytes, start)
     messageBytes += copied
@@ -87,11 +87,11 @@ export const decodeCopyData = (socket: Socket, onError: (cause: unknown) => void
 
   const forward = (emit: (bytes: Buffer) => void) => {
     if (messageBytes < message!.length) return
-    const whole = message!
+    const completed = message!
     message = undefined
-    if (whole[0] === COPY_OUT_RESPONSE) running = sent.shift()
-    else if (whole[0] === COPY_DONE) end()
-    else emit(whole)
+    if (completed[0] === COPY_OUT_RESPONSE) running = sent.shift()
+    else if (completed[0] === COPY_DONE) end()
+    else emit(completed)
   }
 
   const end = () => {
@@ -107,7 +107,7 @@ export const decodeCopyData = (socket: Socket, onError: (cause: unknown) => void
         begin(data[at]!, (data[at + 1]! << 24) | (data[at + 2]! << 16) | (data[at + 3]! << 8) | data[at + 4]!)
         at += HEADER_BYTES
       } else at = header(data, at)
-      // Also one without a payload, which is whole with its header.
+      // A message without a payload is complete with its header.
       if (message) forward(emit)
     }
     running?.sink.arrived(running.rows)

@@ -1,13 +1,13 @@
 import type { Socket } from "node:net"
 
-/** A frame is its type, its length in four bytes (themselves included), and that much. */
+/** A message has a type of one byte and a length of four, which counts itself. */
 export const HEADER_BYTES = 5
 const DATA_ROW = "D".charCodeAt(0)
 
-/** The payload of one DataRow: `bytes` from `start` to `end`. Valid during the call alone. */
+/** Takes the payload of one DataRow: `bytes` from `start` to `end`, which are valid during the call alone. */
 export type OnRow = (bytes: Buffer, start: number, end: number) => void
 
-/** Reads headers, each of which may fall between two reads of the socket. */
+/** Reads headers, each of which may be split between two reads of the socket. */
 const headerReader = (onHeader: (head: Buffer) => void) => {
   const head = Buffer.alloc(HEADER_BYTES)
   let headBytes = 0
@@ -27,18 +27,18 @@ const headerReader = (onHeader: (head: Buffer) => void) => {
 }
 
 /**
- * From now on takes the DataRow frames out of what the server sends, and leaves all other frames to the socket's
- * `data` listeners. Called between two statements, when no frame is half read.
+ * Takes the DataRow messages out of what the server sends from now on, and leaves all other messages to the socket's
+ * `data` listeners. Must be called between two statements, when no message is half read.
  *
- * postgres.js would make an array and a Buffer a cell of each row: garbage that costs more than the work. Here a
- * row is read where it lies, and only a frame that falls between two reads is copied.
+ * postgres.js would make an array of each row and a Buffer of each cell: garbage that costs more than the work. Here a
+ * row is read where it lies, and only a message that is split between two reads is copied.
  * @see https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
 export const decodeDataRows = (socket: Socket, onRow: OnRow, onError: (cause: unknown) => void): void => {
   const emit = socket.emit.bind(socket)
-  /** A frame that is not yet whole, allocated at its length. */
-  let frame: Buffer | undefined
-  let frameBytes = 0
+  /** A message of which a part has arrived, allocated at its length. */
+  let message: Buffer | undefined
+  let messageBytes = 0
 
   const dispatch = (bytes: Buffer, start: number, end: number) => {
     if (bytes[start] === DATA_ROW) onRow(bytes, start + HEADER_BYTES, end)
@@ -46,26 +46,26 @@ export const decodeDataRows = (socket: Socket, onRow: OnRow, onError: (cause: un
   }
 
   const header = headerReader((head) => {
-    frame = Buffer.allocUnsafeSlow(1 + head.readUInt32BE(1))
-    frameBytes = head.copy(frame)
+    message = Buffer.allocUnsafeSlow(1 + head.readUInt32BE(1))
+    messageBytes = head.copy(message)
   })
 
-  /** Copies what `data` has from `start` on of the frame that is not yet whole; returns where it ends in `data`. */
+  /** Copies what `data` has from `start` on of the incomplete message; returns where it ends in `data`. */
   const complete = (data: Buffer, start: number): number => {
-    const at = frame ? start : header.take(data, start)
-    if (!frame) return at
-    const copied = data.copy(frame, frameBytes, at)
-    frameBytes += copied
-    if (frameBytes === frame.length) {
-      const whole = frame
-      frame = undefined
-      dispatch(whole, 0, whole.length)
+    const at = message ? start : header.take(data, start)
+    if (!message) return at
+    const copied = data.copy(message, messageBytes, at)
+    messageBytes += copied
+    if (messageBytes === message.length) {
+      const completed = message
+      message = undefined
+      dispatch(completed, 0, completed.length)
     }
     return at + copied
   }
 
   const take = (data: Buffer) => {
-    let at = frame || header.isBegun() ? complete(data, 0) : 0
+    let at = message || header.isBegun() ? complete(data, 0) : 0
     while (at + HEADER_BYTES <= data.length) {
       const end = at + 1 + data.readUInt32BE(at + 1)
       if (end > data.length) break
@@ -78,14 +78,14 @@ export const decodeDataRows = (socket: Socket, onRow: OnRow, onError: (cause: un
   interceptSocketData(socket, take, onError)
 }
 
-/** Gives what the socket reads to `take` instead of its `data` listeners, whom `take` may still reach by `emit`. */
+/** Gives what the socket reads to `take` instead of its `data` listeners, which `take` reaches by `emit`. */
 export const interceptSocketData = (
   socket: Socket,
-  take: (data: Buffer, emit: (frame: Buffer) => void) => void,
+  take: (data: Buffer, emit: (message: Buffer) => void) => void,
   onError: (cause: unknown) => void
 ): void => {
   const emit = socket.emit.bind(socket)
-  const forward = (frame: Buffer) => void emit("data", frame)
+  const forward = (message: Buffer) => void emit("data", message)
   socket.emit = (event: string | symbol, ...values: Array<unknown>) => {
     if (event !== "data") return emit(event as never, ...(values as []))
     try {

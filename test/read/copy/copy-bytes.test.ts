@@ -27,7 +27,7 @@ import {
 
 setDefaultTimeout(60_000)
 
-const { url, sql, open, openLead, relay, closeGates, openGate } = useSource()
+const { url, sql, open, openLeader, relay, closeGates, openGate } = useSource()
 
 interface Shape extends Dialect {
   readonly columns: ReadonlyArray<string>
@@ -39,8 +39,8 @@ interface Manner {
   readonly atOnce: number
   /** Where it is cut into parts, between no page and all of them. */
   readonly cuts: ReadonlyArray<number>
-  /** For each helper, after how many looks it is wanted elsewhere. */
-  readonly helpers: ReadonlyArray<number>
+  /** For each extra, after how many looks it is shouldYield elsewhere. */
+  readonly readers: ReadonlyArray<number>
   /** Turns of the event loop that the consumer takes for a chunk. */
   readonly turns: number
   /** What the server waits before it reads each part, ms. */
@@ -48,7 +48,7 @@ interface Manner {
 }
 const manners = fc.record({
   cuts: fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 9, size: "max" }),
-  helpers: fc.array(fc.oneof(fc.nat(5), fc.constant(Number.POSITIVE_INFINITY)), { maxLength: 3, size: "max" }),
+  readers: fc.array(fc.oneof(fc.nat(5), fc.constant(Number.POSITIVE_INFINITY)), { maxLength: 3, size: "max" }),
   turns: fc.constantFrom(0, 0, 1, 5),
   waits: fc.array(fc.constantFrom(0, 0, 3, 10), { minLength: 10, maxLength: 10 })
 })
@@ -77,27 +77,27 @@ const partStatements = async (
   })
 }
 
-/** Reads a table by COPY, with helpers that are there from the beginning. */
+/** Reads a table by COPY, with further readers that are there from the beginning. */
 const copied = async (
   { columns, ...dialect }: Shape,
   query: string,
   table: string,
-  { chunkSize, helpers, ...manner }: Manner
+  { chunkSize, readers, ...manner }: Manner
 ) => {
   const statements = await partStatements(query, table, manner, dialect, columns)
-  await using lead = await openLead()
-  const helping = await Promise.all(helpers.map(() => lead.helper()))
+  await using leader = await openLeader()
+  const reading = await Promise.all(readers.map(() => leader.reader()))
   const source = new CopyBytes(
-    lead.connection,
+    leader.connection,
     layoutOf(columns, dialect),
     statements.values(),
     0,
     chunkSize,
-    helpers.length * limits.extraReaderBytes
+    readers.length * limits.extraReaderBytes
   )
-  const ends = helping.map(({ help }, at) => {
-    let looks = helpers[at]!
-    return help(source, () => looks-- <= 0)
+  const ends = reading.map(({ read }, at) => {
+    let looks = readers[at]!
+    return read(source, () => looks-- <= 0)
   })
   const file = await rest(source, manner)
   await Promise.all(ends)
@@ -112,7 +112,7 @@ const byCursor = async ({ columns, ...dialect }: Shape, query: string, batchSize
 }
 
 describe("the file", () => {
-  test("of any text is the cursor's and COPY's, in any parts, with any helpers, at any pace", async () => {
+  test("of any text is the cursor's and COPY's, in any parts, with any readers, at any pace", async () => {
     await fc.assert(
       fc.asyncProperty(tables, sizes, manners, async (table, { batchSize, ...size }, manner) => {
         const { dialect, columns } = table
@@ -143,18 +143,18 @@ describe("the file", () => {
     )
   })
 
-  test("shows one moment, whatever is committed while it is read, also to a helper that comes later", async () => {
+  test("shows one moment, whatever is committed while it is read, also to a further reader that comes later", async () => {
     await sql().unsafe("create table changing as select n, 'before' as state from generate_series(1, 20000) n")
     const query = "select n, state from changing"
     const before = await copyOut(url(), query)
     const statements = await partStatements(query, "changing", { cuts: [0.1, 0.2, 0.3, 0.5, 0.8], waits: [] })
-    await using lead = await openLead()
-    const source = new CopyBytes(lead.connection, layoutOf(["n", "state"]), statements.values(), 0, 1024, 0)
+    await using leader = await openLeader()
+    const source = new CopyBytes(leader.connection, layoutOf(["n", "state"]), statements.values(), 0, 1024, 0)
     const first = Buffer.from((await source.next())!)
     await sql().unsafe(
       "update changing set state = 'after'; delete from changing where n % 2 = 0; insert into changing values (0, 'new')"
     )
-    const helped = (await lead.helper()).help(source)
+    const helped = (await leader.reader()).read(source)
     const file = Buffer.concat([first, await rest(source)])
     await helped
     expect(file.equals(before)).toBe(true)
@@ -184,15 +184,15 @@ const swallowing = (row: number) => {
   return relay({ change: framesThat((type) => type !== "d" || ++seen !== row) })
 }
 
-/** A helper loses the row while a lead that is sound waits for it. */
+/** A further reader loses the row while a leader that is sound waits for it. */
 const lostByHelper = async (row: number, parts: ReadonlyArray<string>) => {
   const relayed = await swallowing(row)
-  const lead = await openLead()
-  const helper = await lead.helper(relayed.target)
+  const leader = await openLeader()
+  const extra = await leader.reader(relayed.target)
   const shape = layoutOf(["n"])
-  const source = new CopyBytes(lead.connection, shape, parts.map((part) => copyStatement(part)).values(), 0, 1024, 0)
-  const failed = rejection(helper.help(source))
-  return { source, failed, [Symbol.asyncDispose]: () => lead.close().then(() => relayed[Symbol.dispose]()) }
+  const source = new CopyBytes(leader.connection, shape, parts.map((part) => copyStatement(part)).values(), 0, 1024, 0)
+  const failed = rejection(extra.read(source))
+  return { source, failed, [Symbol.asyncDispose]: () => leader.close().then(() => relayed[Symbol.dispose]()) }
 }
 
 describe("a row that is lost on the way", () => {
@@ -201,21 +201,21 @@ describe("a row that is lost on the way", () => {
     using relayed = await swallowing(row)
     await using session = await open(relayed.target)
     const { error } = await failureOf(copyOf(session.connection, copyStatement(query)))
-    expect(error).toMatchObject({ message: "Cannot read: 999 rows came of 1000 that were sent", retryable: true })
+    expect(error).toMatchObject({ message: "Cannot read: 999 of 1000 rows have arrived", retryable: true })
   })
 
-  test("is read again when a helper has lost it", async () => {
+  test("is read again when a further reader has lost it", async () => {
     await using lost = await lostByHelper(500, ["select '1'", query])
-    expect((await lost.failed).message).toContain("999 rows came of 1000")
+    expect((await lost.failed).message).toContain("999 of 1000 rows")
     const file = await rest(lost.source)
     expect(file.equals(await copyOut(url(), `select '1' as n union all (${query})`))).toBe(true)
     expect(lost.source.rows).toBe(1001)
   })
 
-  test("is read again with all that the helper had asked for by then", async () => {
+  test("is read again with all that the reader had asked for by then", async () => {
     await closeGates(1)
     await using lost = await lostByHelper(1500, ["select '1' || pass_gate(1)", query, query, query, query])
-    expect((await lost.failed).message).toContain("999 rows came of 1000")
+    expect((await lost.failed).message).toContain("999 of 1000 rows")
     await openGate(1)
     const file = await rest(lost.source)
     const four = Array.from({ length: 4 }, () => ` union all (${query})`).join("")
@@ -223,11 +223,11 @@ describe("a row that is lost on the way", () => {
     expect(lost.source.rows).toBe(4001)
   })
 
-  test("fails the file when rows after it were handed on", async () => {
+  test("fails the file when rows after it were emitted", async () => {
     await using lost = await lostByHelper(500, ["select '1'", query.replace("1000", "200000")])
     const { error } = await failureOf(lost.source)
-    expect(error.message).toContain("the database writes it otherwise now")
-    expect((await lost.failed).message).toContain("199999 rows came of 200000")
+    expect(error.message).toContain("Rows changed while a part of the export was read again")
+    expect((await lost.failed).message).toContain("199999 of 200000 rows")
   })
 })
 

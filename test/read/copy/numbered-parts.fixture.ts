@@ -1,8 +1,8 @@
-/** Parts of a file of numbered rows, read by a lead and its helpers. */
+/** Parts of a file of numbered rows, read by a leader and its readers. */
 import { expect } from "bun:test"
 import { limits } from "../../../src/limits.ts"
 import { CopyBytes } from "../../../src/read/copy/copy-bytes.ts"
-import type { Helper, Lead } from "../reading.fixture.ts"
+import type { FurtherReader, Leader } from "../reading.fixture.ts"
 import { rest, layoutOf } from "../tables.fixture.ts"
 
 /** A part of rows of 1 kB: how many, and before which of them there is the gate with the part's number. */
@@ -25,18 +25,18 @@ export const numberedParts = (parts: ReadonlyArray<Part>) => {
   return { statements, rows: last, file }
 }
 
-/** More than a socket holds and a helper may read ahead. */
+/** More than a socket holds and a further reader may read ahead. */
 export const HUGE = 40_000
-export const sourceOf = (lead: Lead, helpers: ReadonlyArray<unknown>, statements: ReadonlyArray<string>) => {
-  const lookAhead = helpers.length * limits.extraReaderBytes
-  return new CopyBytes(lead.connection, layoutOf(["n"]), statements.values(), 0, 16_384, lookAhead)
+export const sourceOf = (leader: Leader, readers: ReadonlyArray<unknown>, statements: ReadonlyArray<string>) => {
+  const lookAhead = readers.length * limits.extraReaderBytes
+  return new CopyBytes(leader.connection, layoutOf(["n"]), statements.values(), 0, 16_384, lookAhead)
 }
 
-/** Reads parts, the first by the lead, the next by the first helper, and so on. */
-export const begin = (lead: Lead, helpers: ReadonlyArray<Helper>, ...parts: ReadonlyArray<Part>) => {
+/** Reads parts, the first by the leader, the next by the first further reader, and so on. */
+export const begin = (leader: Leader, readers: ReadonlyArray<FurtherReader>, ...parts: ReadonlyArray<Part>) => {
   const { statements, rows, file } = numberedParts(parts)
-  const source = sourceOf(lead, helpers, statements)
-  const ended = helpers.map(({ help }) => help(source))
+  const source = sourceOf(leader, readers, statements)
+  const ended = readers.map(({ read }) => read(source))
   /** Reads on to the end, and compares the whole file, of which `before` was read. */
   const isWhole = async (before: Buffer = Buffer.alloc(0)) => {
     const all = Buffer.concat([before, await rest(source)])

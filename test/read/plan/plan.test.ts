@@ -5,7 +5,7 @@ import { byName } from "../../../src/datasets/column.ts"
 import type { ExportSpec } from "../../../src/exports/export-spec.ts"
 import { partsOf, planRows, type Explained, type Relation, type ExportPlan } from "../../../src/read/plan/plan.ts"
 import { relationName } from "../../../src/source/identifier.ts"
-import { copyStatements, quoteStatement, selectStatement, type Part } from "../../../src/read/sql/statement.ts"
+import { copyStatements, quoteStatement, selectStatement, type PartRange } from "../../../src/read/sql/statement.ts"
 import { columnOf, specOf, usersDataset } from "../../support/datasets.ts"
 
 type Node = Explained["QUERY PLAN"][number]["Plan"]
@@ -13,7 +13,7 @@ type Settings = Parameters<typeof planRows>[3]
 
 const MIB = 1 << 20
 const all = specOf()
-const settings: Settings = { source: "copy", connections: 2, partBytes: MIB, partPages: 8_192 }
+const settings: Settings = { method: "copy", sessions: 2, partBytes: MIB, partPages: 8_192 }
 
 /** A node that gives 80 bytes of CSV a row, and of the pages of `heap` 100 rows each: 131 of them make a MiB. */
 const scan = (type: string, relation?: string, rows = 100_000, width = 80): Node => ({
@@ -33,17 +33,17 @@ const heap = (table: string, change: Partial<Relation> = {}, stored = 1): Relati
     ...identity,
     schema: "public",
     table,
-    paged: true,
-    direct: true,
-    foreign: false,
+    hasPages: true,
+    isSameAlone: true,
+    isForeign: false,
     pages,
     bytes: pages * 8_192 * stored,
     ...change
   }
 }
 const table = heap("users")
-const notPaged = heap("users", { paged: false })
-const notDirect = { direct: false }
+const notPaged = heap("users", { hasPages: false })
+const notDirect = { isSameAlone: false }
 const [us, de, fr] = [heap("us"), heap("de"), heap("fr")]
 const three = append(seq("us"), seq("de"), seq("fr"))
 
@@ -51,11 +51,13 @@ type Planned = readonly [plan: Node, relations: ReadonlyArray<Relation>, change?
 const planned = (...[plan, relations, change, spec = all]: Planned): ExportPlan =>
   planRows(spec, { "QUERY PLAN": [{ Plan: plan }] }, relations, { ...settings, ...change })
 
+const scansOf = ({ split }: ExportPlan) => (split.kind === "scans" ? split.scans : [])
+
 describe("one part, the dataset's query as it is,", () => {
   const limit: Node = { ...scan("Limit", undefined, 7), Plans: [seq("users")] }
   test.each<readonly [string, Planned, string]>([
-    ["a cursor", [seq("users"), [table], { source: "cursor" }], "a cursor reads in one part"],
-    ["one connection", [seq("users"), [table], { connections: 1 }], "one connection"],
+    ["a cursor", [seq("users"), [table], { method: "cursor" }], "a cursor reads in one part"],
+    ["one session", [seq("users"), [table], { sessions: 1 }], "one session"],
     ["a total", [limit, [table], {}, { ...all, total: 7 }], "a total"],
     ["an index scan", [scan("Index Scan", "users"), [table]], "the plan is an Index Scan"],
     ["an index only scan", [scan("Index Only Scan", "users"), [table]], "the plan is an Index Only Scan"],
@@ -63,7 +65,7 @@ describe("one part, the dataset's query as it is,", () => {
     ["a scan that an extension brings", [scan("Custom Scan", "users"), [table]], "the plan is a Custom Scan"],
     ["a view with a limit", [limit, [notPaged]], "the plan is a Limit"],
     ["a filter that excludes all rows", [scan("Result", undefined, 0), [table]], "the plan is a Result"],
-    ["a foreign table", [scan("Foreign Scan", "users"), [heap("users", { foreign: true })]], "public.users is foreign"],
+    ["a foreign table", [scan("Foreign Scan", "users"), [heap("users", { isForeign: true })]], "public.users is foreign"],
     ["a view of another table", [seq("accounts"), [notPaged]], "the plan is a Seq Scan"],
     ["a view of a table of its own name", [seq("users"), [notPaged]], "the plan is a Seq Scan"],
     ["no relation in the catalog", [seq("users"), []], "the plan is a Seq Scan"],
@@ -75,7 +77,7 @@ describe("one part, the dataset's query as it is,", () => {
     ["two small partitions", [append(seq("us", 9), seq("de", 9)), [heap("us", { pages: 1 }), heap("de", { pages: 1 })]], "small"],
     [
       "a foreign partition",
-      [append(seq("us"), scan("Foreign Scan", "de")), [us, heap("de", { foreign: true })]],
+      [append(seq("us"), scan("Foreign Scan", "de")), [us, heap("de", { isForeign: true })]],
       "public.de is foreign"
     ],
     ["a partition that shows others", [three, [us, de, heap("fr", notDirect)]], "public.fr shows other rows by itself"],
@@ -85,8 +87,15 @@ describe("one part, the dataset's query as it is,", () => {
   ])("for %s", (_, args, reason) => {
     const plan = planned(...args)
     const { "Plan Rows": estimatedRows, "Plan Width": rowWidth } = args[0]
-    expect(plan).toEqual({ source: args[2]?.source ?? "copy", scans: [], parts: 1, reason, estimatedRows, rowWidth })
-    expect([...partsOf(plan)]).toEqual([undefined])
+    expect(plan).toEqual({
+      method: args[2]?.method ?? "copy",
+      split: { kind: "single" },
+      parts: 1,
+      reason,
+      estimatedRows,
+      rowWidth
+    })
+    expect([...partsOf(plan)]).toEqual([{ kind: "single" }])
   })
 })
 
@@ -98,7 +107,7 @@ test.each([
 })
 
 describe("split is", () => {
-  const far = heap("far", { foreign: true, direct: false })
+  const far = heap("far", { isForeign: true, isSameAlone: false })
   const large = heap("users", { pages: 100_000 })
   /** The scans as `table pagesPerPart/pages`, and their parts. */
   test.each<readonly [string, Planned, string, number]>([
@@ -123,18 +132,18 @@ describe("split is", () => {
     ],
     [
       "not the partition without pages to ask for, nor an empty one",
-      [append(seq("us"), seq("de"), seq("fr", 0)), [us, heap("de", { paged: false }), heap("fr", { pages: 0 })]],
+      [append(seq("us"), seq("de"), seq("fr", 0)), [us, heap("de", { hasPages: false }), heap("fr", { pages: 0 })]],
       "us 131/1000, de whole/1000, fr 8192/0",
       10
     ]
   ])("%s", (_, args, scans, parts) => {
     const plan = planned(...args)
-    const shown = plan.scans.map((one) =>
+    const shown = scansOf(plan).map((one) =>
       `${one.schema}.${one.table} ${one.pagesPerPart ?? "whole"}/${one.pages}`.replace("public.", "")
     )
-    const reason = plan.scans.length > 1 ? "partitions and ranges of pages" : "ranges of pages"
+    const reason = shown.length > 1 ? "partitions and ranges of pages" : "ranges of pages"
     expect(shown.join(", ")).toBe(scans)
-    expect(plan).toMatchObject({ source: "copy", parts, reason, estimatedRows: args[0]["Plan Rows"] })
+    expect(plan).toMatchObject({ method: "copy", parts, reason, estimatedRows: args[0]["Plan Rows"] })
   })
 })
 
@@ -146,7 +155,7 @@ const tables = fc
       width: fc.nat(2_000),
       pages: fc.oneof(fc.nat(3), fc.nat(5_000)),
       toast: fc.oneof(fc.constant(0), fc.nat(1 << 30)),
-      paged: fc.constantFrom(true, true, false)
+      hasPages: fc.constantFrom(true, true, false)
     }),
     { minLength: 1, maxLength: 5 }
   )
@@ -158,24 +167,30 @@ test("the parts of any plan cover each page of its relations once, in order, to 
   fc.assert(
     fc.property(tables, sizes, (list, change) => {
       const nodes = list.map(({ type, name, rows, width }) => scan(type, name, rows, width))
-      const relations = list.map(({ name, pages, toast, paged }) => heap(name, { pages, paged, bytes: pages * 8_192 + toast }))
+      const relations = list.map(({ name, pages, toast, hasPages }) =>
+        heap(name, { pages, hasPages, bytes: pages * 8_192 + toast })
+      )
       const plan = planned(nodes.length === 1 ? nodes[0]! : append(...nodes), relations, change)
       const parts = [...partsOf(plan)]
       expect(parts.length).toBe(plan.parts)
-      if (plan.scans.length === 0) return expect(parts).toEqual([undefined])
+      if (plan.split.kind === "single") {
+        expect(parts).toEqual([{ kind: "single" }])
+        return
+      }
       split++
       let at = 0
-      for (const { type, name, pages, paged } of list) {
-        const whole: Part = { ...identity, schema: "public", table: name }
-        if (type !== "Seq Scan" || !paged) {
-          expect(parts[at++]).toEqual(whole)
+      for (const { type, name, pages, hasPages } of list) {
+        const relation = { ...identity, schema: "public", table: name }
+        if (type !== "Seq Scan" || !hasPages) {
+          expect(parts[at++]).toEqual({ ...relation, kind: "relation" })
           continue
         }
         for (let from = 0, open = false; !open;) {
           const part = parts[at++]!
-          expect(part).toEqual({ ...whole, pages: { from, to: part.pages!.to } })
-          const to = part.pages!.to ?? Math.max(pages, from + 1)
-          open = part.pages!.to === undefined
+          if (part.kind !== "pages") throw new Error(`a part is a ${part.kind}`)
+          expect(part).toEqual({ ...relation, kind: "pages", from, to: part.to })
+          const to = part.to ?? Math.max(pages, from + 1)
+          open = part.to === undefined
           // Neither empty nor beyond what is there, unless nothing is.
           expect(to > from && (to < pages || open) && to - from <= Math.max(1, change.partPages)).toBe(true)
           from = to
@@ -193,9 +208,9 @@ test("parts are made one at a time, for a table of any size", () => {
   const plan = planned(seq("users", 1e12), [heap("users", { pages: 2 ** 32 - 1, bytes: 2 ** 45 })])
   const parts = partsOf(plan)
   expect(plan.parts).toBeGreaterThan(10_000_000)
-  expect([...parts.take(2)].map((part) => part?.pages)).toEqual([
-    { from: 0, to: 56 },
-    { from: 56, to: 112 }
+  expect([...parts.take(2)]).toMatchObject([
+    { kind: "pages", from: 0, to: 56 },
+    { kind: "pages", from: 56, to: 112 }
   ])
 })
 
@@ -203,7 +218,7 @@ test("parts are made one at a time, for a table of any size", () => {
 const ifPlanned = (value: string, type: string) =>
   [
     `(select case when to_regclass('"a ""b"."c.d"')::oid = 1::oid and not row_security_active(1::oid) and not row_security_active(2::oid)`,
-    `then ${value} else concat('oid ', to_regclass('"a ""b"."c.d"')::oid, ' is read otherwise now')::${type} end)`
+    `then ${value} else concat('sluice: replaced by ', to_regclass('"a ""b"."c.d"')::oid)::${type} end)`
   ].join(" ")
 
 describe("the statement of an export", () => {
@@ -237,7 +252,7 @@ describe("the statement of an export", () => {
   })
 
   test("as COPY has the literals where the values are bound", () => {
-    expect(copyStatements(spec, odd, ["'US'", "'3'", "'o''ne'", "'9'"])()).toBe(
+    expect(copyStatements(spec, odd, ["'US'", "'3'", "'o''ne'", "'9'"])({ kind: "single" })).toBe(
       'copy (select "id", "a ""b" from "public"."users" where "country_code" = \'US\'::text::bpchar' +
         " and \"lifetime_value\" >= '3'::text::numeric and \"subscription_tier\" = 'o''ne'::text::text limit '9'::text::bigint)" +
         " to stdout (format csv, delimiter ',', quote '\"', escape '\"')"
@@ -246,31 +261,31 @@ describe("the statement of an export", () => {
 
   const part = { ...identity, schema: 'a "b', table: "c.d" }
   const keys = { column: "id", from: 7n, to: 9n }
-  test.each<readonly [string, Part | undefined, string]>([
-    ["the whole", undefined, 'from "public"."users" where "lifetime_value" >= 1::text::numeric'],
+  test.each<readonly [string, PartRange, string]>([
+    ["the whole dataset", { kind: "single" }, 'from "public"."users" where "lifetime_value" >= 1::text::numeric'],
     [
       "a relation",
-      part,
+      { ...part, kind: "relation" },
       `from only "a ""b"."c.d" where "lifetime_value" >= 1::text::numeric and ${ifPlanned("true", "boolean")}`
     ],
     [
       "pages",
-      { ...part, pages: { from: 131, to: 262 } },
+      { ...part, kind: "pages", from: 131, to: 262 },
       `from only "a ""b"."c.d" where "lifetime_value" >= 1::text::numeric and ctid >= ${ifPlanned("'(131,0)'", "tid")} and ctid < '(262,0)'`
     ],
     [
       "the last pages",
-      { ...part, pages: { from: 262, to: undefined } },
+      { ...part, kind: "pages", from: 262, to: undefined },
       `from only "a ""b"."c.d" where "lifetime_value" >= 1::text::numeric and ctid >= ${ifPlanned("'(262,0)'", "tid")}`
     ],
     [
       "keys",
-      { ...part, keys },
+      { ...part, kind: "keys", ...keys },
       `from only "a ""b"."c.d" where "lifetime_value" >= 1::text::numeric and "id" >= ${ifPlanned("7", "bigint")} and "id" < 9`
     ],
     [
       "the first keys",
-      { ...part, keys: { ...keys, from: undefined } },
+      { ...part, kind: "keys", ...keys, from: undefined },
       `from only "a ""b"."c.d" where "lifetime_value" >= 1::text::numeric and "id" < ${ifPlanned("9", "bigint")}`
     ]
   ])("as COPY of %s", (_, of, from) => {
@@ -281,8 +296,8 @@ describe("the statement of an export", () => {
   })
 
   test("as COPY of pages needs no filter", () => {
-    const pages = { from: 0, to: undefined }
-    expect(copyStatements(idOnly, usersDataset, [])({ ...part, pages })).toContain(
+    const pages = { ...part, kind: "pages", from: 0, to: undefined } as const
+    expect(copyStatements(idOnly, usersDataset, [])(pages)).toContain(
       `(select "id" from only "a ""b"."c.d" where ctid >= ${ifPlanned("'(0,0)'", "tid")})`
     )
   })
@@ -292,7 +307,7 @@ describe("the statement of an export", () => {
     ["\\", "'", "delimiter '\\', quote '''', escape ''''"],
     ["\t", ")", "delimiter '\t', quote ')', escape ')'"]
   ])("as COPY writes the delimiter %p and the quote %p as literals", (delimiter, quote, options) => {
-    expect(copyStatements(specOf({ delimiter, quoteChar: quote }), usersDataset, [])()).toEndWith(
+    expect(copyStatements(specOf({ delimiter, quoteChar: quote }), usersDataset, [])({ kind: "single" })).toEndWith(
       ` to stdout (format csv, ${options})`
     )
   })

@@ -22,7 +22,7 @@ beforeAll(async () => {
   await sql.end()
 })
 
-interface CopyInFlight {
+interface Reading {
   /** The request's parameters. */
   readonly parameters?: Readonly<Record<string, string>>
   /** Filters on its columns. */
@@ -54,25 +54,25 @@ const oracle = ({ columns, conditions, total, format }: ExportSpec) => {
 }
 
 /** Plans and reads an export as ExportReader does it, a part here and a part there on two connections of one snapshot. */
-const readOn = (url: string, meanwhile: () => Promise<unknown>, reading: CopyInFlight) =>
+const readOn = (url: string, meanwhile: () => Promise<unknown>, reading: Reading) =>
   Effect.gen(function* () {
-    const lead = yield* openSession(url)
-    const helper = yield* openSession(url, { snapshot: yield* Effect.promise(() => lead.exportSnapshot()) })
+    const leader = yield* openSession(url)
+    const extra = yield* openSession(url, { snapshot: yield* Effect.promise(() => leader.exportSnapshot()) })
     return yield* Effect.promise(async () => {
       await meanwhile()
       const { partBytes = 64 * KIB, partPages = limits.partPages, parameters, filters } = reading
       const spec = specOf(parameters, usersDataset, filters)
       const statement = selectStatement(spec, usersDataset)
-      const [explained] = await lead.query<Explained>({ ...statement, text: `explain (format json) ${statement.text}` })
-      const relations = await lead.query<Relation>(relationsStatement(usersDataset))
-      const plan = planRows(spec, explained!, relations, { source: "copy", connections: 2, partBytes, partPages })
+      const [explained] = await leader.query<Explained>({ ...statement, text: `explain (format json) ${statement.text}` })
+      const relations = await leader.query<Relation>(relationsStatement(usersDataset))
+      const plan = planRows(spec, explained!, relations, { method: "copy", sessions: 2, partBytes, partPages })
       const quotedValues =
-        statement.values.length > 0 ? await lead.query<{ readonly literal: string }>(quoteStatement(statement)) : []
+        statement.values.length > 0 ? await leader.query<{ readonly literal: string }>(quoteStatement(statement)) : []
       const literals = quotedValues.map(({ literal }) => literal)
       const statements = Array.from(partsOf(plan), copyStatements(spec, usersDataset, literals))
       const parts: Array<Buffer> = []
-      for (const copy of statements) parts.push(await copied(parts.length % 2 === 0 ? lead : helper, copy))
-      return { plan, statements, parts, whole: await copied(lead, oracle(spec)) }
+      for (const copy of statements) parts.push(await copied(parts.length % 2 === 0 ? leader : extra, copy))
+      return { plan, statements, parts, whole: await copied(leader, oracle(spec)) }
     })
   }).pipe(Effect.scoped, Effect.runPromise)
 
@@ -96,7 +96,7 @@ const databaseOf = (setup: Setup): Promise<URL> => {
   return made
 }
 
-const read = async (setup: Setup, reading: CopyInFlight = {}) => {
+const read = async (setup: Setup, reading: Reading = {}) => {
   const url = await databaseOf(setup)
   const { role, meanwhile } = reading
   const target = Object.assign(new URL(url), role && { username: role, password: role })
@@ -163,7 +163,7 @@ const otherRows = (table: string) => `public.${table} shows other rows by itself
 
 describe("in one part is read", () => {
   const usOnly = { parameters: { country_code: "US" } }
-  test.each<readonly [string, Setup, CopyInFlight, string]>([
+  test.each<readonly [string, Setup, Reading, string]>([
     ["a view", viewOf("view"), {}, "the plan is a Seq Scan"],
     ["a foreign table", foreign, {}, "public.users is foreign"],
     ["an inheritance parent", parent, {}, otherRows("users")],
@@ -184,7 +184,7 @@ describe("in one part is read", () => {
     ["what makes less than three parts", "", { partBytes: 3 << 20 }, "small"]
   ])("%s", async (_, setup, reading, reason) => {
     const { plan, parts, rows } = await read(setup, reading)
-    expect(plan).toMatchObject({ source: "copy", scans: [], parts: 1, reason })
+    expect(plan).toMatchObject({ method: "copy", split: { kind: "single" }, parts: 1, reason })
     expect(parts.length).toBe(1)
     expect(rows).toBeGreaterThan(0)
   })
@@ -194,7 +194,7 @@ describe("in one part is read", () => {
     ["a table with empty partitions", partitioned(leaf("US"), leaf("UK")), "small"],
     ["a partitioned table without partitions", partitioned(), "the plan is a Result"]
   ])("%s", async (_, setup, reason) => {
-    expect(await read(setup)).toMatchObject({ plan: { scans: [], parts: 1, reason }, rows: 0 })
+    expect(await read(setup)).toMatchObject({ plan: { split: { kind: "single" }, parts: 1, reason }, rows: 0 })
   })
 })
 
@@ -203,7 +203,7 @@ const everyFilter = { parameters: { country_code: "US", subscription_tier: "prem
 
 describe("in parts is read", () => {
   const ukOnly = { parameters: { country_code: "UK" } }
-  test.each<readonly [string, Setup, CopyInFlight, ReadonlyArray<string>]>([
+  test.each<readonly [string, Setup, Reading, ReadonlyArray<string>]>([
     ["a table", "", { partBytes: limits.partBytes }, ["users"]],
     ["a table by the page", "", { partPages: 1 }, ["users"]],
     ["a table without its indexes", noIndexes, premium, ["users"]],
@@ -229,7 +229,8 @@ describe("in parts is read", () => {
   ])("%s", async (_, setup, reading, scans) => {
     const { plan, parts } = await read(setup, reading)
     expect(plan.reason).toBe(scans.length > 1 ? "partitions and ranges of pages" : "ranges of pages")
-    expect(plan.scans.map(({ table, pagesPerPart }) => table + (pagesPerPart === undefined ? " whole" : ""))).toEqual([...scans])
+    const found = plan.split.kind === "scans" ? plan.split.scans : []
+    expect(found.map(({ table, pagesPerPart }) => table + (pagesPerPart === undefined ? " whole" : ""))).toEqual([...scans])
     expect(parts.length).toBe(plan.parts)
     expect(parts.filter(({ length }) => length > 0).length).toBeGreaterThan(2)
   })
@@ -288,7 +289,7 @@ const hidden = `create schema hidden; ${partitioned(leaf("US", "hidden.us"), lea
 const someColumns = `grant select (${userColumns.join()}) on public.users to ${READER}`
 
 describe("what is not what it looks like:", () => {
-  test.each<readonly [string, Setup, CopyInFlight]>([
+  test.each<readonly [string, Setup, Reading]>([
     ["a view of tables that have its name", unionOfNamesakes, {}],
     ["a partition in a schema that the role may not use", hidden, { role }],
     ["a table of which the role may read columns alone", someColumns, { role }],

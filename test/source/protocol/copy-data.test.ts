@@ -83,7 +83,7 @@ test("rows go to their COPY's sink, other messages whole to the listeners, all i
   )
 })
 
-test("a row larger than any memory is handed on as it comes", () => {
+test("a row larger than any memory is emitted as it comes", () => {
   const socket = new PassThrough()
   let bytes = 0
   const copy = decodeCopyData(
