@@ -5,6 +5,7 @@ import { limits } from "../limits.ts"
 import { AppConfig, Databases } from "../config.ts"
 import type { AllowedRelation } from "./allow-list.ts"
 import type { Dataset } from "./dataset.ts"
+import { users } from "./users.ts"
 import { readDefinitions, refine, type Definition } from "./definitions.ts"
 import { reservedParameters } from "../exports/parameters.ts"
 import { findCastFailures, needsCast, readConditions } from "./filters/filter-values.ts"
@@ -81,7 +82,8 @@ const refineAll = async (connection: SourceSession, relations: ReadonlyArray<Rel
  */
 export class Datasets extends Effect.Service<Datasets>()("Datasets", {
   scoped: Effect.gen(function* () {
-    const { exportDatasets, datasetsFile, exportSource } = yield* AppConfig
+    const { datasetsFile, exportSource, hasDemo, ...config } = yield* AppConfig
+    const exportDatasets = config.exportDatasets ?? (hasDemo ? [users] : [])
     const url = Redacted.value((yield* Databases).source)
     const outage = yield* SourceOutage
     let known: ReadonlyMap<string, Dataset> | undefined
