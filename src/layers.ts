@@ -16,7 +16,8 @@ import { StreamTurns } from "./rate-limit/stream-turns.ts"
 import { AppDatabase } from "./postgres/app-database.ts"
 import { startEmbeddedPostgres } from "./embedded-postgres/embedded-postgres.ts"
 import { migrateDatabase } from "./postgres/migrate.ts"
-import { Datasets } from "./datasets/registry.ts"
+import { reservedParameters } from "./exports/parameters.ts"
+import { DatasetRegistry } from "./datasets/registry.ts"
 import { SourceOutage } from "./source/outage.ts"
 import { ExportReader } from "./read/export-reader.ts"
 import { fileStorage } from "./storage/file-storage.ts"
@@ -66,7 +67,7 @@ export const live = Layer.mergeAll(HttpServer.Default, Worker.Default, Sweeper.D
       StreamTurns.Default
     )
   ),
-  Layer.provide(Datasets.Default),
+  Layer.provide(DatasetRegistry.Default(reservedParameters)),
   Layer.provide(SourceOutage.Default),
   Layer.provide(
     Layer.unwrapEffect(Effect.zipWith(AppConfig, Databases, ({ storagePath }, { id }) => fileStorage(storagePath, id)))

@@ -10,7 +10,7 @@ const allowed: Record<string, ReadonlyArray<string>> = {
   jobs: ["read", "storage", "exports", "postgres", "source"],
   read: ["source", "datasets", "exports", "formats"],
   exports: ["datasets", "formats"],
-  datasets: ["source", "exports"],
+  datasets: ["source"],
   postgres: ["exports"],
   storage: ["exports"],
   source: [],

@@ -2,8 +2,6 @@ import { byName, type Column } from "./column.ts"
 import { type Statement } from "../source/statement.ts"
 import type { AllowedRelation } from "./allow-list.ts"
 import type { Dataset, RelationKind } from "./dataset.ts"
-import { operatorsOf } from "./filters/operators.ts"
-import { userParameters, users } from "./users.ts"
 
 /** What the catalog tells of a relation. */
 export interface RelationRow {
@@ -85,11 +83,6 @@ const kinds: Readonly<Record<RelationRow["kind"], RelationKind>> = {
 export const toDataset = ({ schema, table, kind, comment, rows, bytes, columns, key }: RelationRow): Dataset | undefined => {
   if (!columns) return undefined
   const all = byName(columns.map((column) => ({ ...column, label: column.name, filterable: true })))
-  const isUsers = schema === users.schema && table === users.table
-  const fitting = Object.entries(isUsers ? userParameters : {}).filter(([, { column, operator }]) => {
-    const one = all.get(column)
-    return one !== undefined && operatorsOf(one).includes(operator)
-  })
   return {
     name: schema === "public" ? table : `${schema}.${table}`,
     schema,
@@ -100,7 +93,7 @@ export const toDataset = ({ schema, table, kind, comment, rows, bytes, columns, 
     key: key?.every((name) => all.has(name)) ? key : [],
     estimatedRows: rows,
     estimatedBytes: bytes,
-    parameters: Object.fromEntries(fitting),
+    parameters: {},
     conditions: [],
     order: [],
     maxRows: undefined

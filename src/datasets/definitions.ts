@@ -46,6 +46,8 @@ const Definition = Schema.Struct({
   )
 })
 export type Definition = typeof Definition.Type
+/** Definitions, with their relations. */
+export type Definitions = ReadonlyArray<readonly [AllowedRelation, Definition]>
 
 /** The file that `DATASETS_FILE` names: definitions by relation, as EXPORT_DATASETS names them. */
 export const DatasetsFile = Schema.Struct({
@@ -71,7 +73,7 @@ const failed = (mistakes: ReadonlyArray<string>) => ({ definitions: [], mistakes
 /** Definitions by relation, or all that is wrong with the file. */
 export const readDefinitions = (
   content: string
-): { readonly definitions: ReadonlyArray<readonly [AllowedRelation, Definition]>; readonly mistakes: ReadonlyArray<string> } => {
+): { readonly definitions: Definitions; readonly mistakes: ReadonlyArray<string> } => {
   let json: unknown
   try {
     json = JSON.parse(content)
@@ -161,7 +163,7 @@ export const refine = (
       ...(conditions.length > 0 && { estimatedRows: null, estimatedBytes: null }),
       order: typeof order === "string" ? [] : order,
       maxRows,
-      // Its own filter by what may be filtered by; those of the definition say themselves what they do.
+      // Parameters of an earlier definition are filters, too; this definition may hide their columns or not filter by them.
       parameters: Object.fromEntries([
         ...Object.entries(dataset.parameters).filter(([, { column }]) => visible.get(column)?.filterable),
         ...Object.entries(parameters)

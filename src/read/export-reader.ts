@@ -1,7 +1,7 @@
 import { Effect, Redacted, type Scope } from "effect"
 import { AppConfig, Databases } from "../config.ts"
 import type { Dataset } from "../datasets/dataset.ts"
-import { Datasets } from "../datasets/registry.ts"
+import { DatasetRegistry } from "../datasets/registry.ts"
 import type { TruncatedBy } from "../exports/export-job.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
 import { limits } from "../limits.ts"
@@ -62,7 +62,7 @@ export class ExportReader extends Effect.Service<ExportReader>()("ExportReader",
     const config = yield* AppConfig
     const { exportSource: method, exportParallelism, maxSourceConnections } = config
     const url = Redacted.value((yield* Databases).source)
-    const datasets = yield* Datasets
+    const datasets = yield* DatasetRegistry
     const outage = yield* SourceOutage
     const admission = yield* makeAdmission({
       sessions: maxSourceConnections,

@@ -3,7 +3,8 @@ import { Effect, Layer, Logger, LogLevel, Redacted, Schema } from "effect"
 import { AppConfig, Databases } from "../../src/config.ts"
 import { exportParameters, toExportSpec } from "../../src/exports/parameters.ts"
 import type { ExportBytes } from "../../src/read/export-bytes.ts"
-import { Datasets } from "../../src/datasets/registry.ts"
+import { reservedParameters } from "../../src/exports/parameters.ts"
+import { DatasetRegistry } from "../../src/datasets/registry.ts"
 import { SourceOutage } from "../../src/source/outage.ts"
 import { ExportReader } from "../../src/read/export-reader.ts"
 import type { Printed } from "./case.ts"
@@ -21,7 +22,7 @@ const drain = async (source: ExportBytes): Promise<number> => {
 
 const start = performance.now()
 const program = Effect.gen(function* () {
-  const dataset = yield* (yield* Datasets).find("users")
+  const dataset = yield* (yield* DatasetRegistry).find("users")
   const parameters = yield* Schema.decodeUnknown(exportParameters(dataset))({
     profile: process.env["BENCH_PROFILE"] ?? "postgres"
   })
@@ -37,7 +38,7 @@ const warnings = Layer.merge(
   Logger.minimumLogLevel(LogLevel.Warning)
 )
 const services = ExportReader.Default.pipe(
-  Layer.provideMerge(Datasets.Default),
+  Layer.provideMerge(DatasetRegistry.Default(reservedParameters)),
   Layer.provide(SourceOutage.Default),
   Layer.provide(databases),
   Layer.provide(AppConfig.Default),

@@ -70,8 +70,8 @@ describe("a wrong file stops the start with one line that names", () => {
       "hr.staff: parameters.total: every dataset has a parameter of that name",
       'hr.staff: parameters.least: must be of type integer: invalid input syntax for type integer: "one"',
       String.raw`hr.staff: parameters.odd: "\\-" is no regular expression`,
-      "hr.gone: is not there, or EXPORT_DATASETS does not name it",
-      "public.users: is not there, or EXPORT_DATASETS does not name it"
+      "hr.gone: does not exist, or EXPORT_DATASETS does not name it",
+      "public.users: does not exist, or EXPORT_DATASETS does not name it"
     ])
       expect(text).toContain(mistake)
     expect(text).toMatch(/hr\.(orders|moving): name: there is another dataset hr\.moving/)

@@ -201,7 +201,7 @@ describe("what is not named", () => {
     expect(((await described.json()) as ProblemDocument).detail).toBe(`There is no dataset ${JSON.stringify(name)}`)
   })
 
-  test("because another has its name, or because it is not there, is told in the log", async () => {
+  test("because another has its name, or because it does not exist, is logged", async () => {
     const two = await startService({
       DATABASE_URL: service.database,
       EXPORT_DATASETS: 'reporting.large,public."reporting.large",public.nowhere,empty.*'
@@ -211,7 +211,7 @@ describe("what is not named", () => {
     )
     for (const name of ["public.nowhere", "empty.*"])
       expect(two.log().map(({ message }) => message)).toContain(
-        `cannot be exported: ${name} is not there, or this role may not read it`
+        `cannot be exported: ${name} does not exist, or this role may not read it`
       )
     expect(await (await fetch(`${two.url}/datasets/reporting.large`)).json()).toMatchObject({ kind: "table" })
     expect(await two.stop()).toBe(0)

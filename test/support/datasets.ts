@@ -2,7 +2,7 @@
 import { byName, type Column } from "../../src/datasets/column.ts"
 import { Schema } from "effect"
 import type { Dataset } from "../../src/datasets/dataset.ts"
-import { userParameters, users } from "../../src/datasets/users.ts"
+import { users, usersDefinition } from "../../src/datasets/users.ts"
 import { parseFieldName } from "../../src/datasets/filters/field-name.ts"
 import type { ExportSpec } from "../../src/exports/export-spec.ts"
 import { declaredConditions, exportParameters, toExportSpec } from "../../src/exports/parameters.ts"
@@ -42,7 +42,7 @@ export const usersDataset: Dataset = {
   key: ["id"],
   estimatedRows: null,
   estimatedBytes: null,
-  parameters: userParameters,
+  parameters: usersDefinition.parameters,
   conditions: [],
   order: [],
   maxRows: undefined

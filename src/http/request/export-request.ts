@@ -3,7 +3,7 @@ import { filterableOf, type Dataset } from "../../datasets/dataset.ts"
 import { show, someOf, type ColumnCondition } from "../../datasets/filters/conditions.ts"
 import type { CastFailure } from "../../datasets/filters/filter-values.ts"
 import { groupNamed } from "../../datasets/filters/filter-tree.ts"
-import type { Datasets } from "../../datasets/registry.ts"
+import type { DatasetRegistry } from "../../datasets/registry.ts"
 import { DEFAULT_DATASET } from "../../datasets/users.ts"
 import type { ExportSpec } from "../../exports/export-spec.ts"
 import { joinMistakes, mistakeIn, readFilters, type Filter } from "../../exports/filters.ts"
@@ -26,7 +26,7 @@ import {
 } from "./query.ts"
 
 /** What a request needs to know of the datasets. */
-export interface RequestedDatasets extends Pick<typeof Datasets.Service, "all" | "exportSource"> {
+export interface RequestedDatasets extends Pick<typeof DatasetRegistry.Service, "all" | "exportSource"> {
   /** Returns the conditions with values that the source refuses. */
   readonly castFailures: <A extends ColumnCondition>(
     conditions: ReadonlyArray<A>

@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import type { Column } from "../../datasets/column.ts"
 import type { Dataset } from "../../datasets/dataset.ts"
 import { operatorsOf } from "../../datasets/filters/operators.ts"
-import { Datasets } from "../../datasets/registry.ts"
+import { DatasetRegistry } from "../../datasets/registry.ts"
 import type { Handlers } from "../answer.ts"
 import { NotFound } from "../failures.ts"
 import type { Prefix } from "../request-env.ts"
@@ -22,7 +22,7 @@ const described = (column: Column) => {
 
 /** What may be exported. */
 export const datasetHandlers = Effect.gen(function* () {
-  const datasets = yield* Datasets
+  const datasets = yield* DatasetRegistry
   const handlers: Pick<Handlers, "listDatasets" | "getDataset"> = {
     listDatasets: ({ prefix }) =>
       Effect.map(datasets.all, (known) => ({

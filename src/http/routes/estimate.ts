@@ -5,7 +5,7 @@ import type { ExportSpec } from "../../exports/export-spec.ts"
 import type { ExportStatistics } from "../../jobs/store/statistics.ts"
 import { ExportStore } from "../../jobs/export-store.ts"
 import { RateLimiter } from "../../rate-limit/rate-limiter.ts"
-import { Datasets } from "../../datasets/registry.ts"
+import { DatasetRegistry } from "../../datasets/registry.ts"
 import type { ExportPlan } from "../../read/plan/plan.ts"
 import { ExportReader } from "../../read/export-reader.ts"
 import type { Handlers } from "../answer.ts"
@@ -59,7 +59,7 @@ const secondsOf = (bytes: number, any?: ExportStatistics): Estimated =>
 /** What an export would be, before anybody waits for it. */
 export const estimateHandler = Effect.gen(function* () {
   const { exportTtl, exportParallelism, maxConcurrentExports } = yield* AppConfig
-  const datasets = yield* Datasets
+  const datasets = yield* DatasetRegistry
   const reader = yield* ExportReader
   const store = yield* ExportStore
   const limiter = yield* RateLimiter

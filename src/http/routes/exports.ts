@@ -1,5 +1,5 @@
 import { Effect, Schema } from "effect"
-import { Datasets } from "../../datasets/registry.ts"
+import { DatasetRegistry } from "../../datasets/registry.ts"
 import { isFinished } from "../../exports/export-job.ts"
 import { ExportStore } from "../../jobs/export-store.ts"
 import { ExportQueue } from "../../jobs/queue.ts"
@@ -34,7 +34,7 @@ export const exportHandlers = Effect.gen(function* () {
   const store = yield* ExportStore
   const queue = yield* ExportQueue
   const storage = yield* ExportStorage
-  const datasets = patient(yield* Datasets)
+  const datasets = patient(yield* DatasetRegistry)
   const limiter = yield* RateLimiter
 
   const create: Handlers["createExport"] = (request) =>

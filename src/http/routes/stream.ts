@@ -6,7 +6,7 @@ import { AppConfig } from "../../config.ts"
 import { contentTypeOf, type Format } from "../../formats/format.ts"
 import { RateLimiter } from "../../rate-limit/rate-limiter.ts"
 import { StreamTurns } from "../../rate-limit/stream-turns.ts"
-import { Datasets } from "../../datasets/registry.ts"
+import { DatasetRegistry } from "../../datasets/registry.ts"
 import { ExportReader, type OpenExport } from "../../read/export-reader.ts"
 import { toSourceError } from "../../source/source-error.ts"
 import { streamBody } from "../response/streaming-body.ts"
@@ -49,7 +49,7 @@ export const streamHandler = Effect.gen(function* () {
   const { streamMaxTime } = yield* AppConfig
   const compression = yield* Compression
   const source = yield* ExportReader
-  const datasets = yield* Datasets
+  const datasets = yield* DatasetRegistry
   const limiter = yield* RateLimiter
   const turns = yield* StreamTurns
   const mostTime = `${Duration.format(streamMaxTime)}, the longest that a stream may take`
