@@ -114,20 +114,20 @@ const open = (port: number, text = "", stall = false): Client => {
 }
 
 describe.each(["/stream", "/file"])("a client of a %s", (path) => {
-  test.concurrent("that takes nothing for the allowed time is broken off by a reset", async () => {
+  test.concurrent("that takes nothing for `clientStallMs` has its connection reset", async () => {
     const { port, warnings } = await startServer({ clientStallMs: 300 })
     const client = open(port, request(path, "1.0"), true)
-    await until("the client to be broken off", () => warnings.length > 0)
+    await until("the connection to be aborted", () => warnings.length > 0)
     client.go()
     expect(await client.ended).toBe("ECONNRESET")
     expect(warnings).toEqual(["connection aborted: its client took no byte for 0.3 s"])
   })
-  test.concurrent("that takes a little all the time is not broken off, however long nothing new fits into the buffers", async () => {
+  test.concurrent("that takes a little all the time keeps its connection, however long nothing new fits into the buffers", async () => {
     const { port, warnings, pulls } = await startServer({ clientStallMs: 1_000, clientIdleMs: 1_000, requestHeadMs: 1_000 })
     const client = slowClient(port, request(path))
     let taken = 0
     let [filled, filledAt] = [pulls(), performance.now()]
-    await until("three times the bound to pass with nothing new in the buffers", () => {
+    await until("three times the limit to pass with nothing new in the buffers", () => {
       taken += Math.max(0, client.take(2_048))
       if (pulls() !== filled) [filled, filledAt] = [pulls(), performance.now()]
       return performance.now() - filledAt > 3_000
@@ -139,17 +139,17 @@ describe.each(["/stream", "/file"])("a client of a %s", (path) => {
   })
 })
 
-test.concurrent("a stream that stalls is broken off by a timer where sockets cannot be asked", async () => {
+test.concurrent("a stalled stream is aborted by a timer where the kernel cannot be asked about sockets", async () => {
   const { port, warnings } = await startServer({ clientStallMs: 300, watched: false })
   const client = open(port, request("/stream"), true)
-  await until("the client to be broken off", () => warnings.length > 0)
+  await until("the connection to be aborted", () => warnings.length > 0)
   client.go()
   await client.ended
   expect(client.received()).not.toEndWith("\r\n0\r\n\r\n")
 })
 
 describe("a connection is closed", () => {
-  test.concurrent("when its first request does not come to an end, even while bytes of it come", async () => {
+  test.concurrent("when its first request is not complete in time, even while bytes of it arrive", async () => {
     const { port } = await startServer({ requestHeadMs: 200 })
     const [silent, trickling] = [open(port), open(port, "GET /word HTTP/1.1\r\n")]
     const trickle = setInterval(() => trickling.socket.write("X: y\r\n"), 10)
@@ -158,7 +158,7 @@ describe("a connection is closed", () => {
     clearInterval(trickle)
     expect(trickling.received()).toBe("")
   })
-  test.concurrent("when no request follows an answer", async () => {
+  test.concurrent("when no request follows an answer in time", async () => {
     const { port } = await startServer({ clientIdleMs: 200 })
     const [client, fresh] = [open(port, request("/word")), open(port)]
     expect(await client.ended).toBe("end")
@@ -166,7 +166,7 @@ describe("a connection is closed", () => {
     expect(fresh.isOpen()).toBe(true)
     fresh.socket.destroy()
   })
-  test.concurrent("only after its request was served, whatever Bun's idle timer says", async () => {
+  test.concurrent("only after its request is served, whatever the setting of Bun's idle timer", async () => {
     const { port, release } = await startServer({ idleSeconds: 1, idleTimeout: 1, watched: false })
     const [working, other] = [open(port, request("/wait")), open(port, request("/word"))]
     await other.ended
@@ -176,15 +176,15 @@ describe("a connection is closed", () => {
   })
 })
 
-test.concurrent("of too many connections, those that have been quiet longest are closed, and none that is worked on", async () => {
+test.concurrent("of too many connections those that have been quiet longest are closed, and none whose request is worked on", async () => {
   const { port, url, release, warnings, sweeps } = await startServer({ connections: 20, connectionSweepMs: 200 })
   const working = Array.from({ length: 5 }, () => open(port, request("/wait")))
   const early = Array.from({ length: 10 }, () => open(port))
-  await until("the first to be seen", async () => (await fetch(`${url}word`)).ok)
+  await until("the first connections to be seen", async () => (await fetch(`${url}word`)).ok)
   const before = sweeps()
-  await until("them to be looked at", () => sweeps() > before)
+  await until("a sweep of the connections", () => sweeps() > before)
   const late = Array.from({ length: 10 }, () => open(port))
-  await until("some to be closed", () => early.some(({ isOpen }) => !isOpen()))
+  await until("some connections to be closed", () => early.some(({ isOpen }) => !isOpen()))
   expect(late.filter(({ isOpen }) => isOpen()).length).toBe(10)
   expect(early.filter(({ isOpen }) => isOpen()).length).toBeWithin(3, 6)
   expect(warnings[0]).toMatch(/^too many connections: 2\d, and the limit is 20/)
@@ -193,7 +193,7 @@ test.concurrent("of too many connections, those that have been quiet longest are
   for (const { socket } of [...working, ...early, ...late]) socket.destroy()
 })
 
-test.concurrent("a body that has come to its end leaves the connection to the next request", async () => {
+test.concurrent("a connection serves the next request after a streamed body", async () => {
   const { url } = await startServer({})
   let answers = 0
   const wire = await exchange(url, request("/short"), (socket, data) => {

@@ -51,9 +51,9 @@ const cases: ReadonlyArray<readonly [failures.HttpFailure, number, string]> = [
   [new DatabaseError({ ...database, cause: { code: "22P05" }, unavailable: false }), 400, "invalid-request"]
 ]
 
-describe("the problem document has the type and status", () => {
+describe("the problem document", () => {
   test.each(cases.map(([failure, status, type]) => [failure._tag, status, type, failure] as const))(
-    "of %s: %d %s",
+    "of %s has the status %d and the type %s",
     async (_, status, type, failure) => {
       const response = problemResponse(failure, "/here")
       expect(response.status).toBe(status)
@@ -61,14 +61,14 @@ describe("the problem document has the type and status", () => {
     }
   )
 
-  test("of a defect: 500 internal-error", async () => {
+  test("of a defect has the status 500 and the type internal-error", async () => {
     const response = defectResponse("/here")
     expect(response.status).toBe(500)
     expect(await response.json()).toMatchObject({ type: "urn:sluice:problem:internal-error", status: 500 })
   })
 })
 
-test("each problem type is listed once, and some failure has it", () => {
+test("each problem type is listed once, and is that of some failure", () => {
   const listed = problemTypes.map(problemUrn)
   expect(new Set(listed).size).toBe(listed.length)
   const raised = new Set([...cases.map(([, , type]) => `urn:sluice:problem:${type}`), "urn:sluice:problem:internal-error"])

@@ -13,7 +13,7 @@ test.each([
   ["23505", false],
   ["XX000", false],
   ["P0001", false]
-])("an error with the code %s: the database is away: %p", (code, unavailable) => {
+])("an error with the code %s means that the database is unavailable: %p", (code, unavailable) => {
   const error = toDatabaseError("read")(Object.assign(new Error("it failed"), { code }))
   expect(error.unavailable).toBe(unavailable)
 })

@@ -1,6 +1,6 @@
 /**
- * What `.patches` changes in postgres.js and pg-boss: a connection that is lost at a bad moment ends neither the process nor the
- * usefulness of its client. Each test fails without the patch, so an update of a library cannot drop it unnoticed.
+ * What `.patches` changes in postgres.js and pg-boss: the loss of a connection at a bad moment neither ends the process nor
+ * makes its client useless. Each test fails without the patch, so that an update of a library cannot drop it unnoticed.
  */
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import net from "node:net"
@@ -20,7 +20,7 @@ beforeAll(async () => {
   url = await freshDatabase()
 })
 
-/** A client of one connection; `socket` is the one that it has at the moment. */
+/** A client with one connection, whose socket at the moment is `socket`. */
 const open = (options: postgres.Options<{}> = {}) => {
   let socket: net.Socket
   const { hostname, port } = new URL(url)
@@ -66,7 +66,7 @@ test("the last answer of a lost connection is not taken for the answer to the ne
   expect(await one(client.sql)).toEqual([{ one: 1 }])
 })
 
-test("a connection that is lost while types are asked for fails its query alone", async () => {
+test("a connection that is lost while the types are fetched fails its own query alone", async () => {
   await using client = open({ fetch_types: true })
   const query = client.sql`select 1`
   const failed = failure(query)
@@ -83,13 +83,13 @@ test("a connection that is lost while types are asked for fails its query alone"
   expect(await one(client.sql)).toEqual([{ one: 1 }])
 })
 
-test("migrations whose connection is lost in their transaction may be tried again", async () => {
+test("migrations can be run again after their connection was lost in the transaction", async () => {
   const admin = await connect(url, 2)
   await admin.unsafe("create database migrated_anew")
   const empty = Object.assign(new URL(url), { pathname: "/migrated_anew" }).href
   const holder = await connect(empty, 1)
   await holder.unsafe("create schema sluice")
-  // Who makes the same table has to wait for the end of this.
+  // Another session that creates the same table waits for the end of this transaction.
   await holder.unsafe("begin; create table sluice.exports (id integer)")
   const migrating = Effect.runPromise(Effect.flip(migrateDatabase(empty)))
   await until("the migrations to wait, and to lose their connection", async () => {
@@ -123,7 +123,7 @@ describe("an error on a listening connection that pg-boss has given up does not 
     const db = new Db({ connectionString: url, stream: () => socket } as ConstructorParameters<typeof Db>[0])
     await db.open()
     const close = await giveUp(db)
-    // Of an error that nobody listens to the emitter throws.
+    // An emitter throws an error for which nobody listens.
     socket.emit("error", Object.assign(new Error("the other side is silent"), { code: "ETIMEDOUT" }))
     if (typeof close === "function") await close()
     await db.close()

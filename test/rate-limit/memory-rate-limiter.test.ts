@@ -21,7 +21,7 @@ const withLimiter = <A>(max: number, windowSeconds: number, use: (limiter: Limit
     )
   )
 
-/** The definition, without any economy: every time that a key was let in, for ever. */
+/** The definition without any economy: it keeps the times of all allowed requests of a key for ever. */
 class NaiveWindow {
   readonly times: Array<number> = []
   constructor(
@@ -51,7 +51,7 @@ const history = fc.record({
   steps: fc.array(step, { maxLength: 25 })
 })
 
-test("lets in, refuses and counts as the definition says, whatever the history", async () => {
+test("after any history the limiter allows, refuses and counts as the definition of a sliding window does", async () => {
   await fc.assert(
     fc.asyncProperty(history, ({ max, seconds, steps }) =>
       withLimiter(max, seconds, (limiter) =>
@@ -74,7 +74,7 @@ test("lets in, refuses and counts as the definition says, whatever the history",
             }
           }
           for (const { times } of Object.values(windows)) {
-            // Any max + 1 that were let in one after the other take longer than a window.
+            // Any max + 1 successive requests that were allowed took longer than a window.
             times.slice(max).forEach((time, index) => expect(time - times[index]!).toBeGreaterThanOrEqual(seconds * 1000))
           }
         })
@@ -84,8 +84,8 @@ test("lets in, refuses and counts as the definition says, whatever the history",
   )
 }, 30_000)
 
-describe("one key", () => {
-  test("is let in max times, then again one by one as the window slides", () =>
+describe("a key", () => {
+  test("may make `max` requests, and then another each time that one leaves the window", () =>
     withLimiter(2, 10, (limiter) =>
       Effect.gen(function* () {
         expect(yield* limiter.take("k")).toMatchObject({ allowed: true, remaining: 1, resetSeconds: 10 })
@@ -101,7 +101,7 @@ describe("one key", () => {
         expect(yield* limiter.peek("k")).toMatchObject({ allowed: true, remaining: 2 })
       })
     ))
-  test("is not kept out longer by its refused requests", () =>
+  test("is not refused for longer because of its refused requests", () =>
     withLimiter(1, 10, (limiter) =>
       Effect.gen(function* () {
         yield* limiter.take("k")
@@ -113,7 +113,7 @@ describe("one key", () => {
         expect((yield* limiter.take("k")).allowed).toBe(true)
       })
     ))
-  test("is not counted by peek", () =>
+  test("has no request counted by `peek`", () =>
     withLimiter(1, 10, (limiter) =>
       Effect.gen(function* () {
         for (let look = 0; look < 5; look++) expect(yield* limiter.peek("k")).toMatchObject({ allowed: true, remaining: 1 })
@@ -123,7 +123,7 @@ describe("one key", () => {
     ))
 })
 
-test("keys are counted apart, also strange ones", () =>
+test("each key is counted apart, whatever its characters", () =>
   withLimiter(1, 10, (limiter) =>
     Effect.gen(function* () {
       for (const key of ["", " ", "a", "A", "__proto__", "constructor", "key a", "\u0000"]) {
@@ -133,7 +133,7 @@ test("keys are counted apart, also strange ones", () =>
     })
   ))
 
-test("of many requests at once exactly the limit is let in", () =>
+test("exactly as many simultaneous requests as the limit are allowed", () =>
   withLimiter(60, 60, (limiter) =>
     Effect.gen(function* () {
       const decisions = yield* Effect.all(
@@ -144,7 +144,7 @@ test("of many requests at once exactly the limit is let in", () =>
     })
   ))
 
-test("says its own policy", () =>
+test("the limiter shows the limit and the window that are set", () =>
   withLimiter(7, 90, ({ limit, windowSeconds }) => Effect.sync(() => expect([limit, windowSeconds]).toEqual([7, 90]))))
 
 const entries = limits.rateLimitEntries
@@ -156,8 +156,8 @@ const fill = (limiter: Limiter, from: number, to: number) =>
   )
 const known = (limiter: Limiter, key: number) => Effect.map(limiter.peek(`key ${key}`), ({ allowed }) => !allowed)
 
-describe("memory is bounded", () => {
-  test("past its entries the keys that were let in longest ago are forgotten, and no others", () =>
+describe("the memory of the limiter is limited", () => {
+  test("beyond `rateLimitEntries` the keys whose last allowed requests are the oldest are forgotten, and no others", () =>
     withLimiter(1, 60, (limiter) =>
       Effect.gen(function* () {
         const more = 5_000
@@ -172,7 +172,7 @@ describe("memory is bounded", () => {
         expect(remembered.lastIndexOf(false)).toBe(more - 1)
       })
     ))
-  test("a key that is let in again is not the oldest any more", () =>
+  test("a key with a new allowed request is not the oldest any more", () =>
     withLimiter(2, 60, (limiter) =>
       Effect.gen(function* () {
         yield* fill(limiter, 0, entries - 1)
@@ -184,7 +184,7 @@ describe("memory is bounded", () => {
         expect((yield* limiter.peek("key 2")).remaining).toBe(1)
       })
     ))
-  test("what has left its window takes no entry", () =>
+  test("requests that have left their window take no memory", () =>
     withLimiter(1, 1, (limiter) =>
       Effect.gen(function* () {
         yield* fill(limiter, 0, entries)
@@ -201,7 +201,7 @@ describe("memory is bounded", () => {
     ))
 })
 
-test("a wall clock that is set back or forward changes no window", () =>
+test("setting the wall clock back or forward changes no window", () =>
   withLimiter(1, 60, (limiter) =>
     Effect.gen(function* () {
       let wallMs = Date.parse("2030-01-01")

@@ -8,7 +8,7 @@ import { settings, settled, withTestClock } from "../support/effect.ts"
 const MOST = 2
 const ALL = MOST + limits.addressStreams
 
-/** A stream that has asked for its turn, and what became of that. */
+/** A stream that has asked for its turn, and the outcome. */
 const open = (turns: StreamTurns, key: string | undefined, address = "here") =>
   Effect.gen(function* () {
     let ended = false
@@ -26,7 +26,7 @@ const open = (turns: StreamTurns, key: string | undefined, address = "here") =>
         return Exit.isSuccess(exit.value) ? "runs" : "refused"
       }),
       failure: Effect.flip(Fiber.join(fiber)),
-      /** As `streamBody` does, whatever ends the stream. */
+      /** Ends the stream as `streamBody` does, whatever the cause. */
       end: (exit: Exit.Exit<void> = Exit.void) => {
         ended = true
         return Effect.zipRight(Fiber.interrupt(fiber), Scope.close(scope, exit))
@@ -48,7 +48,7 @@ const statesOf = (streams: ReadonlyArray<Effect.Effect.Success<ReturnType<typeof
     Effect.forEach(streams, ({ state }) => state)
   )
 
-test("streams of a key run up to the limit, and the others follow in the order of arrival, however those before end", () =>
+test("streams of a key run up to the limit, and the others follow in the order of arrival, however the running ones end", () =>
   withTurns((turns) =>
     Effect.gen(function* () {
       const streams = yield* Effect.forEach([1, 2, 3, 4, 5, 6], () => open(turns, "k"))
@@ -56,7 +56,7 @@ test("streams of a key run up to the limit, and the others follow in the order o
       yield* streams[1]!.end()
       expect(yield* statesOf(streams)).toEqual(["runs", "runs", "runs", "waits", "waits", "waits"])
       yield* streams[0]!.end(Exit.die("the source failed"))
-      // One that leaves while it waits makes room for nobody, and takes no turn later.
+      // A stream that leaves while it waits makes no room, and gets no turn later.
       yield* streams[4]!.end(Exit.interrupt(yield* Effect.fiberId))
       expect((yield* statesOf(streams)).slice(2)).toEqual(["runs", "runs", "refused", "waits"])
       yield* streams[2]!.end()
@@ -64,7 +64,7 @@ test("streams of a key run up to the limit, and the others follow in the order o
     })
   ))
 
-test("a stream that waits too long is refused, with the reason, and its place is free", () =>
+test("a stream that waits too long is refused with the limit that it waited for, and its place in the line becomes free", () =>
   withTurns((turns) =>
     Effect.gen(function* () {
       const running = yield* Effect.forEach([1, 2], () => open(turns, "k"))
@@ -80,7 +80,7 @@ test("a stream that waits too long is refused, with the reason, and its place is
     })
   ))
 
-test("all keys of an address together have a bound, which other addresses do not feel", () =>
+test("the streams of all keys of one address have a limit together, which does not affect other addresses", () =>
   withTurns((turns) =>
     Effect.gen(function* () {
       const keys = Array.from({ length: ALL + 1 }, (_, index) => `made up ${index}`)
@@ -95,7 +95,7 @@ test("all keys of an address together have a bound, which other addresses do not
     })
   ))
 
-test("without a key the address is one, apart from a key of its name", () =>
+test("requests without a key share a line for their address, and a key that is called like the address has another", () =>
   withTurns((turns) =>
     Effect.gen(function* () {
       const streams = yield* Effect.forEach([undefined, undefined, undefined, "here"], (key) => open(turns, key))
@@ -105,22 +105,22 @@ test("without a key the address is one, apart from a key of its name", () =>
     })
   ))
 
-/** Who opens a stream, which of those before ends, and how much time passes. */
+/** A step of a history: somebody opens a stream, an earlier stream ends, or time passes. */
 const step = fc.oneof(
   fc.record({ key: fc.constantFrom(undefined, "a", "b"), address: fc.constantFrom("here", "there") }),
   fc.record({ ends: fc.nat(11) }),
   fc.record({ passes: fc.constantFrom(1, 2_000, limits.streamTurnMs) })
 )
-test("whatever the history, no more run than may, none waits that could run, and no turn is lost", async () => {
+test("after any history no more streams run than may, none waits that could run, and no turn is lost", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 25 }), (steps) =>
       withTurns((turns) =>
         Effect.gen(function* () {
-          // So many others are under way that a few more reach the bound of an address.
+          // So many other streams run that a few more reach the limit of an address.
           const others = limits.addressStreams - MOST
-          const held = yield* Scope.make()
+          const scope = yield* Scope.make()
           for (const address of ["here", "there"])
-            for (let other = 0; other < others; other++) yield* Scope.extend(turns.take(`${address} ${other}`, address), held)
+            for (let other = 0; other < others; other++) yield* Scope.extend(turns.take(`${address} ${other}`, address), scope)
           const streams: Array<{ name: string; address: string; stream: Effect.Effect.Success<ReturnType<typeof open>> }> = []
           for (const next of steps) {
             if ("passes" in next) yield* TestClock.adjust(next.passes)
@@ -138,12 +138,12 @@ test("whatever the history, no more run than may, none waits that could run, and
               const ofAddress = others + count("runs", (one) => one.address === address)
               expect(ofName).toBeLessThanOrEqual(MOST)
               expect(ofAddress).toBeLessThanOrEqual(ALL)
-              // One may hold a turn of its key while it waits for that of its address.
-              const holds = count("waits", (one) => one.name === name && one.address !== address)
-              if (state === "waits") expect(ofName + holds >= MOST || ofAddress >= ALL).toBe(true)
+              // A stream may have the turn of its key while it waits for the turn of its address.
+              const withTurn = count("waits", (one) => one.name === name && one.address !== address)
+              if (state === "waits") expect(ofName + withTurn >= MOST || ofAddress >= ALL).toBe(true)
             }
           }
-          yield* Scope.close(held, Exit.void)
+          yield* Scope.close(scope, Exit.void)
           yield* Effect.forEach(streams, ({ stream }) => stream.end())
           const fresh = yield* Effect.forEach(["a", "a", "b", "b"], (key) => open(turns, key))
           expect(yield* statesOf(fresh)).toEqual(["runs", "runs", "runs", "runs"])
@@ -154,8 +154,8 @@ test("whatever the history, no more run than may, none waits that could run, and
   )
 }, 20_000)
 
-describe("memory is bounded", () => {
-  test("when too many wait the next is refused at once", () =>
+describe("the memory of waiting streams is limited", () => {
+  test("a stream is refused at once when too many wait before it", () =>
     withTurns((turns) =>
       Effect.gen(function* () {
         const streams = yield* Effect.forEach(Array.from({ length: MOST + limits.streamQueue + 1 }), () => open(turns, "k"))
@@ -167,7 +167,7 @@ describe("memory is bounded", () => {
     const lines = new StreamLines()
     const turns = Array.from({ length: 100 }, (_, index) => [`key ${index % 7}`, lines.join(`key ${index % 7}`, 3)!] as const)
     expect(lines.names).toBe(7)
-    // In an order that is neither that of arrival nor its reverse.
+    // They leave in an order that is neither that of arrival nor its reverse.
     for (const [name, turn] of turns.toSorted((_, [other]) => (other.endsWith("3") ? 1 : -1))) lines.leave(name, 3, turn)
     expect(lines.names).toBe(0)
   })

@@ -15,7 +15,7 @@ setDefaultTimeout(30_000)
 const MEGABYTE = 1 << 20
 const DATABASE = "6f1c2a34-0000-4000-8000-00000000da7a"
 
-/** The failure of the write that does not fit, and how many did. */
+/** Returns the failure of the first write that does not fit, and how many writes did. */
 const fillUp = async (file: FileWriter): Promise<{ error: unknown; written: number }> => {
   const chunk = randomBytes(MEGABYTE / 4)
   for (let written = 0; ; written++) {
@@ -27,7 +27,7 @@ const fillUp = async (file: FileWriter): Promise<{ error: unknown; written: numb
   }
 }
 
-/** A disk of 4 MB, and one that cannot be written to directly. */
+/** A disk of 4 MB, and one without direct I/O. */
 const disk = await mountFileSystem("tmpfs", "size=4m")
 const indirect = await mountFileSystem("ramfs", "mode=0700")
 
@@ -80,7 +80,7 @@ describe("files", () => {
     expect(await listed(other)).toEqual([attempt])
   })
 
-  test("that an earlier version wrote beside the databases' folders are read and removed, and listed as perhaps another's", async () => {
+  test("that an earlier version wrote beside the folders of the databases are read and removed, and listed as perhaps another's", async () => {
     const root = await temporaryDirectory()
     const [storage, earlier, later] = [await openStorage(fileStorage(root, DATABASE, 0)), newAttempt(), newAttempt()]
     await writeFile(join(root, `${earlier.id}.1.csv`), "earlier")
@@ -96,7 +96,7 @@ describe("files", () => {
     expect(await listed(storage)).toEqual([later])
   })
 
-  test("that were cut short on the disk are refused, with both lengths", async () => {
+  test("that were cut short on the disk are refused with both lengths", async () => {
     const root = await temporaryDirectory()
     const [storage, attempt] = [await openStorage(fileStorage(root, DATABASE, 0)), newAttempt()]
     await store(storage, attempt, [randomBytes(100)])
@@ -128,8 +128,8 @@ describe("a directory that is not usable", () => {
   })
 })
 
-describe("a disk that is full", () => {
-  test("as far as the reserve goes refuses the first write, and leaves nothing", async () => {
+describe("a full disk", () => {
+  test("with no more space than the reserve refuses the first write, and keeps nothing of the file", async () => {
     const root = await temporaryDirectory()
     const storage = await openStorage(fileStorage(root, DATABASE, Number.MAX_SAFE_INTEGER))
     const { error, written } = await writing(storage, newAttempt(), fillUp)

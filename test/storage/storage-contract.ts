@@ -1,4 +1,4 @@
-/** The contract of ExportStorage: one suite, for every implementation. */
+/** The contract of ExportStorage: one suite of tests for all implementations. */
 import { describe, expect, test } from "bun:test"
 import { Effect, Exit, Fiber, Scope, type Layer } from "effect"
 import { ExportStorage, StorageError, type Attempt, type FileReader, type FileWriter } from "../../src/storage/export-storage.ts"
@@ -6,7 +6,7 @@ import { ExportStorage, StorageError, type Attempt, type FileReader, type FileWr
 export type Storage = typeof ExportStorage.Service
 
 export const newAttempt = (): Attempt => ({ id: crypto.randomUUID(), epoch: 1 })
-/** Bytes that compress badly and repeat nowhere. */
+/** Makes bytes that compress badly and have no repetitions. */
 export const randomBytes = (length: number) => {
   const bytes = new Uint8Array(length)
   for (let at = 0; at < length; at += 65_536) crypto.getRandomValues(bytes.subarray(at, at + 65_536))
@@ -30,7 +30,7 @@ const load = async (storage: Storage, attempt: Attempt, bytes: number) =>
 export const listed = async (storage: Storage) =>
   (await Effect.runPromise(storage.list)).map(({ id, epoch }) => ({ id, epoch })).toSorted((a, b) => a.epoch - b.epoch)
 
-/** Nothing of any attempt is there, and its file cannot be read. */
+/** Expects that the storage has nothing of any attempt, and that the file cannot be read. */
 const expectNothing = async (storage: Storage, attempt: Attempt, bytes: number) => {
   expect(await listed(storage)).toEqual([])
   expect(await failure(storage.read(attempt, bytes))).toBeInstanceOf(StorageError)
@@ -51,7 +51,7 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
       expect(await listed(storage)).toEqual([attempt])
     })
 
-    test("has taken a chunk when the write resolves: its buffer may be filled again", async () => {
+    test("has a chunk once its write resolves, so that the buffer may be filled again", async () => {
       const [storage, attempt] = [await open(), newAttempt()]
       const chunk = randomBytes(100_000)
       const expected = Buffer.concat([chunk, new Uint8Array(100_000).fill(7)])
@@ -65,7 +65,7 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
       expect(expected.equals(await load(storage, attempt, expected.length))).toBe(true)
     })
 
-    test("gives any slice of a file", async () => {
+    test("returns any slice of a file", async () => {
       const [storage, attempt] = [await open(), newAttempt()]
       const whole = randomBytes(300_000)
       await store(storage, attempt, [whole])
@@ -160,7 +160,7 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
       await expectNothing(storage, attempt, 500_000)
     })
 
-    test("keeps the whole file or nothing when its scope closes while it finishes", async () => {
+    test("keeps the complete file or nothing when its scope closes while it finishes", async () => {
       const storage = await open()
       const bytes = randomBytes(100_000)
       for (let turns = 0; turns < 40; turns++) {
@@ -176,7 +176,7 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
         await Effect.runPromise(Scope.close(scope, Exit.void))
         const afterClose = await listed(storage)
         const kept = await finished
-        // Who closed the scope may remove the attempt now, and must not find it there later.
+        // Whoever closed the scope may remove the attempt now, and it must not appear later.
         expect(await listed(storage)).toEqual(afterClose)
         expect(afterClose).toEqual(kept ? [attempt] : [])
         if (kept) expect(crc32(await load(storage, attempt, bytes.length))).toBe(crc32(bytes))
@@ -184,7 +184,7 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
       }
     })
 
-    test("removes an attempt, finished or not, and does not mind when it is gone", async () => {
+    test("removes an attempt, finished or not, and succeeds where there is none", async () => {
       const [storage, attempt] = [await open(), newAttempt()]
       await store(storage, attempt, [randomBytes(10)])
       for (let time = 0; time < 2; time++) {
@@ -220,7 +220,7 @@ export const storageContract = (name: string, makeLayer: () => Promise<Layer.Lay
       }
     })
 
-    test("checks that it can be read and written to, and leaves no trace of that", async () => {
+    test("checks that it can be read and written to, and the check leaves no trace", async () => {
       const storage = await open()
       await Effect.runPromise(storage.check)
       await Effect.runPromise(storage.checkWritable)

@@ -1,4 +1,4 @@
-/** Requests that are wrong, generated: parameters, bodies, paths and sizes, with nonsense in the headers. */
+/** Generates wrong requests: wrong parameters, bodies, paths and sizes, and nonsense in the headers. */
 import * as fc from "fast-check"
 import type { RawRequest } from "./raw-http.ts"
 
@@ -20,12 +20,12 @@ export const routes: Readonly<Record<string, ReadonlyArray<string>>> = {
   )
 }
 
-/** A request that is wrong, and the status it must get. */
+/** A wrong request, and the status that it must get. */
 export interface Attack extends RawRequest {
   readonly status: number
 }
 
-/** A right value of each parameter. */
+/** A valid value of each parameter. */
 const good: Readonly<Record<string, string>> = Object.fromEntries(
   new URLSearchParams(
     "country_code=US&subscription_tier=free&min_ltv=99.95&columns=id,name&delimiter=;&quoteChar='&total=1&limit=1" +
@@ -36,7 +36,7 @@ const good: Readonly<Record<string, string>> = Object.fromEntries(
 )
 const filterNames = ["id", "signup_date"]
 const exportNames = Object.keys(good).slice(0, -3)
-/** What a JSON body has at its top; of these, nearly anything may stand for NULL. */
+/** The members of a JSON body for which there are wrong values. `null` may be nearly any text. */
 const memberNames = exportNames.filter((name) => !["null", "bom", ...filterNames].includes(name))
 const wrong: Readonly<Record<string, ReadonlyArray<string>>> = {
   country_code: ["us", "USA", "U", "1", "U%20", "%C3%84%C3%96"],
@@ -87,7 +87,7 @@ const sql = [
   "\\'; -- | (select 1) | id, (select passwd from pg_shadow) | 1) or (1=1 | %' -- | /**/ | ::text"
 ].flatMap((list) => list.split(" | ").map(encodeURIComponent))
 const words = (list: string): ReadonlyArray<string> => list.split(" ")
-/** Broken escapes, escapes of what is no UTF-8, and NUL. */
+/** Broken escapes, escapes of bytes that are not UTF-8, and NUL. */
 const malformed = words("% %z %zz %0 %u0041 %ff %c0%af %ed%a0%80 %f5%80%80%80 %00 US%00 %00%00")
 const text = fc.string({ unit: "grapheme", maxLength: 30 })
 const oneOf = (values: ReadonlyArray<string>) => fc.constantFrom(...values)
@@ -95,7 +95,7 @@ const pair = (name: string, value = good[name]) => `${name}=${value}`
 
 const wrongPair = (names: ReadonlyArray<string>) => {
   const known = oneOf(names)
-  // Any API key is one, and nearly any text may stand for NULL.
+  // Any text is an API key, and nearly any text may stand for NULL.
   const narrow = known.filter((name) => name !== "apiKey" && name !== "null")
   const single = known.filter((name) => !filterNames.includes(name))
   return fc.oneof(
@@ -142,7 +142,7 @@ const wrongTypes = [
 const body = fc.oneof(
   oneOf(brokenJson),
   text.map((junk) => `~${junk}`),
-  // JSON, and no object.
+  // JSON that is no object.
   fc.oneof(
     oneOf(words('null true 0 -1.5 "total" "" []')),
     fc.array(fc.jsonValue()).map((list) => JSON.stringify(list))
@@ -205,7 +205,7 @@ const pathAttack: fc.Arbitrary<Attack> = fc.oneof(
     .map((request) => ({ ...request, status: 404 }))
 )
 
-/** Beyond our limits. A URL and two headers together stay below the 32 KB that the runtime reads. */
+/** Requests beyond our limits. A URL and two headers together stay below the 32 KB that the runtime reads. */
 const long = fc.integer({ min: 70_000, max: 600_000 })
 const longUrl = fc.integer({ min: 16_400, max: 20_000 })
 const longHeader = fc.integer({ min: 1_000, max: 5_000 })
@@ -218,7 +218,7 @@ const sizeAttack: fc.Arbitrary<Attack> = fc.oneof(
     .map((request) => ({ ...request, method: "POST", target: "/exports/csv", status: 413 }))
 )
 
-/** Headers that mean something to some route, with nonsense in them, and sometimes very long. */
+/** Headers that have a meaning for some route, with nonsense as values, which is sometimes very long. */
 const meaningful = words("Accept Accept-Encoding Range If-Range If-None-Match If-Modified-Since X-API-Key Cookie Last-Event-ID")
 const visible = fc.integer({ min: 0x21, max: 0xff }).filter((code) => code !== 0x7f)
 const nonsense = fc.dictionary(

@@ -9,7 +9,7 @@ import { until } from "./until.ts"
 export type ExportDocument = typeof schemas.ExportDocument.Encoded
 export type ProblemDocument = typeof schemas.ProblemDocument.Encoded
 
-/** A POST of JSON. */
+/** Makes the options of a POST with JSON. */
 export const jsonPost = (body: object | string) => ({
   method: "POST",
   headers: { "Content-Type": "application/json" },
@@ -46,7 +46,7 @@ export const reaches = (
 export const download = async ({ url }: Service, id: string): Promise<Buffer> =>
   Buffer.from(await (await fetch(`${url}/exports/${id}/download`)).arrayBuffer())
 
-/** What COPY writes for a query, in the session that the contract names: the oracle. */
+/** Returns what COPY writes for a query in a session with the settings of the contract. Exports are compared with it. */
 export const copyCsv = async ({ database }: Service, query: string, options = ""): Promise<Buffer> => {
   const sql = await connect(database, 1)
   await sql.unsafe("set timezone = 'UTC'; set datestyle = 'ISO'")

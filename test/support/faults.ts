@@ -1,10 +1,10 @@
-/** Clients that keep a service busy while its database loses connections, and check all that they are answered. */
+/** Clients that keep a service busy while its database loses connections, and check every answer. */
 import { expect } from "bun:test"
 import type { Service } from "./service.ts"
 
 /** An export of demo users, small and the same each time. */
 const QUERY = "id=lte.2000&order_by=id"
-/** What a client may see while the database is away; 404, 410 and 425 are what other clients' requests make of an export. */
+/** The statuses that a client may see while the database is away; 404, 410 and 425 come of other clients' requests. */
 const ALLOWED = new Set([200, 202, 204, 404, 409, 410, 425, 503])
 
 export interface Traffic {
@@ -12,11 +12,11 @@ export interface Traffic {
   readonly seen: Map<string, number>
   /** Exports that were created and that no client deleted. */
   readonly kept: ReadonlyArray<string>
-  /** Ends the clients, and fails when one saw what it should not. */
+  /** Ends the clients, and fails if one of them saw a wrong answer. */
   readonly stop: () => Promise<void>
 }
 
-/** Starts `clients` of them, each sending one request after the other, of all kinds. */
+/** Starts `clients` clients, each of which sends requests of all kinds, one after the other. */
 export const startTraffic = ({ url, log }: Service, file: Buffer, clients: number): Traffic => {
   const seen = new Map<string, number>()
   const kept: Array<string> = []
@@ -28,7 +28,7 @@ export const startTraffic = ({ url, log }: Service, file: Buffer, clients: numbe
     const key = `${name} ${response.status}`
     seen.set(key, (seen.get(key) ?? 0) + 1)
     if (!ALLOWED.has(response.status)) {
-      // What a failure is answered with is a warning, a defect an error.
+      // A failure is logged as a warning, and a defect as an error.
       const logged = log().findLast(
         ({ message, logLevel }) => logLevel === "ERROR" || String(message).startsWith(`answered ${response.status}`)
       )
@@ -36,7 +36,7 @@ export const startTraffic = ({ url, log }: Service, file: Buffer, clients: numbe
     }
     return response
   }
-  /** A stream that is broken off is an honest answer, by a reset even before its status is read. Whole ones must be right. */
+  /** A stream that breaks off is an honest answer, also by a reset before its status is read. A complete one must be right. */
   const stream = async () => {
     const response = await send("stream", `/api/v1/exports/csv?${QUERY}`).catch(() => undefined)
     const body = await response?.arrayBuffer().catch(() => undefined)

@@ -1,4 +1,4 @@
-/** Parameters at random, in a query and in a body: filters of the whole grammar, formats, and what is neither. */
+/** Generates parameters of queries and bodies: filters of the whole grammar, formats, and nonsense. */
 import * as fc from "fast-check"
 
 export const words = (list: string) => fc.constantFrom(...list.split(" "))
@@ -60,7 +60,7 @@ const operand = fc.oneof(
 const filter = fc
   .tuple(fc.oneof(often(5, fc.constant("")), often(1, words("not. not.not. NOT."))), operator, operand)
   .map(([not, name, text]) => `${not}${name}.${text}`)
-/** `(a.eq.1,or(b.gt.2,not.and(…)))`, deeper than is allowed now and then. */
+/** Groups such as `(a.eq.1,or(b.gt.2,not.and(…)))`, sometimes deeper than is allowed. */
 const { tree } = fc.letrec<{ tree: string; node: string }>((tie) => ({
   node: fc.oneof(
     { depthSize: "small", withCrossShrink: true },
@@ -132,7 +132,7 @@ const parameter = fc.oneof(
   often(3, logic),
   fc.tuple(junk, junk)
 )
-/** Mostly one dataset, and some parameters beside it, some of them twice. */
+/** Mostly one dataset with some parameters, some of them twice. */
 const parameters = fc
   .tuple(fc.oneof(often(5, pairs("dataset", datasets)), often(1, parameter)), fc.array(parameter, { maxLength: 5 }))
   .map(([first, rest]) => [first, ...rest])

@@ -1,4 +1,4 @@
-/** Requests at random, right and wrong, over the whole surface of the service. */
+/** Generates requests, valid and wrong, over the whole surface of the service. */
 import * as fc from "fast-check"
 import { body, encode, junk, often, query, words } from "./random-parameters.ts"
 import type { RawRequest } from "./raw-http.ts"
@@ -7,7 +7,7 @@ import type { RawRequest } from "./raw-http.ts"
 type CopyInFlight = "whole" | "slowly" | "abandoned" | "half-sent"
 export interface RandomRequest extends RawRequest {
   readonly reading: CopyInFlight
-  /** Bytes after which the client goes away, of the answer or of its own request. */
+  /** Bytes of the answer, or of its own request, after which the client leaves. */
   readonly bytes: number
 }
 /** Stands for the id of an export that was created before, and for the address of the service. */
@@ -44,7 +44,7 @@ const target = fc.oneof(
   )
 )
 
-/** What is right, with filters that have rows: so that much is streamed, exported and downloaded, too. */
+/** Valid requests with filters that rows match, so that much is streamed, exported and downloaded. */
 const rightFilters: Readonly<Record<string, ReadonlyArray<string>>> = {
   users: [
     "country_code=US",
@@ -143,7 +143,7 @@ const headers = fc
   .array(header, { maxLength: 4 })
   .map((all) => Object.fromEntries(all.map(([name, text]) => [name, visible(text)])))
 
-/** A character of a target changed, now and then: a mistake that no grammar thinks of. */
+/** Sometimes changes a character of a target, for mistakes that no grammar foresees. */
 const mutated = (text: fc.Arbitrary<string>) =>
   fc.oneof(
     often(9, text),
@@ -182,7 +182,7 @@ const someRight = fc
     return { ...what, headers: fields }
   })
 
-/** Right ones, wrong ones, and some that clients leave midway. */
+/** Valid requests, wrong ones, and some whose clients leave in the middle. */
 export const randomRequest: fc.Arbitrary<RandomRequest> = fc
   .record({
     request: fc.oneof(often(1, someRight), often(1, anything)),

@@ -10,7 +10,7 @@ export interface RawRequest {
   /** What stands between the method and the version. */
   readonly target: string
   readonly version?: "1.0" | "1.1"
-  /** `Host`, and to a body `Content-Type: application/json`, is added unless it is here. An undefined one is left out. */
+  /** `Host`, and `Content-Type: application/json` of a body, are added unless they are here. An undefined one is left out. */
   readonly headers?: Readonly<Record<string, string | undefined>>
   readonly body?: string | Uint8Array
   /** Sends the body in chunks, without its length. */
@@ -23,7 +23,7 @@ export interface RawAnswer {
   readonly body: string
 }
 
-/** The bytes of a request to a service. */
+/** Writes a request to a service as bytes. */
 export const requestBytes = (url: string, request: RawRequest): Buffer => {
   const { host } = new URL(url)
   const { method = "GET", target, version = "1.1", headers = {}, body = "", chunked = false } = request
@@ -43,7 +43,7 @@ export const requestBytes = (url: string, request: RawRequest): Buffer => {
 export const send = async (url: string, request: RawRequest): Promise<RawAnswer> =>
   parseAnswer((await exchange(url, requestBytes(url, request))).toString())
 
-/** Writes bytes on a connection of its own and returns what comes until the server closes; `onData` sees each piece. */
+/** Sends bytes over a connection of its own, and returns what comes until the server closes. `onData` gets each piece. */
 export const exchange = async (
   url: string,
   bytes: Uint8Array | string,
@@ -75,7 +75,7 @@ export const parseAnswer = (text: string): RawAnswer => {
 
 const kinds = new Map(problemTypes.map((kind) => [problemUrn(kind), kind]))
 
-/** Expects a whole problem document (RFC 9457, with the members of the contract) and returns it. */
+/** Expects a complete problem document (RFC 9457, with the members of the contract) and returns it. */
 export const expectProblem = (answer: RawAnswer, status: number, type?: string): ProblemDocument => {
   expect(answer.status).toBe(status)
   expect(answer.headers.get("Content-Type")).toBe("application/problem+json")
@@ -96,7 +96,7 @@ export const expectProblem = (answer: RawAnswer, status: number, type?: string):
   return problem
 }
 
-/** The body of a whole chunked answer (RFC 9112 §7.1). */
+/** Returns the body of a complete chunked answer (RFC 9112 §7.1). */
 export const chunkedBody = (wire: Buffer): Buffer => {
   const pieces: Array<Buffer> = []
   for (let at = wire.indexOf("\r\n\r\n") + 4; ;) {

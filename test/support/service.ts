@@ -7,7 +7,7 @@ import { bunFlags, heapSettings } from "./runtime.ts"
 import { freshDatabase, inScope, serverBundle, temporaryDirectory } from "./shared-service.ts"
 import { until } from "./until.ts"
 
-/** The names of the files in a storage, whichever folder they stand in. */
+/** Lists the names of the files in a storage, whichever folder they are in. */
 export const storedFiles = async (storage: string): Promise<Array<string>> =>
   (await readdir(storage, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map(({ name }) => name)
 
@@ -20,15 +20,15 @@ export interface Service {
   /** All log lines so far. */
   readonly log: () => ReadonlyArray<{ message: unknown; logLevel: string; annotations: Record<string, unknown> }>
   readonly signal: (signal: NodeJS.Signals) => void
-  /** The exit code, once it has ended. */
+  /** The exit code, once the service has ended. */
   readonly exited: Promise<number>
-  /** SIGTERM, and the exit code. */
+  /** Sends SIGTERM, and returns the exit code. */
   readonly stop: () => Promise<number>
 }
 
 /**
- * Starts a service on a free port, on a fresh database unless `env` names one, and waits until it listens. `ownBundle` is
- * what to run instead of the bundle of this checkout.
+ * Starts a service on a free port, with a fresh database unless `env` names one, and waits until it listens. `ownBundle`
+ * is run instead of the bundle of this checkout.
  */
 export const startService = async (env: Record<string, string> = {}, ownBundle?: string): Promise<Service> => {
   const storage = env["EXPORT_STORAGE_PATH"] ?? (await temporaryDirectory())
@@ -49,11 +49,11 @@ export const startService = async (env: Record<string, string> = {}, ownBundle?:
         ...env
       },
       stdin: "ignore",
-      // Not a pipe: the runtime of the tests was seen to stop reading one, and the service then waits to write its log.
+      // The output is no pipe: Bun was seen to stop reading one, and then the service waits until it can write its log.
       stdout: Bun.file(logPath),
       stderr: "inherit"
     })
-  // One that a failed test leaves would hold the output of the whole run open.
+  // A service that a failed test leaves behind would keep the output of the whole run open.
   const kill = (child: ReturnType<typeof run>) => Effect.sync(() => child.kill("SIGKILL"))
   const child = await inScope(Effect.acquireRelease(Effect.sync(run), kill))
   const lines = () => readFileSync(logPath, "utf8").split("\n").slice(0, -1)

@@ -1,6 +1,6 @@
 /**
- * What the test files share: one embedded PostgreSQL, a template database with migrations and demo users, and one
- * bundle of the server. Each is made when first asked for.
+ * What the test files share: an embedded PostgreSQL, a template database with migrations and demo users, and a bundle of
+ * the server. Each is made when it is first needed.
  */
 import { seedUsers } from "../../src/postgres/demo-users.ts"
 import { mkdtemp, readFile, rm } from "node:fs/promises"
@@ -14,11 +14,11 @@ import { migrateDatabase } from "../../src/postgres/migrate.ts"
 
 const quiet = Logger.minimumLogLevel(LogLevel.Warning)
 const TEMPLATE = "sluice_template"
-/** Demo users in each test database. */
+/** The number of demo users in each test database. */
 export const USERS = 50_000
 
 const scope = Effect.runSync(Scope.make())
-/** Until the end of the test run. */
+/** Runs an effect whose resources last until the end of the test run. */
 export const inScope = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.runPromise(Scope.extend(effect, scope))
 
 /** Runs `make` when its result is first asked for. */
@@ -27,7 +27,7 @@ export const once = <A>(make: () => Promise<A>) => {
   return () => (made ??= make())
 }
 
-/** A directory that goes with the test run. */
+/** Creates a directory that is removed at the end of the test run. */
 export const temporaryDirectory = (): Promise<string> =>
   inScope(
     Effect.acquireRelease(
@@ -38,12 +38,12 @@ export const temporaryDirectory = (): Promise<string> =>
 
 const withDatabase = (url: string, database: string) => Object.assign(new URL(url), { pathname: `/${database}` }).href
 
-/** The same database for the role that `makeSuperuser` made. */
+/** Returns the URL of the same database for the role that `makeSuperuser` creates. */
 export const asSuperuser = (url: string) => Object.assign(new URL(url), { username: "tester", password: "in-no-message" }).href
 
 /**
- * Makes a superuser in an embedded cluster that does not run, which the service's roles are not: tests make databases,
- * end other roles' sessions, and change settings of the server.
+ * Creates a superuser in an embedded cluster that does not run. Tests create databases, end sessions of other roles, and
+ * change settings of the server, which the roles of the service may not do.
  */
 export const makeSuperuser = (dataDir: string) =>
   Effect.tap(openCluster(dataDir), (cluster) =>
@@ -76,11 +76,11 @@ const template = once(async () => {
   return { url, admin, dataDir }
 })
 
-/** The log of the server that they share. */
+/** Reads the log of the shared server. */
 export const serverLog = async (): Promise<string> => readFile(join((await template()).dataDir, "postgres.log"), "utf8")
 
 let databases = 0
-/** The URL of a fresh database with migrations and `USERS` demo users. */
+/** Creates a database with the migrations and `USERS` demo users, and returns its URL. */
 export const freshDatabase = async (): Promise<string> => {
   const { url, admin } = await template()
   const name = `test_${++databases}`
@@ -88,7 +88,7 @@ export const freshDatabase = async (): Promise<string> => {
   return withDatabase(url, name)
 }
 
-/** A client of the database, closed with the test run; until then it keeps no connection that it does not use. */
+/** Makes a client of the database, which is closed at the end of the test run and keeps no idle connection until then. */
 export const connect = (url: string, max = 4) =>
   inScope(
     Effect.acquireRelease(

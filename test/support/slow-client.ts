@@ -1,4 +1,4 @@
-/** A client with a small receive buffer that takes exactly as many bytes as it is asked to: sockets of Bun take more. */
+/** A client with a small receive buffer that takes exactly as many bytes as it is asked to. Sockets of Bun take more. */
 import { dlopen, FFIType } from "bun:ffi"
 
 const { i32, u32, u64, ptr } = FFIType
@@ -15,7 +15,7 @@ export interface SlowClient {
   readonly close: () => void
 }
 
-/** Connects to a port of this machine and sends a request. Linux alone. */
+/** Connects to a port of this machine and sends a request. Works on Linux only. */
 export const slowClient = (port: number, request: string): SlowClient => {
   const libc = dlopen("libc.so.6", {
     socket: { args: [i32, i32, i32], returns: i32 },

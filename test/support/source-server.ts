@@ -11,7 +11,7 @@ import { until } from "./until.ts"
 export interface SourceServer {
   readonly url: string
   readonly start: () => Promise<void>
-  /** Ends its sessions and refuses new ones, as `pg_ctl stop` does; by SIGKILL without a word to them. */
+  /** Ends its sessions and refuses new ones, as `pg_ctl stop` does; with SIGKILL, without notice to them. */
   readonly stop: (signal?: "SIGINT" | "SIGKILL") => Promise<void>
   /** Takes all its connections until the returned function gives them back. */
   readonly fill: () => Promise<() => Promise<void>>
@@ -25,7 +25,7 @@ const freePort = () => {
   return listener.port
 }
 
-/** A server that is not started yet. */
+/** Creates a server that is not started yet. */
 export const sourceServer = async (connections = CONNECTIONS): Promise<SourceServer> => {
   const { account, postgres: program, path } = await Effect.runPromise(makeSuperuser(await temporaryDirectory()))
   const port = freePort()
@@ -57,7 +57,7 @@ export const sourceServer = async (connections = CONNECTIONS): Promise<SourceSer
   }
   const start = async () => {
     await until("the server to start", () => {
-      // One that was killed leaves processes, which keep the next from starting until they have ended.
+      // A killed server leaves processes, and the next one cannot start until they have ended.
       if (running?.exitCode !== null) running = run()
       return answers()
     })

@@ -3,7 +3,7 @@ import { connect, USERS } from "./shared-service.ts"
 import { until } from "./until.ts"
 
 const clients = new Map<string, Promise<postgres.Sql>>()
-/** The one client that looks at a database from outside; tests ask it often. */
+/** Returns the only client that looks at a database from outside, which tests use often. */
 const observer = (database: string): Promise<postgres.Sql> => {
   const client = clients.get(database) ?? connect(database, 2)
   clients.set(database, client)
@@ -39,7 +39,7 @@ export const multiplyUsers = async (database: string, times: number): Promise<vo
     drop table public.users; alter table public.multiplied rename to users; analyze public.users`)
 }
 
-/** Process ids of the server's sessions that read exports in this database, the oldest first. */
+/** Returns the process ids of the sessions that read exports in this database, the oldest first. */
 export const sourceBackends = async (database: string): Promise<Array<number>> => {
   const sql = await observer(database)
   const rows = await sql<Array<{ pid: number }>>`
@@ -54,7 +54,7 @@ export const sourceIsBusy = (database: string) =>
     return pids.length > 0 && pids
   })
 
-/** Until `exports` of the database wait for the lock of a table. */
+/** Waits until `exports` exports of the database wait for the lock of a table. */
 export const sourceWaits = (database: string, exports = 1) =>
   until(`${exports} to wait for a table`, async () => {
     const sql = await observer(database)
@@ -63,7 +63,7 @@ export const sourceWaits = (database: string, exports = 1) =>
     return row!["waiting"] === exports
   })
 
-/** Fails when the database is not left alone within a second, the contract's bound. */
+/** Waits until no session reads an export. Fails after a second, the limit in the contract. */
 export const sourceIsLeft = (database: string) =>
   until("all source backends to be gone", async () => (await sourceBackends(database)).length === 0, 1_000)
 
@@ -73,7 +73,7 @@ export const terminateSource = async (database: string): Promise<void> => {
     where application_name = 'sluice source' and datname = current_database()`
 }
 
-/** Ends the session of a helper: of whatever came last. */
+/** Ends the newest session of an export, which is that of a reader if the export has one. */
 export const terminateNewest = async (database: string): Promise<void> => {
   const sql = await observer(database)
   const pids = await sourceBackends(database)

@@ -2,7 +2,7 @@
 import type postgres from "postgres"
 import { until } from "./until.ts"
 
-/** Of `localhost`, signed by itself, until 2120. */
+/** A certificate of `localhost`, signed by itself, valid until 2120. */
 export const certificate = `-----BEGIN CERTIFICATE-----
 MIIBZjCCAQugAwIBAgIBATAKBggqhkjOPQQDAjAWMRQwEgYDVQQDDAtzbHVpY2Ug
 dGVzdDAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMDAwMFowFjEUMBIGA1UE
@@ -13,7 +13,7 @@ AwEB/zAdBgNVHQ4EFgQUoBo6gEQwtFBs+5HmVbA6RKrj5EMwCgYIKoZIzj0EAwID
 SQAwRgIhAO+t9CV9etecpY90sG5LbgvDRzZO1C1BNxLTVap8zAYuAiEAh48/cN0v
 hxPhkxS0EL55YrfmEWgeGA9NoF3VWRA2DOg=
 -----END CERTIFICATE-----`
-/** Its key, which guards nothing. */
+/** The key of the certificate, which protects nothing. */
 const key = `-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgd4JWsi6WoarxlLDE
 wxS/CfHaFYI966sktBmmeVU2QxKhRANCAAQyRqTqxaIlt2FRbjImMWu+9EiHbPvz

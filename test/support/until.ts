@@ -1,7 +1,7 @@
 const POLL_MS = 10
 const LIMIT_MS = 40_000
 
-/** Waits until `probe` gives something, and fails after `limitMs` with what was waited for. */
+/** Waits until `probe` returns something. Fails after `limitMs`, and says what was waited for. */
 export const until = async <A>(
   what: string,
   probe: () => A | undefined | false | Promise<A | undefined | false>,

@@ -18,7 +18,7 @@ const open = (work: ReturnType<typeof makeBodyWork>, bytes: number) =>
     return { outcome, end: Scope.close(scope, Exit.void), leave: Fiber.interrupt(fiber) }
   })
 
-test("bodies are worked on as far as there is room, others wait for theirs, and too many are refused at once", () =>
+test("bodies are worked on while there is room, further ones wait for room, and more than may wait are refused at once", () =>
   withTestClock(
     Effect.gen(function* () {
       const work = makeBodyWork(limits)
@@ -30,7 +30,7 @@ test("bodies are worked on as far as there is room, others wait for theirs, and 
         "waits",
         "Left"
       ])
-      // One that leaves while it waits takes nothing with it.
+      // A body that leaves while it waits takes no room with it.
       yield* second.leave
       yield* first.end
       yield* settled
@@ -40,7 +40,7 @@ test("bodies are worked on as far as there is room, others wait for theirs, and 
     })
   ))
 
-test("a body that waits too long is refused, and its place is free", () =>
+test("a body that waits too long is refused, and its place becomes free", () =>
   withTestClock(
     Effect.gen(function* () {
       const work = makeBodyWork(limits)

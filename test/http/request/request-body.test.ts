@@ -12,28 +12,28 @@ const bodyOf = (chunks: ReadonlyArray<number>, ends = true) =>
     }
   })
 
-test("a body is read whole up to the limit, and not a byte beyond", async () => {
+test("a body of at most the limit is read, and a larger one is refused before it ends", async () => {
   const read = makeBodyReader(limits)
   expect(await read(null)).toHaveLength(0)
   expect(await read(bodyOf([40, 0, 60]))).toHaveLength(100)
   expect(await read(bodyOf([40, 61], false))).toBe("too large")
 })
 
-test("a body that does not end is given up after a while", async () => {
+test("a body that does not end in time is refused", async () => {
   const read = makeBodyReader({ ...limits, bodyMs: 20 })
   expect(await read(bodyOf([10], false))).toBe("too slow")
 })
 
-test("a body that breaks off is distinguished from one that ends", async () => {
+test("a body that breaks off is distinguished from a complete one", async () => {
   const read = makeBodyReader(limits)
   const broken = new ReadableStream<Uint8Array>({ pull: (controller) => controller.error(new Error("the client left")) })
   expect(await read(broken)).toBe("ended early")
 })
 
-test("the oldest body that is arriving gives way, by bytes and by number, and bodies that have arrived no longer count", async () => {
+test("the oldest arriving body is refused when arriving bodies are too many, or too large together; complete ones do not count", async () => {
   const read = makeBodyReader(limits)
   const [first, second] = [read(bodyOf([90], false)), read(bodyOf([90], false))]
-  // A third finds room, then takes more than there is.
+  // The third body finds room at first, and then takes more than there is.
   expect(await read(bodyOf([60]))).toHaveLength(60)
   expect(await read(bodyOf([90]))).toHaveLength(90)
   expect(await first).toBe("crowded out")

@@ -10,10 +10,10 @@ const rows = (cases: ReadonlyArray<[string, ContentCoding]>) =>
   })
 
 describe("Accept-Encoding picks the coding (RFC 9110 §12.5.3)", () => {
-  test("none given: identity", () => {
+  test("no header: identity", () => {
     expect(negotiate()).toBe("identity")
   })
-  describe("a coding that is named is used", () => {
+  describe("a named coding is used", () => {
     rows([
       ["gzip", "gzip"],
       ["zstd", "zstd"],
@@ -51,7 +51,7 @@ describe("Accept-Encoding picks the coding (RFC 9110 §12.5.3)", () => {
       ["*;q=0, gzip;q=0.1", "gzip"]
     ])
   })
-  describe("a star stands for what is not named", () => {
+  describe("`*` stands for the codings that are not named", () => {
     rows([
       ["*", "zstd"],
       ["gzip, *;q=0.5", "gzip"],
@@ -60,7 +60,7 @@ describe("Accept-Encoding picks the coding (RFC 9110 §12.5.3)", () => {
       ["identity, *;q=0", "identity"]
     ])
   })
-  describe("what we do not have falls back on identity", () => {
+  describe("a coding that the service does not have is replaced by identity", () => {
     rows([
       ["br", "identity"],
       ["deflate, compress, br;q=0.2", "identity"],
@@ -71,7 +71,7 @@ describe("Accept-Encoding picks the coding (RFC 9110 §12.5.3)", () => {
       ["*;q=0", "identity"]
     ])
   })
-  describe("what is malformed is never compressed for", () => {
+  describe("a malformed header gets identity", () => {
     rows([
       ["", "identity"],
       ["   ", "identity"],
@@ -84,14 +84,14 @@ describe("Accept-Encoding picks the coding (RFC 9110 §12.5.3)", () => {
       ['"gzip"', "identity"]
     ])
   })
-  test("a malformed part does not spoil the rest", () => {
+  test("a malformed part leaves the other parts valid", () => {
     expect(negotiate("gzip, ;q=1, @@@")).toBe("gzip")
     expect(negotiate(",gzip,,")).toBe("gzip")
     expect(negotiate("zstd;q=abc, gzip")).toBe("gzip")
   })
 })
 
-test("the answer depends on the qualities alone, not on the order", () => {
+test("the coding depends on the quality values alone, not on their order", () => {
   const q = fc.constantFrom("0", "0.1", "0.25", "0.5", "0.75", "1")
   fc.assert(
     fc.property(q, q, q, fc.shuffledSubarray([0, 1, 2, 3], { minLength: 4 }), (gzip, zstd, identity, order) => {
@@ -103,12 +103,12 @@ test("the answer depends on the qualities alone, not on the order", () => {
   )
 })
 
-test("whatever the header holds, one of the three comes out", () => {
+test("any header gets one of the three codings", () => {
   const text = fc.string({ unit: "grapheme-ascii" }).filter((value) => !/[\r\n\0]/.test(value))
   fc.assert(fc.property(text, (header) => expect(["identity", "gzip", "zstd"]).toContain(negotiate(header))))
 })
 
-test("a compression has done with a chunk when it asks for the next, so that its buffer may be filled again", async () => {
+test("a compression asks for the next chunk only when the buffer of the previous one may be filled again", async () => {
   const buffers = fc.array(fc.oneof(fc.integer({ min: 1, max: 3000 }), fc.integer({ min: 1, max: 300_000 })), { maxLength: 20 })
   await fc.assert(
     fc.asyncProperty(buffers, fc.constantFrom("gzip", "zstd"), fc.nat(3), async (lengths, coding, turns) => {

@@ -5,7 +5,7 @@ const TAG = '"6c1e-5f3a9b21"'
 const DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 const BEFORE = "Sun, 06 Nov 1994 08:49:36 GMT"
 const AFTER = "Sun, 06 Nov 1994 08:49:38 GMT"
-/** Last-Modified has whole seconds; the file's own time is finer. */
+/** Last-Modified has whole seconds, and the time of the file is finer. */
 const validators = { etag: TAG, lastModified: new Date("1994-11-06T08:49:37.640Z") }
 
 type Answer = ReturnType<typeof evaluatePreconditions>
@@ -53,7 +53,7 @@ describe("If-None-Match compares weakly (RFC 9110 §13.1.2)", () => {
     [{ "If-None-Match": '"other"' }, "go on"],
     [{ "If-None-Match": '"other", W/"another"' }, "go on"],
     [{ "If-None-Match": TAG.slice(1, -1) }, "go on"],
-    // A star is one only by itself.
+    // A `*` beside tags has no meaning.
     [{ "If-None-Match": '"*"' }, "go on"],
     [{ "If-None-Match": "" }, "go on"]
   ])
@@ -75,7 +75,7 @@ describe("If-Modified-Since (RFC 9110 §13.1.3)", () => {
     [{ "If-Modified-Since": DATE }, "not modified"],
     [{ "If-Modified-Since": AFTER }, "not modified"],
     [{ "If-Modified-Since": BEFORE }, "go on"],
-    // What is no HTTP-date is ignored, also when it is a date elsewhere.
+    // A value that is no HTTP-date is ignored, even if it is a date in another format.
     [{ "If-Modified-Since": "tomorrow" }, "go on"],
     [{ "If-Modified-Since": "" }, "go on"],
     [{ "If-Modified-Since": "2026" }, "go on"],
@@ -85,13 +85,13 @@ describe("If-Modified-Since (RFC 9110 §13.1.3)", () => {
 
 describe("the order of preconditions (RFC 9110 §13.2.2)", () => {
   rows([
-    // If-Match decides, and If-Unmodified-Since beside it is not looked at.
+    // If-Match decides, and If-Unmodified-Since beside it is ignored.
     [{ "If-Match": TAG, "If-Unmodified-Since": BEFORE }, "go on"],
     [{ "If-Match": '"other"', "If-Unmodified-Since": AFTER }, "failed"],
-    // So with If-None-Match and If-Modified-Since.
+    // If-None-Match decides, and If-Modified-Since beside it is ignored.
     [{ "If-None-Match": '"other"', "If-Modified-Since": AFTER }, "go on"],
     [{ "If-None-Match": TAG, "If-Modified-Since": BEFORE }, "not modified"],
-    // 412 comes before 304.
+    // The conditions for 412 come before those for 304.
     [{ "If-Match": '"other"', "If-None-Match": TAG }, "failed"],
     [{ "If-Match": TAG, "If-None-Match": TAG }, "not modified"],
     [{ "If-Match": TAG, "If-None-Match": '"other"' }, "go on"],
@@ -118,7 +118,7 @@ describe("If-Range (RFC 9110 §13.1.5)", () => {
   ])("%p: %p", (ifRange, expected) => {
     expect(rangeStillValid(new Headers({ "If-Range": ifRange }), validators)).toBe(expected)
   })
-  test("without it a Range holds", () => {
+  test("a request without If-Range gets its range", () => {
     expect(rangeStillValid(new Headers(), validators)).toBe(true)
   })
 })

@@ -12,7 +12,7 @@ const asRange = (list: ReadonlyArray<number>): ByteRange | "unsatisfiable" =>
   list.length === 0 ? "unsatisfiable" : { start: list[0]!, end: list[list.length - 1]! }
 
 const size = fc.integer({ min: 1, max: 300 })
-/** Near the end of such files, far past it, and past what a double can count. */
+/** Positions near the end of such files, far beyond it, and beyond what a double can represent. */
 const position = fc.oneof(
   { weight: 6, arbitrary: fc.bigInt({ min: 0n, max: 400n }) },
   { weight: 1, arbitrary: fc.bigInt({ min: 2n ** 31n, max: 2n ** 50n }) },
@@ -21,7 +21,7 @@ const position = fc.oneof(
 const zeros = fc.constantFrom("", "", "0", "000")
 
 describe("one range of bytes is a slice of the file", () => {
-  test("first-last", () => {
+  test("written as first-last", () => {
     fc.assert(
       fc.property(size, position, position, zeros, (bytes, a, b, pad) => {
         const [first, last] = a <= b ? [a, b] : [b, a]
@@ -29,21 +29,21 @@ describe("one range of bytes is a slice of the file", () => {
       })
     )
   })
-  test("first-", () => {
+  test("written as first-", () => {
     fc.assert(
       fc.property(size, position, zeros, (bytes, first, pad) => {
         expect(parseRange(`bytes=${pad}${first}-`, bytes)).toEqual(asRange(picked(bytes, first, undefined)))
       })
     )
   })
-  test("-suffix", () => {
+  test("written as -suffix", () => {
     fc.assert(
       fc.property(size, position, zeros, (bytes, suffix, pad) => {
         expect(parseRange(`bytes=-${pad}${suffix}`, bytes)).toEqual(asRange(picked(bytes, undefined, suffix)))
       })
     )
   })
-  test("a last before its first makes the header invalid", () => {
+  test("unless its last position is before its first: that makes the header invalid", () => {
     fc.assert(
       fc.property(size, fc.bigInt({ min: 1n, max: 400n }), fc.bigInt({ min: 1n, max: 400n }), (bytes, last, more) => {
         expect(parseRange(`bytes=${last + more}-${last}`, bytes)).toBeUndefined()
@@ -52,7 +52,7 @@ describe("one range of bytes is a slice of the file", () => {
   })
 })
 
-test("several ranges are ignored, whatever they are", () => {
+test("a header with several ranges is ignored", () => {
   const spec = fc.oneof(
     fc.tuple(fc.nat(400), fc.nat(400)).map(([first, more]) => `${first}-${first + more}`),
     fc.nat(400).map((first) => `${first}-`),
@@ -70,7 +70,7 @@ test("several ranges are ignored, whatever they are", () => {
   )
 })
 
-test("no header, however broken, leads outside the file", () => {
+test("no header, valid or not, gives positions outside the file", () => {
   const almost = fc
     .array(fc.constantFrom("bytes", "=", "-", "0", "9", "41", ",", " ", "\t", "e", ".", "+", "x"), { maxLength: 12 })
     .map((parts) => parts.join(""))
@@ -137,6 +137,6 @@ describe("RFC 9110 §14.1.2 on a file of 10000 bytes", () => {
   })
 })
 
-test("nothing of an empty file can be had", () => {
+test("no range of an empty file is satisfiable", () => {
   for (const header of ["bytes=0-", "bytes=0-0", "bytes=-1", "bytes=-0"]) expect(parseRange(header, 0)).toBe("unsatisfiable")
 })

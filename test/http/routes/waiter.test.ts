@@ -4,7 +4,7 @@ import { Waiter } from "../../../src/http/routes/waiter.ts"
 /** Longer than any test may take. */
 const LONG = 60_000
 
-test("a wait ends by a change, or by its time", async () => {
+test("a wait ends with a change, or after its time", async () => {
   const waiter = new Waiter()
   await waiter.wait(1)
   const waiting = waiter.wait(LONG)
@@ -12,7 +12,7 @@ test("a wait ends by a change, or by its time", async () => {
   await waiting
 })
 
-test("a change while nobody waits ends the next wait, and only that", async () => {
+test("a change while nobody waits ends the next wait, and no later one", async () => {
   const waiter = new Waiter()
   waiter.wake(1)
   await waiter.wait(LONG)
@@ -22,7 +22,7 @@ test("a change while nobody waits ends the next wait, and only that", async () =
   await next
 })
 
-test("a change after a wait that ended by its time ends the next wait", async () => {
+test("a change after a wait that ended after its time ends the next wait", async () => {
   const waiter = new Waiter()
   await waiter.wait(1)
   waiter.wake(1)
