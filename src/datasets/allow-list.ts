@@ -1,6 +1,6 @@
 import { Scanner } from "./scanner.ts"
 
-/** Relations that may be exported: one, or all of a schema. */
+/** A relation that may be exported, or all of a schema. */
 export interface AllowedRelation {
   readonly schema: string
   /** Undefined for all relations of the schema. */
@@ -17,7 +17,7 @@ const takeName = (scanner: Scanner): string | undefined => {
   return quoted === "" || quoted.includes("\0") ? undefined : quoted
 }
 
-/** Reads `public.orders,reporting.*,"Odd Schema"."a ""name"""`; undefined when it is not such a list. */
+/** Reads a list such as `public.orders,reporting.*,"Odd Schema"."a ""name"""`; returns undefined if the text is none. */
 export const parseAllowList = (text: string): ReadonlyArray<AllowedRelation> | undefined => {
   if (text === "") return []
   const scanner = new Scanner(text)

@@ -3,7 +3,7 @@ import { type Statement } from "../source/statement.ts"
 import type { AllowedRelation } from "./allow-list.ts"
 import type { Dataset, RelationKind } from "./dataset.ts"
 
-/** What the catalog tells of a relation. */
+/** A relation as the catalog describes it. */
 export interface RelationRow {
   readonly schema: string
   readonly table: string
@@ -16,13 +16,14 @@ export interface RelationRow {
 }
 
 /**
- * The relations of the allow-list that the role may read, with the columns that it may read. Statistics of a
- * partitioned table are those of its partitions. No sizes by function: those wait for locks.
+ * Writes the query for the relations of the allow-list that the role may read, with the columns that it may read.
+ * Statistics of a partitioned table are those of its partitions. Functions such as pg_table_size are not called, since
+ * they wait for locks.
  *
- * A type has an order when it has a default operator class for B-trees: its own, that of a type that it is stored as,
- * or one of those for all enums, ranges, and arrays of what has an order. Names of the catalog (regclass) have none:
- * a filter by one would tell what else there is. Neither have statistics: `anyarray` is no type that a value can be cast
- * to, and those stored as `bytea`, of the category Z, take none.
+ * A type is ordered if it has a default operator class for B-trees: its own, that of a type that it is stored as, or that
+ * of all enums, of all ranges, or of arrays of an ordered type. Types such as regclass are not ordered here, since a
+ * filter by one would reveal what else exists. Nor are the types of statistics: values cannot be cast to `anyarray`, nor
+ * to those that are stored as `bytea`, of the category Z.
  */
 export const datasetsStatement = (allowed: ReadonlyArray<AllowedRelation>): Statement => ({
   text: `
@@ -79,7 +80,7 @@ const kinds: Readonly<Record<RelationRow["kind"], RelationKind>> = {
   m: "materialized view"
 }
 
-/** The dataset before anything refines it. Undefined: there is no column that may be read. */
+/** Makes a dataset of a relation, before any definition applies. Undefined if no column may be read. */
 export const toDataset = ({ schema, table, kind, comment, rows, bytes, columns, key }: RelationRow): Dataset | undefined => {
   if (!columns) return undefined
   const all = byName(columns.map((column) => ({ ...column, label: column.name, filterable: true })))

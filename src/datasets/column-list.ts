@@ -79,7 +79,7 @@ const itemsOf = (columns: WrittenColumns): ReadonlyArray<Item> | undefined => {
   return items.every((item) => item !== undefined) ? items.flat() : undefined
 }
 
-/** The first of `columns` are named, so that an error about a table of 1,600 can be read. */
+/** Lists the first columns for an error, which can then be read even if the table has 1,600. */
 const known = (columns: Columns) => `known are ${someOf([...columns.keys()])}`
 
 const NO_LIST = 'must be a list such as id,email or "a,b"; a name with a comma, a colon or a quote stands in double quotes'
@@ -129,9 +129,9 @@ export const parseColumns = (written: WrittenColumns, columns: Columns): Readonl
   const found = findAll(items, columns)
   if (typeof found === "string") return found
   const titles = Map.groupBy(found, ({ item, column }) => item.label ?? (column.path ? column.label : column.name))
-  for (const [title, own] of titles)
-    if (own.length > 1 && own.some(({ column }) => column.path))
-      return `has two columns that are called ${show(title)}; give one of them a label, as in a->b:label`
+  for (const [title, titled] of titles)
+    if (titled.length > 1 && titled.some(({ column }) => column.path))
+      return `has two columns with the title ${show(title)}; give one of them a label, as in a->b:label`
   return found.map(({ item, column }) => ({ column, label: item.label }))
 }
 

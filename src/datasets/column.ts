@@ -5,17 +5,17 @@ export interface Column {
   readonly name: string
   /** PostgreSQL's `attnum`, which a column keeps when it is renamed. */
   readonly number: number
-  /** As PostgreSQL writes it: `numeric(12,2)`. */
+  /** The type as PostgreSQL writes it: `numeric(12,2)`. */
   readonly type: string
   /** The type without its domains and its modifier, as PostgreSQL writes it: values to compare with are cast to it. */
   readonly base: string
-  /** PostgreSQL's `typcategory` of it. */
+  /** PostgreSQL's `typcategory` of `base`. */
   readonly category: string
-  /** Its values can be compared and sorted. */
+  /** Whether values can be compared and sorted. */
   readonly ordered: boolean
   readonly nullable: boolean
   readonly comment: string | null
-  /** What a header with labels calls it. */
+  /** The name of the column in a header with labels. */
   readonly label: string
   readonly filterable: boolean
   /**
@@ -31,10 +31,10 @@ export interface Column {
 export type Columns = ReadonlyMap<string, Column>
 export const byName = (columns: ReadonlyArray<Column>): Columns => new Map(columns.map((column) => [column.name, column]))
 
-/** Strings: what `like` works on. */
+/** Says whether a column has strings, which `like` works on. */
 export const isString = ({ base, category }: Pick<Column, "base" | "category">): boolean => category === "S" || base === '"char"'
 
-/** Neither numbers, truth values nor times: what `quote=text` puts in quotes. */
+/** Says whether `quote=text` quotes a column: its values are neither numbers, truth values nor times. */
 export const isText = ({ category }: Pick<Column, "category">): boolean => !"NBDT".includes(category)
 
 /** The largest position in an array that PostgreSQL accepts. */

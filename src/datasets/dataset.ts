@@ -7,29 +7,29 @@ export type RelationKind = "table" | "partitioned table" | "foreign table" | "vi
 export interface Dataset {
   /** The table's name in the schema `public`, else `schema.table`; or what `DATASETS_FILE` calls it. */
   readonly name: string
-  /** As PostgreSQL has them, unquoted. */
+  /** The names of the relation and its schema as PostgreSQL has them, unquoted. */
   readonly schema: string
   readonly table: string
   readonly kind: RelationKind
   readonly comment: string | null
   /** The columns that may be seen, in the order of the file. */
   readonly columns: Columns
-  /** Columns of its primary key; none: it has no such key, or not all of it may be seen. */
+  /** The columns of the primary key. Empty if there is no such key, or if some of it is hidden. */
   readonly key: ReadonlyArray<string>
-  /** By the server's statistics; null: it has none. */
+  /** Estimates by the server's statistics; null if it has none. */
   readonly estimatedRows: number | null
   readonly estimatedBytes: number | null
   /** Conditions that a request may set, by the parameter's name. */
   readonly parameters: Readonly<Record<string, Parameter>>
-  /** Conditions of every export of it, with their columns, which may be hidden ones. */
+  /** Conditions of every export of the dataset. Their columns may be hidden. */
   readonly conditions: ReadonlyArray<ColumnCondition>
-  /** Of an export that names none. */
+  /** The order of an export that names none. */
   readonly order: ReadonlyArray<Order>
-  /** The most rows that an export of it has. */
+  /** The most rows that an export has. */
   readonly maxRows: number | undefined
 }
 
-/** The names of the columns that may be filtered by. */
+/** Lists the names of the filterable columns. */
 export const filterableOf = ({ columns }: Pick<Dataset, "columns">): ReadonlyArray<string> =>
   [...columns.values()].filter(({ filterable }) => filterable).map(({ name }) => name)
 
@@ -39,6 +39,6 @@ export interface Parameter {
   readonly operator: "eq" | "neq" | "gt" | "gte" | "lt" | "lte"
   readonly values?: ReadonlyArray<string> | undefined
   readonly pattern?: string | undefined
-  /** What an error says of what matches `pattern`: `a decimal number, such as 100`. */
+  /** Describes for an error what matches `pattern`: `a decimal number, such as 100`. */
   readonly allowed?: string | undefined
 }

@@ -9,7 +9,7 @@ import { operatorsOf } from "./filters/operators.ts"
 
 const text = (description: string) => Schema.NonEmptyString.annotations({ description })
 const columns = (description: string) => Schema.Array(Schema.NonEmptyString).annotations({ description })
-/** A member that may be left out, but not be undefined: that would double each message. */
+/** Makes a member optional. It may not be undefined, which would double each message. */
 const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
 const DeclaredParameter = Schema.Struct({
@@ -22,7 +22,7 @@ const DeclaredParameter = Schema.Struct({
 
 const Definition = Schema.Struct({
   name: optional(text("What the dataset is called; default: the table's name in the schema public, else schema.table.")),
-  comment: optional(text("Told by GET /datasets instead of the relation's comment.")),
+  comment: optional(text("What GET /datasets says instead of the relation's comment.")),
   hidden: optional(columns("Columns that cannot be exported, filtered by or ordered by.")),
   labels: optional(
     Schema.Record({ key: Schema.String, value: Schema.NonEmptyString }).annotations({
@@ -49,7 +49,7 @@ export type Definition = typeof Definition.Type
 /** Definitions, with their relations. */
 export type Definitions = ReadonlyArray<readonly [AllowedRelation, Definition]>
 
-/** The file that `DATASETS_FILE` names: definitions by relation, as EXPORT_DATASETS names them. */
+/** The file that `DATASETS_FILE` names: definitions by relation. Relations are named as in EXPORT_DATASETS. */
 export const DatasetsFile = Schema.Struct({
   $schema: optional(Schema.String),
   datasets: Schema.Record({ key: Schema.String, value: Definition })
@@ -70,7 +70,7 @@ const malformedTexts = (value: unknown, place = ""): ReadonlyArray<string> => {
 
 const failed = (mistakes: ReadonlyArray<string>) => ({ definitions: [], mistakes })
 
-/** Definitions by relation, or all that is wrong with the file. */
+/** Reads the definitions of a file, or all that is wrong with it. */
 export const readDefinitions = (
   content: string
 ): { readonly definitions: Definitions; readonly mistakes: ReadonlyArray<string> } => {
@@ -78,7 +78,7 @@ export const readDefinitions = (
   try {
     json = JSON.parse(content)
   } catch (cause) {
-    return failed([`it is not JSON: ${(cause as Error).message}`])
+    return failed([`the file is not JSON: ${(cause as Error).message}`])
   }
   const read = Schema.decodeUnknownEither(DatasetsFile, { errors: "all", onExcessProperty: "error" })(json)
   if (read._tag === "Left") {
@@ -93,19 +93,21 @@ export const readDefinitions = (
   for (const [relation, definition] of Object.entries(read.right.datasets)) {
     const [one, ...more] = parseAllowList(relation) ?? []
     if (one?.table === undefined || more.length > 0)
-      mistakes.push(`datasets.${relation}: is no relation such as public.orders or sales."Odd Name"`)
+      mistakes.push(`datasets.${relation}: is not a relation such as public.orders or sales."Odd Name"`)
     else if (definitions.some(([{ schema, table }]) => schema === one.schema && table === one.table))
-      mistakes.push(`datasets.${relation}: is there twice`)
+      mistakes.push(`datasets.${relation}: is given twice`)
     else definitions.push([one, definition])
   }
   return { definitions, mistakes }
 }
 
-/** The dataset as its definition has it, and all that does not fit: then it must not be had at all. */
+/**
+ * Applies a definition to a dataset. If the definition has mistakes, the dataset must not be used. `reserved` are names
+ * that parameters cannot have.
+ */
 export const refine = (
   dataset: Dataset,
   definition: Definition,
-  /** Names that its parameters cannot have. */
   reserved: ReadonlyArray<string>
 ): { readonly dataset: Dataset; readonly mistakes: ReadonlyArray<string> } => {
   const mistakes: Array<string> = []
@@ -133,11 +135,11 @@ export const refine = (
   if (visible.size === 0) mistakes.push("hidden: leaves no column")
 
   const conditions = Object.entries(where).flatMap(([name, filters]) => {
-    const on = columnNamed(name, "where")
+    const column = columnNamed(name, "where")
     return [filters].flat().flatMap((filter): ReadonlyArray<ColumnCondition> => {
-      const condition = on && parseFilter(filter, on)
+      const condition = column && parseFilter(filter, column)
       if (typeof condition === "string") mistakes.push(`where.${name}: ${condition}`)
-      return on && typeof condition === "object" ? [{ condition, column: on }] : []
+      return column && typeof condition === "object" ? [{ condition, column }] : []
     })
   })
   const order = orderBy === undefined ? [] : parseOrder(orderBy, visible)
@@ -148,7 +150,7 @@ export const refine = (
       mistakes.push(`parameters.${name}: ${parameter.column} is of type ${column.type}, which cannot be compared`)
     if (reserved.includes(name)) mistakes.push(`parameters.${name}: every dataset has a parameter of that name`)
     if (parameter.pattern !== undefined && !isPattern(parameter.pattern))
-      mistakes.push(`parameters.${name}: ${show(parameter.pattern)} is no regular expression`)
+      mistakes.push(`parameters.${name}: ${show(parameter.pattern)} is not a regular expression`)
   }
   return {
     mistakes,
@@ -159,7 +161,7 @@ export const refine = (
       columns: visible,
       key: dataset.key.some((name) => hidden.includes(name)) ? [] : dataset.key,
       conditions,
-      // Those of the relation would tell of rows that cannot be had.
+      // Table statistics would reveal the number of hidden rows.
       ...(conditions.length > 0 && { estimatedRows: null, estimatedBytes: null }),
       order: typeof order === "string" ? [] : order,
       maxRows,

@@ -44,7 +44,7 @@ const fit = async (
   const failures = await findCastFailures(connection, declaredValues(refined.dataset))
   return {
     dataset: refined.dataset,
-    mistakes: [...refined.mistakes, ...failures.map(({ of, detail }) => `${of.place}: ${detail}`)]
+    mistakes: [...refined.mistakes, ...failures.map(({ condition, detail }) => `${condition.place}: ${detail}`)]
   }
 }
 

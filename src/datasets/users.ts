@@ -3,7 +3,7 @@ import type { Definition } from "./definitions.ts"
 /** The demo table; `postgres/demo-users.ts` fills it. */
 export const users = { schema: "public", table: "users" } as const
 
-/** Its name as a dataset, which a request that names none asks for. */
+/** The dataset of a request that names none. */
 export const DEFAULT_DATASET = "users"
 
 /** The definition of the demo table, which is built in. */

@@ -34,9 +34,9 @@ export const mistakeIn = ({ field, inGroup }: Pick<RequestCondition, "field" | "
 
 /** Joins the mistakes of one field into one. */
 export const joinMistakes = (mistakes: ReadonlyArray<Mistake>): ReadonlyArray<Mistake> =>
-  [...Map.groupBy(mistakes, ({ field }) => field)].map(([field, own]) => ({
+  [...Map.groupBy(mistakes, ({ field }) => field)].map(([field, ofField]) => ({
     field,
-    detail: [...new Set(own.map(({ detail }) => detail))].join("; ")
+    detail: [...new Set(ofField.map(({ detail }) => detail))].join("; ")
   }))
 
 /** Returns the conditions of filters as trees and one by one, with all mistakes in them. */
@@ -48,26 +48,27 @@ export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) =>
   /** Whether the request has exceeded a limit; the filters that follow are then not read. */
   let isFull = false
 
-  const full = (field: string, most: string) => {
+  const exceed = (field: string, most: string) => {
     isFull = true
     mistakes.push(mistakeIn({ field, inGroup: undefined }, `exceeds the limit: ${most}`))
   }
 
-  const readOne = ({ on: name, text }: WrittenFilter, field: string, depth: number): ConditionTree | undefined => {
-    const on = findFilterable(name, dataset.columns)
+  const readOne = ({ column: name, text }: WrittenFilter, field: string, depth: number): ConditionTree | undefined => {
+    const column = findFilterable(name, dataset.columns)
     const inGroup = depth > 0 ? name.written.slice(0, NAME_SHOWN) : undefined
     const unknown = `is not a filterable column; filterable: ${someOf(filterableOf(dataset)) || "none"}`
-    const condition = typeof on === "object" ? parseFilter(text, on) : on === undefined ? unknown : `cannot be followed: ${on}`
+    const condition =
+      typeof column === "object" ? parseFilter(text, column) : column === undefined ? unknown : `cannot be followed: ${column}`
     values += typeof condition === "string" ? 1 : condition.values.length
     if (values > limits.filterValues) {
-      full(field, `the filters of a request may have at most ${limits.filterValues} values together`)
+      exceed(field, `the filters of a request may have at most ${limits.filterValues} values together`)
       return undefined
     }
     if (typeof condition === "string") {
       mistakes.push(mistakeIn({ field, inGroup }, condition))
       return undefined
     }
-    leaves.push({ condition, column: on as RequestCondition["column"], field, inGroup })
+    leaves.push({ condition, column: column as RequestCondition["column"], field, inGroup })
     return condition
   }
 
@@ -75,7 +76,7 @@ export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) =>
     if (isFull) return []
     nodes += 1
     if (nodes > limits.filterNodes) {
-      full(field, `a request may have at most ${limits.filterNodes} filters, each \`and\` and \`or\` counted as one`)
+      exceed(field, `a request may have at most ${limits.filterNodes} filters, each \`and\` and \`or\` counted as one`)
       return []
     }
     if (!("filters" in tree)) return [readOne(tree, field, depth)].filter((one) => one !== undefined)

@@ -4,7 +4,7 @@ import { parseAllowList } from "../../src/datasets/allow-list.ts"
 
 const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`
 
-describe("an allow-list", () => {
+describe("EXPORT_DATASETS", () => {
   test.each([
     ["public.orders", [{ schema: "public", table: "orders" }]],
     ["reporting.*", [{ schema: "reporting", table: undefined }]],
@@ -38,11 +38,11 @@ describe("an allow-list", () => {
     'a.""',
     "a.b;",
     " "
-  ])("%p is none", (text) => {
+  ])("%p is not an allow-list", (text) => {
     expect(parseAllowList(text)).toBeUndefined()
   })
 
-  test("holds any names that are quoted", () => {
+  test("can contain any names in double quotes", () => {
     const name = fc.string({ minLength: 1, unit: "binary" }).filter((text) => !text.includes("\0"))
     const relations = fc.array(fc.record({ schema: name, table: fc.option(name, { nil: undefined }) }), {
       minLength: 1,

@@ -8,13 +8,13 @@ import { usersDataset } from "../support/datasets.ts"
 const mistakesOf = (file: unknown) => readDefinitions(typeof file === "string" ? file : JSON.stringify(file)).mistakes
 const refined = (definition: Definition) => refine(usersDataset, definition, reservedParameters)
 
-test("its JSON Schema is the one that is published", async () => {
+test("datasets.schema.json is the JSON Schema of DATASETS_FILE", async () => {
   const published: unknown = await Bun.file(`${import.meta.dir}/../../datasets.schema.json`).json()
   expect(published).toEqual(JSON.parse(JSON.stringify(JSONSchema.make(DatasetsFile))))
 })
 
-describe("a file", () => {
-  test("is read by relations, whose names are written as in SQL", () => {
+describe("DATASETS_FILE", () => {
+  test("names relations as SQL does", () => {
     const { definitions, mistakes } = readDefinitions(
       '{"datasets": {"Sales.\\"Odd, Name\\"": {"name": "odd"}, "public.users": {}}}'
     )
@@ -26,15 +26,15 @@ describe("a file", () => {
   })
 
   test.each<[unknown, RegExp]>([
-    ["{", /^it is not JSON: /],
+    ["{", /^the file is not JSON: /],
     [{}, /^datasets: is missing$/],
     [{ datasets: [] }, /^datasets: /],
     [{ datasets: { "public.users": { hide: ["id"] } } }, /^datasets\.public\.users\.hide: is unexpected/],
     [{ datasets: { "public.users": { maxRows: 0 } } }, /^datasets\.public\.users\.maxRows: /],
     [{ datasets: { "public.users": { hidden: "id" } } }, /^datasets\.public\.users\.hidden: /],
-    [{ datasets: { users: {} } }, /^datasets\.users: is no relation such as public\.orders/],
-    [{ datasets: { "public.*": {} } }, /^datasets\.public\.\*: is no relation/]
-  ])("%j is refused", (file, mistake) => {
+    [{ datasets: { users: {} } }, /^datasets\.users: is not a relation such as public\.orders/],
+    [{ datasets: { "public.*": {} } }, /^datasets\.public\.\*: is not a relation/]
+  ])("is refused: %j", (file, mistake) => {
     expect(mistakesOf(file)).toEqual([expect.stringMatching(mistake)])
   })
 
@@ -43,14 +43,14 @@ describe("a file", () => {
     ['{"hidden": ["id", "a\\udc00"]}', "hidden.1"],
     ['{"where": {"id": ["gt.1", "eq.\\ud83d"]}}', "where.id.1"],
     ['{"labels": {"\\udead": "x"}}', "labels.\ufffd"]
-  ])("with an unpaired surrogate is refused: %s", (definition, place) => {
+  ])("is refused with an unpaired surrogate: %s", (definition, place) => {
     expect(mistakesOf(`{"datasets": {"public.users": ${definition}}}`)).toEqual([
       `datasets.public.users.${place}: contains an unpaired surrogate, which is not valid Unicode`
     ])
     expect(mistakesOf('{"datasets": {"public.users": {"name": "\\ud83d\\ude00"}}}')).toEqual([])
   })
 
-  test("has all its mistakes named", () => {
+  test("is refused with all its mistakes at once", () => {
     expect(
       mistakesOf({ datasets: { "public.users": { maxRows: "many", name: "" }, "public.orders": { labels: 1 } } })
     ).toHaveLength(3)
@@ -58,7 +58,7 @@ describe("a file", () => {
 })
 
 describe("a definition", () => {
-  test("hides columns, and gives names, labels, an order and a most of rows", () => {
+  test("hides columns and gives a name, labels, an order and a row limit", () => {
     const { dataset, mistakes } = refined({
       name: "people",
       comment: "Who they are",
@@ -88,7 +88,7 @@ describe("a definition", () => {
     ])
   })
 
-  test("has conditions on hidden columns, too", () => {
+  test("can set conditions on hidden columns", () => {
     const { dataset, mistakes } = refined({ hidden: ["email"], where: { email: "not.is.null", id: ["gte.1", "lt.10"] } })
     expect(mistakes).toEqual([])
     expect(dataset.conditions.map(({ condition }) => condition)).toEqual([
@@ -98,11 +98,11 @@ describe("a definition", () => {
     ])
   })
 
-  test("loses the parameters of columns that it hides", () => {
+  test("drops the parameters of an earlier definition whose columns it hides", () => {
     expect(Object.keys(refined({ hidden: ["country_code"] }).dataset.parameters)).toEqual(["subscription_tier", "min_ltv"])
   })
 
-  test("that does not fit has all its mistakes named, with what is there", () => {
+  test("reports all its mistakes at once, with the columns that there are", () => {
     const known = "known are id, name, email, signup_date, country_code, subscription_tier, lifetime_value"
     const visible = known.replace("id, ", "")
     const { mistakes } = refined({
@@ -126,11 +126,11 @@ describe("a definition", () => {
       `orderBy: has the unknown column "id"; ${visible}`,
       `parameters.least: there is no column "id"; ${visible}`,
       "parameters.total: every dataset has a parameter of that name",
-      'parameters.odd: "(" is no regular expression'
+      'parameters.odd: "(" is not a regular expression'
     ])
   })
 
-  test("leaves at least one column", () => {
+  test("must leave at least one column", () => {
     expect(refined({ hidden: [...usersDataset.columns.keys()] }).mistakes).toContain("hidden: leaves no column")
   })
 })

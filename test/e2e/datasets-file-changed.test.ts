@@ -78,7 +78,7 @@ describe("a column that the file names and that is there no more", () => {
     await writeFile(staff.file, "{")
     staff.service.signal("SIGHUP")
     await until("it to be told", () => errorsLogged().length > before)
-    expect(errorsLogged().at(-1)).toContain("it is not JSON")
+    expect(errorsLogged().at(-1)).toContain("the file is not JSON")
     expect(await staff.csv("dataset=hr.moving")).toBe("id,name,tenant\n1,seen,1\n")
     expect((await staff.stream("dataset=hr.moving&columns=secret")).status).toBe(400)
     await writeFile(staff.file, JSON.stringify({ datasets: definitions }))

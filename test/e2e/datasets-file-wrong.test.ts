@@ -69,7 +69,7 @@ describe("a wrong file stops the start with one line that names", () => {
       'hr.staff: orderBy: has the unknown column "age"',
       "hr.staff: parameters.total: every dataset has a parameter of that name",
       'hr.staff: parameters.least: must be of type integer: invalid input syntax for type integer: "one"',
-      String.raw`hr.staff: parameters.odd: "\\-" is no regular expression`,
+      String.raw`hr.staff: parameters.odd: "\\-" is not a regular expression`,
       "hr.gone: does not exist, or EXPORT_DATASETS does not name it",
       "public.users: does not exist, or EXPORT_DATASETS does not name it"
     ])
@@ -88,7 +88,7 @@ describe("a wrong file stops the start with one line that names", () => {
       '{"datasets": {"hr.staff": {"comment": "\\ud800"}}}',
       [/hr\.staff\.comment: contains an unpaired surrogate/]
     ],
-    ["that it is no JSON", "{", [/^it is not JSON: /]]
+    ["that it is no JSON", "{", [/^the file is not JSON: /]]
   ])("%s", async (_, datasets, expected) => {
     const text = (await failedStart(datasets)).join("; ")
     for (const mistake of expected) expect(text).toMatch(mistake)

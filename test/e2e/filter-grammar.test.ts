@@ -265,14 +265,14 @@ describe("a wrong filter, order or list of columns is a 400 with what is allowed
     ["order_by", "-name.desc", /gives two directions for "name\.desc": a minus and desc/],
     ["order_by", "raw->a", /cannot sort by "raw->a": its type json has no order/],
     ["order_by", "name.down", /has the unknown column "name\.down"/],
-    ["columns", "doc->kind,doc->>kind", /has two columns that are called "kind"; give one of them a label/],
+    ["columns", "doc->kind,doc->>kind", /has two columns with the title "kind"; give one of them a label/],
     ["columns", "doc->kind,doc->kind:x", /has the column "doc->kind" twice/],
     ["columns", "doc->>kind.desc", /says how to sort by "doc->>kind", which order_by does/],
     ["columns", "name->a", /cannot have "name->a": name is of type text/],
     ["columns", "id::text", /must be a list such as id,email/],
     ["columns", "doc->kind::text:x", /must be a list such as id,email/],
     ["columns", "id:a:b", /must be a list such as id,email/],
-    ["name", "eq.\ufffd", /holds U\+FFFD/]
+    ["name", "eq.\ufffd", /contains U\+FFFD/]
   ])("%s=%s", async (name, filter, detail) => {
     const response = await stream([name, filter])
     const { status, errors } = (await response.json()) as ProblemDocument

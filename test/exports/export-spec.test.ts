@@ -34,8 +34,8 @@ const everything: Parameters = {
   total: "10"
 }
 
-describe("the canonical form", () => {
-  test("says every default", () => {
+describe("a spec", () => {
+  test("contains every default", () => {
     const types = ["bigint", "text", "text", "timestamp with time zone", "character(2)", "text", "numeric(12,2)"]
     expect(specOf({})).toEqual({
       dataset: "users",
@@ -45,7 +45,7 @@ describe("the canonical form", () => {
       format: profiles.postgres
     })
   })
-  test("holds what was asked for, columns in their order", () => {
+  test("contains what was asked for, with the columns in their order", () => {
     expect(specOf(everything)).toEqual({
       dataset: "users",
       columns: [
@@ -70,7 +70,7 @@ describe("the canonical form", () => {
   })
 })
 
-describe("equal requests have equal specs", () => {
+describe("requests that mean the same have equal specs", () => {
   test.each<[Parameters, Parameters]>([
     [{ columns: COLUMNS }, {}],
     [{ delimiter: ",", quoteChar: '"' }, {}],
@@ -84,7 +84,7 @@ describe("equal requests have equal specs", () => {
   ])("%j as %j", (left, right) => {
     expect(textOf(left)).toBe(textOf(right))
   })
-  test("in any order of their parameters", () => {
+  test("parameters in any order", () => {
     const names = Object.keys(everything)
     fc.assert(
       fc.property(fc.shuffledSubarray(names, { minLength: names.length }), (order) => {
@@ -92,7 +92,7 @@ describe("equal requests have equal specs", () => {
       })
     )
   })
-  test("each difference makes another spec", () => {
+  test("requests that differ have different specs", () => {
     const texts = [
       everything,
       { ...everything, country_code: "UK" },
@@ -122,8 +122,8 @@ const scaled = (text: string): bigint => {
 }
 const canonical = (text: string) => leavesOf(specOf({ min_ltv: text }).conditions)[0]?.values[0] ?? ""
 
-describe("a decimal is exact", () => {
-  test("keeps its value, has one form, and that form is its own", () => {
+describe("a decimal in a filter", () => {
+  test("keeps its value in its canonical form, whose canonical form it is", () => {
     fc.assert(
       fc.property(decimal, (text) => {
         expect(scaled(canonical(text))).toBe(scaled(text))
@@ -133,7 +133,7 @@ describe("a decimal is exact", () => {
       { numRuns: 1_000 }
     )
   })
-  test("two of them have one form exactly when they are equal", () => {
+  test("has the canonical form of another exactly if they are equal", () => {
     const texts =
       "1 1.0 01 1.00000000000000000001 0.1 0.10 -1 -1.0 0 -0 0.00 9007199254740993 9007199254740992 9007199254740993.0"
     const near = fc.constantFrom(...texts.split(" "))
@@ -193,20 +193,20 @@ describe("a wrong value is refused, and the message names it and what is allowed
       `columns: has the unknown column ${JSON.stringify(wrong)}; known are ${COLUMNS.replaceAll(",", ", ")}`
     ])
   })
-  test("a repeated column", () => {
+  test("columns with one column twice", () => {
     const known = `known are ${COLUMNS.replaceAll(",", ", ")}`
     expect(complaints({ columns: "id,name,id" })).toEqual([`columns: has the column "id" twice; ${known}`])
   })
-  test("characters that do not go together", () => {
+  test("delimiter and quoteChar that conflict", () => {
     expect(complaints({ delimiter: '"' })).toEqual([expect.stringMatching(/^delimiter: .*quote.*"/)])
     expect(complaints({ delimiter: '"', quoteChar: "'" })).toEqual([expect.stringMatching(/^delimiter: .*quote.*"/)])
     expect(complaints({ delimiter: ";", quoteChar: ";" })).toEqual([expect.stringMatching(/^quoteChar: .*delimiter ";"/)])
     expect(complaints({ quoteChar: "," })).toEqual([expect.stringMatching(/^quoteChar: .*delimiter ","/)])
   })
-  test("total and its alias together", () => {
+  test("total together with its alias limit", () => {
     expect(complaints({ total: "1", limit: "1" })).toEqual([expect.stringMatching(/^limit: .*alias of total/)])
   })
-  test("several at once are all named", () => {
+  test("several parameters at once", () => {
     const fields = complaints({
       country_code: "x",
       subscription_tier: "x",
@@ -221,7 +221,7 @@ describe("a wrong value is refused, and the message names it and what is allowed
   })
 })
 
-test("every other ASCII character delimits and quotes", () => {
+test("every ASCII character but CR, LF and NUL can be the delimiter and the quote", () => {
   const ascii = Array.from({ length: 127 }, (_, index) => String.fromCharCode(index + 1)).filter((c) => c !== "\r" && c !== "\n")
   for (const character of ascii) {
     if (character !== '"') expect(specOf({ delimiter: character, quoteChar: '"' }).format.delimiter).toBe(character)

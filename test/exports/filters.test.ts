@@ -17,7 +17,7 @@ const specOf = (...trees: ReadonlyArray<WrittenTree>): ExportSpec => {
   expect(errors).toEqual([])
   return toExportSpec({}, usersDataset, conditions)
 }
-const leaf = (name: string, text: string): WrittenTree => ({ on: parseFieldName(name), text })
+const leaf = (name: string, text: string): WrittenTree => ({ column: parseFieldName(name), text })
 const list = (text: string): ReadonlyArray<WrittenTree> => parseFilterList(text) as ReadonlyArray<WrittenTree>
 const group = (operator: "and" | "or", text: string, not = false): WrittenTree => ({ operator, not, filters: list(text) })
 const textOf = (...trees: ReadonlyArray<WrittenTree>) => JSON.stringify(specOf(...trees))
@@ -81,7 +81,7 @@ test("a spec with groups is stored and read back unchanged", () => {
   ])
 })
 
-describe("equal filters have equal specs", () => {
+describe("filters that mean the same have equal specs", () => {
   test.each<[ReadonlyArray<WrittenTree>, ReadonlyArray<WrittenTree>]>([
     [[group("and", "(id.gt.1,id.lt.9)")], [leaf("id", "lt.9"), leaf("id", "gt.1")]],
     [[group("or", "(id.gt.1)")], [leaf("id", "gt.1")]],
@@ -91,11 +91,11 @@ describe("equal filters have equal specs", () => {
     [[leaf("name", "like(any).{b*,a*}")], [leaf("name", 'like(any).{"a%",b%,"b*"}')]],
     [[leaf("name", "is.NULL")], [leaf("name", "is.null")]],
     [[leaf('"name"', "eq.x")], [leaf("name", "eq.x")]]
-  ])("%#", (left, right) => {
+  ])("%j and %j", (left, right) => {
     expect(textOf(...left)).toBe(textOf(...right))
   })
 
-  test("and filters that differ do not", () => {
+  test("filters that differ have different specs", () => {
     const texts = [
       group("or", "(id.eq.1,id.eq.2)"),
       group("and", "(id.eq.1,id.eq.2)"),
@@ -111,7 +111,7 @@ describe("equal filters have equal specs", () => {
     expect(new Set(texts).size).toBe(texts.length)
   })
 
-  test("whatever the order of their lists", () => {
+  test("lists of the same filters in any order have equal specs", () => {
     const filters = ["id.eq.1", "name.like.*a", 'email.eq."x,y"', "not.and(id.gt.2,id.lt.9)", "or(id.is.null,id.in.(1,2))"]
     fc.assert(
       fc.property(fc.shuffledSubarray(filters, { minLength: filters.length }), (order) => {

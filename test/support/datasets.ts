@@ -55,7 +55,7 @@ export const specOf = (
   filters: ReadonlyArray<readonly [column: string, filter: string]> = []
 ): ExportSpec => {
   const { conditions, errors } = readFilters(
-    filters.map(([column, text]) => ({ field: column, tree: { on: parseFieldName(column), text } })),
+    filters.map(([column, text]) => ({ field: column, tree: { column: parseFieldName(column), text } })),
     dataset
   )
   if (errors.length > 0) throw new Error(JSON.stringify(errors))

@@ -43,30 +43,30 @@ export const columnSql = ({ name, path, madeJson }: Column, bind: Bind, prefix =
   return `(${madeJson ? `to_jsonb(${column})` : column} ${steps.join(" ")})`
 }
 
-const searchSql = ({ operator, language, values }: Condition, on: Column, column: string, bind: Bind): string => {
+const searchSql = ({ operator, language, values }: Condition, column: Column, sql: string, bind: Bind): string => {
   // The literal has the type itself, so that an index on the same expression is found.
   const configuration = () => (language === undefined ? "" : `${bind(language)}::regconfig, `)
-  const text = isString(on) ? `${column}::text` : column
-  const vector = on.base === "tsvector" ? column : `to_tsvector(${configuration()}${text})`
+  const text = isString(column) ? `${sql}::text` : sql
+  const vector = column.base === "tsvector" ? sql : `to_tsvector(${configuration()}${text})`
   return `${vector} @@ ${SQL_OPERATORS[operator as "fts"]}(${configuration()}${bind(values[0]!)}::text)`
 }
 
 /** Writes a condition of a request; the server casts what `bind` writes. */
-const conditionSql = (condition: Condition, on: Column, bind: Bind): string => {
+const conditionSql = (condition: Condition, column: Column, bind: Bind): string => {
   const { operator, quantifier, values } = condition
   // An empty list has no type, so the result is written instead. The column is left out, since the server could not infer
   // the type of an unused parameter.
   if (values.length === 0) return String(quantifier === "all")
-  const plain = columnSql(on, bind)
+  const plain = columnSql(column, bind)
   // The operators of enums are defined for any enum, but not for a domain over one.
-  const column = on.category === "E" && on.type !== on.base ? `${plain}::${on.base}` : plain
-  const type = isOfType(operator) ? `::${on.base}` : ""
+  const sql = column.category === "E" && column.type !== column.base ? `${plain}::${column.base}` : plain
+  const type = isOfType(operator) ? `::${column.base}` : ""
   const written = () => values.map((value) => `${bind(value)}::text${type}`)
-  if (operator === "is") return `${column} is ${values[0]!.replace("_", " ")}`
-  if (isSearch(operator)) return searchSql(condition, on, column, bind)
-  if (operator === "in") return `${column} in (${written().join(", ")})`
-  if (quantifier === undefined) return `${column} ${SQL_OPERATORS[operator]} ${written()[0]}`
-  return `${column} ${SQL_OPERATORS[operator]} ${quantifier} (array[${written().join(", ")}])`
+  if (operator === "is") return `${sql} is ${values[0]!.replace("_", " ")}`
+  if (isSearch(operator)) return searchSql(condition, column, sql, bind)
+  if (operator === "in") return `${sql} in (${written().join(", ")})`
+  if (quantifier === undefined) return `${sql} ${SQL_OPERATORS[operator]} ${written()[0]}`
+  return `${sql} ${SQL_OPERATORS[operator]} ${quantifier} (array[${written().join(", ")}])`
 }
 
 /** Writes a condition or a group of conditions. Groups and negated conditions are in parentheses. */

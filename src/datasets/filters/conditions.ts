@@ -57,7 +57,7 @@ export const withLeaves = (
     isGroup(tree) ? { ...tree, conditions: withLeaves(tree.conditions, leaves) } : (leaves.next().value as Condition)
   )
 
-/** A wrong value as an error may show it: quoted, escaped, short. */
+/** Writes a wrong value for an error: quoted, escaped, short. */
 export const show = (value: unknown): string => {
   const text = JSON.stringify(value) ?? String(value)
   return text.length > 60 ? `${text.slice(0, 60)}…` : text
@@ -76,7 +76,7 @@ const simplified = (tree: ConditionTree): ConditionTree => {
   return one && more.length === 0 ? { ...one, not: one.not !== tree.not } : { ...tree, conditions }
 }
 
-/** Equal sets of conditions become equal lists. */
+/** Makes equal lists of equal sets of conditions. */
 export const canonicalConditions = (
   conditions: ReadonlyArray<ConditionTree>,
   operator: "and" | "or" = "and"

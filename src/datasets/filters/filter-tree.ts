@@ -7,7 +7,7 @@ import { Scanner } from "../scanner.ts"
 
 /** A filter as a request writes it, such as `gte.100` on a column. */
 export interface WrittenFilter {
-  readonly on: FieldName
+  readonly column: FieldName
   readonly text: string
 }
 
@@ -71,7 +71,7 @@ const takeFilter = (scanner: Scanner): WrittenFilter | undefined => {
   if (operator === undefined) return undefined
   const value = /^(?:not\.)?in\.$/.test(operator) ? takeListText(scanner) : takeValue(scanner, VALUE)
   const text = /^(?:not\.)?is\.$/.test(operator) ? value?.trim() : value
-  return text === undefined ? undefined : { on: { name, path, written }, text: operator + text }
+  return text === undefined ? undefined : { column: { name, path, written }, text: operator + text }
 }
 
 const takeListText = (scanner: Scanner): string | undefined => {

@@ -5,13 +5,14 @@ import { checkStatement, readStatement } from "./condition-sql.ts"
 import type { SourceSession } from "../../source/session.ts"
 import { sqlState, type SourceError } from "../../source/source-error.ts"
 
+/** A condition with a value that the server refuses. */
 export interface CastFailure<A> {
-  readonly of: A
+  readonly condition: A
   /** The mistake, with what the server says: `must be of type integer: invalid input syntax for type integer: "abc"`. */
   readonly detail: string
 }
 
-/** Every server can take it: others may have no such character. */
+/** Says whether a server of any encoding has the characters of a value. */
 const isAscii = (value: string) => !/[^ -~\s]/.test(value)
 
 /**
@@ -26,8 +27,9 @@ export const needsCast = ({ condition: { operator, values }, column }: ColumnCon
 }
 
 /**
- * SQLSTATE classes 22, data exceptions, 23, a check of the type, 54, limits of an array for example, 0A, and 42: a type
- * that the role may not use, or the syntax of a value, as types for text search have one.
+ * Says whether an error is about a value, by its SQLSTATE class: 22, data exceptions; 23, a check of the type; 54, limits
+ * of an array for example; 0A; and 42, a type that the role may not use, or the syntax of a value, which types for text
+ * search have.
  */
 const isAboutValue = (error: SourceError) => /^(22|23|54|0A|42)/.test(sqlState(error))
 
@@ -45,7 +47,7 @@ const ask = async <A extends ColumnCondition>(
   try {
     const [row = {}] = await connection.query<Readonly<Record<string, boolean | null>>>(checkStatement(conditions))
     const detail = "becomes many times longer when the database writes it out"
-    return conditions.filter((_, nth) => row[nth] === true).map((of) => ({ of, detail }))
+    return conditions.filter((_, nth) => row[nth] === true).map((condition) => ({ condition, detail }))
   } catch (cause) {
     const error = cause as SourceError
     if (!isAboutValue(error)) throw cause
@@ -67,9 +69,10 @@ export const findCastFailures = async <A extends ColumnCondition>(
   const all = await ask(connection, asked)
   if (!(all instanceof Error)) return all
   const failures: Array<CastFailure<A>> = []
-  for (const of of asked) {
-    const answer = asked.length === 1 ? all : await ask(connection, [of])
-    if (answer instanceof Error) failures.push({ of, detail: `${expected(of)}: ${(answer.cause as Error).message}` })
+  for (const condition of asked) {
+    const answer = asked.length === 1 ? all : await ask(connection, [condition])
+    if (answer instanceof Error)
+      failures.push({ condition, detail: `${expected(condition)}: ${(answer.cause as Error).message}` })
     else failures.push(...answer)
   }
   return failures

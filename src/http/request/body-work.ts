@@ -4,7 +4,7 @@ import { Unavailable } from "../failures.ts"
 export interface BodyWorkLimits {
   /** Bytes of the bodies that are worked on at once. */
   readonly bodyWorkBytes: number
-  /** Bytes of the bodies that wait for that, and for how long one may. */
+  /** Bytes of the bodies that wait for room, and how long one may wait. */
   readonly bodyWaitBytes: number
   readonly bodyWaitMs: number
 }

@@ -79,19 +79,20 @@ const toSpec = (
       return yield* invalid([{ field: "encoding", detail: "must be utf-8: this service cannot send raw bytes" }])
     const declared = declaredConditions(parameters, dataset)
     const failures = yield* castFailures([...declared, ...leaves])
-    if (failures.length > 0) return yield* invalid(joinMistakes(failures.map(({ of, detail }) => mistakeIn(of, detail))))
+    if (failures.length > 0)
+      return yield* invalid(joinMistakes(failures.map(({ condition, detail }) => mistakeIn(condition, detail))))
     return toExportSpec(parameters, dataset, [...declared.map(({ condition }) => condition), ...conditions])
   })
 
 /** Explains PostgREST's parameters that have another name here or do not exist. */
-const OTHERS: Readonly<Record<string, string>> = {
+const POSTGREST: Readonly<Record<string, string>> = {
   select: "is not a parameter; columns says which columns an export has",
   order: "is not a parameter; order_by says how an export is sorted",
   offset:
     "is not a parameter; an export is all of one snapshot and has no pages: a filter by a key, such as id=gt.1000, leaves rows out"
 }
 const describeUnknown = (names: ReadonlyArray<string>, columns?: ReadonlyArray<string>) => (field: string) =>
-  (Object.hasOwn(OTHERS, field) ? OTHERS[field] : undefined) ?? unknownParameter(names, columns)
+  (Object.hasOwn(POSTGREST, field) ? POSTGREST[field] : undefined) ?? unknownParameter(names, columns)
 
 /** Reads the export that a query asks for, and the parameters in it that belong to the route. */
 export const exportQuery = <A, I>(
@@ -107,8 +108,8 @@ export const exportQuery = <A, I>(
     const names = [...parameterNames(dataset), ...ofRoute]
     const { parameters, filters } = splitQuery(query.values, dataset, names)
     const { values, errors } = valuesOf(parameters, names, describeUnknown(names, filterableOf(dataset)))
-    const { own = [], route = [] } = Object.groupBy(Object.entries(values), ([name]) =>
-      ofRoute.includes(name) ? "route" : "own"
+    const { spec = [], route = [] } = Object.groupBy(Object.entries(values), ([name]) =>
+      ofRoute.includes(name) ? "route" : "spec"
     )
     const decoded = decodeValues(routeParameters, Object.fromEntries(route))
     const problems = [
@@ -117,7 +118,7 @@ export const exportQuery = <A, I>(
       ...filters.errors,
       ...Either.match(decoded, { onLeft: (left) => left, onRight: () => [] })
     ]
-    const request = { dataset, values: Object.fromEntries(own), filters: filters.values, errors: problems }
+    const request = { dataset, values: Object.fromEntries(spec), filters: filters.values, errors: problems }
     return { spec: yield* toSpec(request, datasets), parameters: Either.getOrThrow(decoded) }
   })
 

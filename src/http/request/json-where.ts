@@ -31,7 +31,7 @@ export const filtersOf = (where: Members): Read<ReadonlyArray<Filter>> => {
     // All of a list must hold, and no column is equal to several values.
     if (!isAlone && !hasOperatorForm(text)) return refuse(field, SEVERAL)
     const wrong = checkText(text) ?? checkText(key)
-    return wrong === undefined ? [{ on: parseFieldName(key), text }] : refuse(field, wrong)
+    return wrong === undefined ? [{ column: parseFieldName(key), text }] : refuse(field, wrong)
   }
 
   const membersOf = (key: string, value: unknown, field: string, depth: number): ReadonlyArray<WrittenTree> => {

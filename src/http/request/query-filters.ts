@@ -41,7 +41,7 @@ const readQueryFilters = (
     if (typeof list === "string") errors.push({ field, detail: list })
     else if (group && list) values.push({ field, tree: { ...group, filters: list } })
     else if (!hasOperatorForm(value) && counts.get(field)!.length > 1) errors.push({ field, detail: "is given more than once" })
-    else values.push({ field, tree: { on: parseFieldName(field), text: value } })
+    else values.push({ field, tree: { column: parseFieldName(field), text: value } })
   }
   return { values, errors }
 }

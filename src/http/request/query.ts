@@ -34,7 +34,7 @@ export interface Read<A> {
 export const checkText = (text: string): string | undefined => {
   if (text === "") return "is empty; leave it out or give a value"
   if (!text.isWellFormed()) return "is not valid Unicode"
-  return text.includes("\0") ? "holds a NUL character" : undefined
+  return text.includes("\0") ? "contains a NUL character" : undefined
 }
 
 const decodeComponent = (text: string): string | undefined => {
@@ -46,9 +46,9 @@ const decodeComponent = (text: string): string | undefined => {
   }
 }
 
-/** What the runtime puts for bytes in a URL that are not UTF-8: the value would silently be another. */
+/** The runtime replaces bytes of a URL that are not UTF-8 by this character, which would silently change a value. */
 const REPLACEMENT = "\ufffd"
-const NOT_UTF8 = "holds U+FFFD, which stands for bytes that are not UTF-8; in a JSON body it may stand"
+const NOT_UTF8 = "contains U+FFFD, which replaces bytes that are not UTF-8; a JSON body may contain it"
 
 /** Reads the query of a request, in its order. A parameter that is empty or badly encoded is an error. */
 export const readQuery = ({ search }: URL): Read<ReadonlyArray<RawParameter<string>>> => {
