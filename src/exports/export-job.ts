@@ -62,6 +62,5 @@ export interface ExportJob {
 
 /** An export with what the headers of its file also need. */
 export interface ExportFile extends ExportJob {
-  /** The format of the file; exports of earlier versions have none. */
-  readonly format: Format | null
+  readonly format: Format
 }

@@ -1,6 +1,7 @@
-import { Schema } from "effect"
-import { ConditionTree, leavesOf, Order } from "../datasets/filters/conditions.ts"
+import { Data, Effect, Schema } from "effect"
+import { ConditionTree, Order } from "../datasets/filters/conditions.ts"
 import { Path } from "../datasets/filters/json-path.ts"
+import { defaultFormat } from "../formats/csv/csv-format.ts"
 import { Format } from "../formats/format.ts"
 
 /**
@@ -10,7 +11,7 @@ import { Format } from "../formats/format.ts"
 export const ExportSpec = Schema.Struct({
   /** Its name. */
   dataset: Schema.String,
-  /** With the types when it was asked for: an export of other ones would not be what was asked for. */
+  /** Column types at the time of the request. A job fails if they have changed. */
   columns: Schema.Array(
     Schema.Struct({
       name: Schema.String,
@@ -27,24 +28,48 @@ export const ExportSpec = Schema.Struct({
 })
 export type ExportSpec = typeof ExportSpec.Type
 
-/** Whether the spec has members that the version before this one would leave out without an error. */
-const hasNewMembers = ({ columns, conditions, order }: ExportSpec): boolean =>
-  [...columns, ...leavesOf(conditions), ...order].some((one) => "path" in one || "quantifier" in one || "nulls" in one)
+/** A stored spec cannot be read. `message` is for people who export. */
+export class UnreadableSpec extends Data.TaggedError("UnreadableSpec")<{
+  readonly message: string
+  readonly cause?: unknown
+}> {}
 
 /**
- * Returns the spec as it is stored. During an upgrade, instances of the version before take jobs from the same queue. They
- * ignore members that they do not know, so `doc->>name` would become all of `doc`. A spec with such members is stored with
- * its `order` under another name: those instances require `order`, and refuse the spec instead of misreading it.
+ * The version of the specs that this service stores. It rises with each change that the version before would not read
+ * rightly. During a rolling upgrade instances of two versions take jobs from one queue: each reads the specs of the version
+ * before its own, and refuses those of a later one instead of misreading them.
+ *
+ * - 1: without the member `version`. `order` is called `orderBy` where a path, a quantifier or the place of nulls occurs. The
+ *   format is CSV and does not say so.
+ * - 2: `format` says its kind.
  */
-export const toStoredSpec = (spec: ExportSpec): object => {
-  const { order, ...rest } = spec
-  return hasNewMembers(spec) ? { ...rest, orderBy: order } : spec
-}
+const VERSION = 2
 
-/** Reads a stored spec. Fails for one of a later version that has members which this version does not know. */
-export const fromStoredSpec = (stored: unknown) => {
-  const { orderBy, ...rest } = stored as { readonly orderBy?: unknown }
-  return Schema.decodeUnknown(ExportSpec, { onExcessProperty: "error" })(
-    orderBy === undefined ? stored : { ...rest, order: orderBy }
+/** Returns the spec as it is stored. */
+export const toStoredSpec = (spec: ExportSpec): object => ({ version: VERSION, ...spec })
+
+/** Reads the format of a stored spec of any version. Options that it does not know yet have their defaults. */
+export const fromStoredFormat = (stored: unknown): Format => ({ ...defaultFormat, ...(stored as Partial<Format> | null) })
+
+const fromVersion1 = ({ order, orderBy = order, format, ...rest }: Readonly<Record<string, unknown>>) => ({
+  ...rest,
+  order: orderBy,
+  format: { kind: "csv", ...(format as object) }
+})
+
+/** Reads a stored spec. Members that the spec's version does not have are refused. */
+export const fromStoredSpec = (stored: unknown): Effect.Effect<ExportSpec, UnreadableSpec> => {
+  const { version = 1, ...spec } = stored as Readonly<Record<string, unknown>>
+  if (version !== 1 && version !== VERSION) {
+    const message =
+      `Cannot read what was to be exported: its spec has the version ${JSON.stringify(version)}, ` +
+      `and this version of the service reads 1 and ${VERSION}. Create the export again.`
+    return Effect.fail(new UnreadableSpec({ message }))
+  }
+  return Schema.decodeUnknown(ExportSpec, { onExcessProperty: "error" })(version === 1 ? fromVersion1(spec) : spec).pipe(
+    Effect.mapError((cause) => {
+      const message = "Cannot read what was to be exported: another version of the service wrote it. Create the export again."
+      return new UnreadableSpec({ message, cause })
+    })
   )
 }

@@ -6,7 +6,7 @@ import type { Dataset, Parameter } from "../datasets/dataset.ts"
 import type { ColumnCondition } from "../datasets/filters/conditions.ts"
 import { parseFilter } from "../datasets/filters/filter.ts"
 import { operatorsOf } from "../datasets/filters/operators.ts"
-import { Format, profiles, type ProfileName } from "../formats/format.ts"
+import { CsvFormat, profiles, type ProfileName } from "../formats/csv/csv-format.ts"
 import {
   columnList,
   described,
@@ -50,18 +50,18 @@ export const commonFields = ({ columns }: Pick<Dataset, "columns">) => ({
   delimiter: parameter(DialectCharacter, "The character between two values.", ";"),
   quoteChar: parameter(DialectCharacter, "The character around a quoted value.", "'"),
   quote: parameter(
-    oneOf(...Format.fields.quoting.literals),
+    oneOf(...CsvFormat.fields.quoting.literals),
     "Which values are quoted: those that need it, all, or those of text columns, too. NULL never is."
   ),
   null: parameter(NullText, "What stands for NULL; by default nothing.", "NULL"),
-  newline: parameter(oneOf(...Format.fields.newline.literals), "What ends a line."),
+  newline: parameter(oneOf(...CsvFormat.fields.newline.literals), "What ends a line."),
   bom: parameter(TrueOrFalse, "Whether the file begins with a byte order mark."),
   header: parameter(
-    oneOf(...Format.fields.header.literals),
+    oneOf(...CsvFormat.fields.header.literals),
     "What the first line has: the columns' names or their labels. With `none`, there is no such line."
   ),
   formulas: parameter(
-    oneOf(...Format.fields.formulas.literals),
+    oneOf(...CsvFormat.fields.formulas.literals),
     "Whether an apostrophe is put before text that a spreadsheet would take for a formula, or, with `escape-all`, before " +
       "any text that it would change."
   ),
@@ -71,12 +71,12 @@ export const commonFields = ({ columns }: Pick<Dataset, "columns">) => ({
     "Europe/Berlin"
   ),
   datetime: parameter(
-    oneOf(...Format.fields.datetime.literals),
+    oneOf(...CsvFormat.fields.datetime.literals),
     "How times are written: as PostgreSQL does, as ISO 8601, or as the time on the clock in `timezone`, without an offset."
   ),
-  boolean: parameter(oneOf(...Format.fields.boolean.literals), "How truth values are written."),
-  binary: parameter(oneOf(...Format.fields.binary.literals), "How `bytea` is written."),
-  decimal: parameter(oneOf(...Format.fields.decimal.literals), "The decimal separator.")
+  boolean: parameter(oneOf(...CsvFormat.fields.boolean.literals), "How truth values are written."),
+  binary: parameter(oneOf(...CsvFormat.fields.binary.literals), "How `bytea` is written."),
+  decimal: parameter(oneOf(...CsvFormat.fields.decimal.literals), "The decimal separator.")
 })
 
 const COMPARISONS: Readonly<Record<Parameter["operator"], string>> = {

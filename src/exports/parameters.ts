@@ -3,7 +3,7 @@ import type { Dataset } from "../datasets/dataset.ts"
 import { canonicalConditions, type ColumnCondition, type ConditionTree } from "../datasets/filters/conditions.ts"
 import { dialectConflict } from "../formats/csv/dialect.ts"
 import { markText } from "../formats/csv/spreadsheet-text.ts"
-import { defaultFormat, formatConflict, profiles, type Format } from "../formats/format.ts"
+import { defaultFormat, formatConflict, profiles, type CsvFormat } from "../formats/csv/csv-format.ts"
 import type { ExportSpec } from "./export-spec.ts"
 import type { RequestCondition } from "./filters.ts"
 import { commonFields, declaredFields } from "./parameter-fields.ts"
@@ -51,12 +51,13 @@ export const exportParameters = (dataset: Dataset) =>
     })
   )
 
-const formatOf = (parameters: Parameters): Format => {
+const formatOf = (parameters: Parameters): CsvFormat => {
   const { profile, quoteChar, quote, delimiter, newline, bom, header, columns = [] } = parameters
   const base = profile === undefined ? defaultFormat : profiles[profile]
   const labels = columns.some(({ label }) => label !== undefined)
   const marks = { formulas: parameters.formulas ?? base.formulas, longNumbers: base.longNumbers }
   return {
+    kind: base.kind,
     type: base.type,
     encoding: parameters.encoding ?? base.encoding,
     bom: bom ?? base.bom,

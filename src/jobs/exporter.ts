@@ -45,12 +45,7 @@ const whileOurs = <A, E, R>(work: Effect.Effect<A, E, R>, look: Effect.Effect<un
   )
 
 const specOf = ({ spec }: ClaimedJob): Effect.Effect<ExportSpec, SourceError> =>
-  fromStoredSpec(spec).pipe(
-    Effect.mapError((cause) => {
-      const message = "Cannot read what was to be exported: another version of the service wrote it. Ask for it again."
-      return new SourceError({ message, retryable: false, cause })
-    })
-  )
+  Effect.mapError(fromStoredSpec(spec), (cause) => new SourceError({ message: cause.message, retryable: false, cause }))
 
 /** Writes the file of one claimed job: rows → storage → `completed`. */
 export class Exporter extends Effect.Service<Exporter>()("Exporter", {

@@ -4,6 +4,7 @@ import type { Dataset } from "../datasets/dataset.ts"
 import { DatasetRegistry } from "../datasets/registry.ts"
 import type { TruncatedBy } from "../exports/export-job.ts"
 import type { ExportSpec } from "../exports/export-spec.ts"
+import { writerOf } from "../formats/format.ts"
 import { limits } from "../limits.ts"
 import { makeAdmission, type SourceBusy } from "../source/admission.ts"
 import { SourceOutage } from "../source/outage.ts"
@@ -60,7 +61,7 @@ const tryRead = <A>(read: () => Promise<A>) => Effect.tryPromise({ try: read, ca
 export class ExportReader extends Effect.Service<ExportReader>()("ExportReader", {
   effect: Effect.gen(function* () {
     const config = yield* AppConfig
-    const { exportSource: method, exportParallelism, maxSourceConnections } = config
+    const { exportSource, exportParallelism, maxSourceConnections } = config
     const url = Redacted.value((yield* Databases).source)
     const datasets = yield* DatasetRegistry
     const outage = yield* SourceOutage
@@ -71,6 +72,7 @@ export class ExportReader extends Effect.Service<ExportReader>()("ExportReader",
     })
 
     const planExport = async (session: SourceSession, spec: ExportSpec, dataset: Dataset, statement: Statement) => {
+      const method = writerOf(spec.format) === "server" ? exportSource : "cursor"
       const isCopy = method === "copy"
       const relations = isCopy ? await session.query<Relation>(relationsStatement(dataset)) : []
       const isLong = filterBytes(statement) * relations.length > limits.planBytes
@@ -138,7 +140,7 @@ export class ExportReader extends Effect.Service<ExportReader>()("ExportReader",
       Effect.gen(function* () {
         const begun = yield* begin(asked)
         const { spec, dataset, session, statement, plan } = begun
-        const { parts, reason, estimatedRows } = plan
+        const { method, parts, reason, estimatedRows } = plan
         yield* Effect.logInfo("export planned").pipe(
           Effect.annotateLogs({ dataset: dataset.name, method, parts, reason, estimatedRows })
         )

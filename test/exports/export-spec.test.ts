@@ -4,7 +4,7 @@ import * as fc from "fast-check"
 import { leavesOf } from "../../src/datasets/filters/conditions.ts"
 import { ExportSpec } from "../../src/exports/export-spec.ts"
 import { declaredConditions, exportParameters, toExportSpec } from "../../src/exports/parameters.ts"
-import { profiles } from "../../src/formats/format.ts"
+import { profiles } from "../../src/formats/csv/csv-format.ts"
 import { usersDataset } from "../support/datasets.ts"
 
 type Parameters = Readonly<Record<string, string>>

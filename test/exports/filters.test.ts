@@ -1,10 +1,10 @@
-/** Filters as a spec holds them: equal ones alike, and those that were stored before as they were. */
+/** Filters as a spec holds them: equal ones alike. */
 import { describe, expect, test } from "bun:test"
-import { Effect, Schema } from "effect"
+import { Schema } from "effect"
 import * as fc from "fast-check"
 import { parseFieldName } from "../../src/datasets/filters/field-name.ts"
 import { parseFilterList, type WrittenTree } from "../../src/datasets/filters/filter-tree.ts"
-import { ExportSpec, fromStoredSpec, toStoredSpec } from "../../src/exports/export-spec.ts"
+import { ExportSpec } from "../../src/exports/export-spec.ts"
 import { toExportSpec } from "../../src/exports/parameters.ts"
 import { readFilters } from "../../src/exports/filters.ts"
 import { usersDataset } from "../support/datasets.ts"
@@ -21,41 +21,6 @@ const leaf = (name: string, text: string): WrittenTree => ({ column: parseFieldN
 const list = (text: string): ReadonlyArray<WrittenTree> => parseFilterList(text) as ReadonlyArray<WrittenTree>
 const group = (operator: "and" | "or", text: string, not = false): WrittenTree => ({ operator, not, filters: list(text) })
 const textOf = (...trees: ReadonlyArray<WrittenTree>) => JSON.stringify(specOf(...trees))
-
-test("a spec that was stored before there were groups is read as it was", () => {
-  const stored =
-    '{"dataset":"users","columns":[{"name":"id","type":"bigint"}],"conditions":[{"column":"country_code","not":false,' +
-    '"operator":"in","values":["UK","US"]},{"column":"lifetime_value","not":true,"operator":"gte","values":["99.95"]}],' +
-    '"order":[{"column":"id","descending":true}],"total":10,"format":{"type":"csv","encoding":"utf-8","bom":false,"header":"names",' +
-    '"delimiter":",","quote":"\\"","quoting":"minimal","null":"","newline":"lf","formulas":"keep","longNumbers":"keep",' +
-    '"timezone":"UTC","datetime":"postgres","boolean":"t/f","binary":"hex","decimal":"."}}'
-  const spec = Schema.decodeUnknownSync(ExportSpec)(JSON.parse(stored))
-  expect(JSON.stringify(spec)).toBe(stored)
-  expect(spec.conditions).toEqual(specOf(leaf("country_code", "in.(US,UK)"), leaf("lifetime_value", "not.gte.99.950")).conditions)
-})
-
-test("a spec with members that the version before would leave out is one that it refuses", async () => {
-  const plain = specOf(leaf("id", "gt.5"))
-  expect(toStoredSpec(plain)).toBe(plain)
-  const [id, ...columns] = plain.columns
-  const specs: ReadonlyArray<ExportSpec> = [
-    specOf(leaf("name", "like(any).{A*,B*}")),
-    specOf(group("or", "(id.lt.3,name.eq(any).{a,b})")),
-    { ...plain, columns: [{ ...id!, path: [{ arrow: "->>", key: "a" }] }, ...columns] },
-    { ...plain, order: [{ column: "id", descending: true, nulls: "last" }] }
-  ]
-  for (const spec of specs) {
-    const stored: unknown = JSON.parse(JSON.stringify(toStoredSpec(spec)))
-    // That version reads `order`, and fails without it.
-    expect(stored).not.toHaveProperty("order")
-    expect(await Effect.runPromise(fromStoredSpec(stored))).toEqual(spec)
-  }
-})
-
-test("a stored spec with a member that is not known is refused", async () => {
-  const stored = { ...specOf(), later: true }
-  expect((await Effect.runPromiseExit(fromStoredSpec(stored)))._tag).toBe("Failure")
-})
 
 test("a spec with groups is stored and read back unchanged", () => {
   const spec = specOf(group("or", "(id.lt.3,not.and(name.like(any).{A*,B*},name.fts(english).cat),email.in.())", true))

@@ -1,14 +1,12 @@
 import type { ExportFile, ExportJob } from "../../exports/export-job.ts"
-import { contentTypeOf, defaultFormat } from "../../formats/format.ts"
+import { contentTypeOf, extensionOf } from "../../formats/format.ts"
 import type { ContentCoding } from "./compression.ts"
-
-const formatOf = ({ format }: ExportFile) => format ?? defaultFormat
 
 /** Makes the name of a file. The name of a dataset may contain any character, and that of a file should not. */
 const fileName = (file: ExportFile) => {
-  const { id, dataset, completedAt } = file
+  const { id, dataset, format, completedAt } = file
   const date = (completedAt ?? new Date()).toISOString().slice(0, 10).replaceAll("-", "")
-  return `${dataset.replaceAll(/[^\w.-]/g, "_")}-${date}-${id.slice(0, 8)}.${formatOf(file).type}`
+  return `${dataset.replaceAll(/[^\w.-]/g, "_")}-${date}-${id.slice(0, 8)}.${extensionOf(format)}`
 }
 
 /** Makes a strong entity tag: the bytes of an export never change, and each coding has a tag of its own. */
@@ -33,7 +31,7 @@ export const fileHeaders = ({ etag, lastModified }: ReturnType<typeof validators
 
 /** Returns the headers of an answer with bytes of the file. */
 export const contentHeaders = (file: ExportFile, coding: ContentCoding): Record<string, string> => ({
-  "Content-Type": contentTypeOf(formatOf(file)),
+  "Content-Type": contentTypeOf(file.format),
   "Content-Disposition": `attachment; filename="${fileName(file)}"`,
   ...(coding !== "identity" && { "Content-Encoding": coding }),
   ...(file.truncatedBy && { "Sluice-Truncated": file.truncatedBy })

@@ -3,7 +3,7 @@ import type { ExportSpec } from "../../exports/export-spec.ts"
 import type { Handlers } from "../answer.ts"
 import type { ApiRequest } from "../request-env.ts"
 import { AppConfig } from "../../config.ts"
-import { contentTypeOf, type Format } from "../../formats/format.ts"
+import { contentTypeOf, extensionOf, type Format } from "../../formats/format.ts"
 import { RateLimiter } from "../../rate-limit/rate-limiter.ts"
 import { StreamTurns } from "../../rate-limit/stream-turns.ts"
 import { DatasetRegistry } from "../../datasets/registry.ts"
@@ -35,7 +35,7 @@ const streamHeaders = (
   truncatedBy?: OpenExport["truncatedBy"]
 ): Record<string, string> => ({
   "Content-Type": contentTypeOf(format),
-  "Content-Disposition": `attachment; filename="export.${format.type}"`,
+  "Content-Disposition": `attachment; filename="export.${extensionOf(format)}"`,
   "Cache-Control": "no-store",
   Vary: "Accept-Encoding",
   "X-Content-Type-Options": "nosniff",

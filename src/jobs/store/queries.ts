@@ -1,6 +1,7 @@
 import { Data, Effect } from "effect"
 import type postgres from "postgres"
 import type { ExportFile, ExportJob } from "../../exports/export-job.ts"
+import { fromStoredFormat } from "../../exports/export-spec.ts"
 import { DatabaseError, runQuery } from "../../postgres/app-database.ts"
 import type { StoredAttempt } from "../../storage/export-storage.ts"
 
@@ -45,7 +46,10 @@ export const get = (sql: postgres.Sql, id: string) => byId<ExportJob>(sql, id, j
 
 /** Reads an export with what the headers of its file need. */
 export const getFile = (sql: postgres.Sql, id: string) =>
-  byId<ExportFile>(sql, id, sql`${jobColumns(sql)}, spec -> 'format' as format`)
+  Effect.map(
+    byId<ExportJob & { readonly format: unknown }>(sql, id, sql`${jobColumns(sql)}, spec -> 'format' as format`),
+    ({ format, ...job }): ExportFile => ({ ...job, format: fromStoredFormat(format) })
+  )
 
 /**
  * Lists exports, newest first; `before` is the sequence of the last one seen. Returns one more than `limit` if there
