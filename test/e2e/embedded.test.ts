@@ -23,7 +23,7 @@ beforeAll(async () => {
     await cp(join(checkout, part), join(root, part), { recursive: true, verbatimSymlinks: true })
   const dataDir = join(root, ".data")
   const settings = { DATABASE_URL: "", DATA_DIR: dataDir, SEED_ROWS: String(ROWS), EXPORT_DATASETS: "public.*" }
-  service = await startService(settings, join(root, "dist/main.js"))
+  service = await startService(settings, { bundle: join(root, "dist/main.js") })
   database = (await readFile(join(dataDir, "database-url"), "utf8")).trim()
   postmaster = async () => Number.parseInt(await readFile(join(dataDir, "postgres/postmaster.pid"), "utf8"))
 })

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import { createExport, reaches, type ExportDocument } from "../support/client.ts"
-import { impatient, impatientBundle } from "../support/impatient.ts"
+import { shortLimits } from "../support/limits.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect } from "../support/shared-service.ts"
 import { makeUsersLarge } from "../support/source.ts"
@@ -9,7 +9,7 @@ setDefaultTimeout(60_000)
 
 let service: Service
 beforeAll(async () => {
-  service = await startService({}, await impatientBundle())
+  service = await startService({}, { limits: shortLimits })
   await makeUsersLarge(service.database, 1_500_000)
 })
 afterAll(() => service.stop())
@@ -80,8 +80,8 @@ test("a quiet stream has a comment now and then, and ends when the service stops
   })
   const comment = blocks.findIndex(({ text }) => text.startsWith(":"))
   expect(blocks[comment]!.at - blocks[comment - 1]!.at).toBeWithin(
-    0.9 * impatient.eventKeepAliveMs,
-    5 * impatient.eventKeepAliveMs
+    0.9 * shortLimits.eventKeepAliveMs,
+    5 * shortLimits.eventKeepAliveMs
   )
   expect(performance.now() - stopped).toBeLessThan(2_000)
   await sql.unsafe("rollback")

@@ -7,7 +7,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises"
 import net from "node:net"
 import type postgres from "postgres"
 import { createExport, reaches } from "../support/client.ts"
-import { impatientBundle } from "../support/impatient.ts"
+import { shortLimits } from "../support/limits.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase } from "../support/shared-service.ts"
 import { until } from "../support/until.ts"
@@ -48,7 +48,7 @@ beforeAll(async () => {
   const port = String(await listen(0))
   const url = Object.assign(new URL(source), { username: ROLE, password: "right", port }).href
   const settings = { DATABASE_URL: own, SOURCE_DATABASE_URL: url, RATE_LIMIT_MAX: "1000", SOURCE_OUTAGE: "1 second" }
-  service = await startService(settings, await impatientBundle())
+  service = await startService(settings, { limits: shortLimits })
 })
 afterAll(async () => {
   await service.stop()

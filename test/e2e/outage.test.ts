@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { crc32 } from "node:zlib"
 import { copyCsv, createExport, download, reaches, statusOf } from "../support/client.ts"
-import { impatientBundle } from "../support/impatient.ts"
+import { shortLimits } from "../support/limits.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase, temporaryDirectory } from "../support/shared-service.ts"
 import { sourceServer, type SourceServer } from "../support/source-server.ts"
@@ -105,7 +105,7 @@ test("full connection slots are waited for as well", async () => {
 test("a service that stops and another that starts during the outage leave the jobs waiting", async () => {
   const settings = { SOURCE_DATABASE_URL: source.url, DATABASE_URL: await freshDatabase(), MAX_CONCURRENT_EXPORTS: "1" }
   const storage = { EXPORT_STORAGE_PATH: await temporaryDirectory() }
-  const first = await startService({ ...settings, ...storage }, await impatientBundle())
+  const first = await startService({ ...settings, ...storage }, { limits: shortLimits })
   await source.stop()
   const ids = await create(first, 2)
   const areWaiting = async (asked: Service) => {

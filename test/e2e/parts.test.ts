@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import type { Socket } from "node:net"
 import type postgres from "postgres"
 import { copyCsv, createExport, download, reaches } from "../support/client.ts"
-import { impatientBundle } from "../support/impatient.ts"
+import { shortLimits } from "../support/limits.ts"
 import { chunkedBody, exchange } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase, once } from "../support/shared-service.ts"
@@ -22,9 +22,9 @@ const largeDatabase = once(async () => {
   return database
 })
 /** A service that reads it, with a database of its own for its jobs. */
-const start = async (env: Record<string, string> = {}, bundle?: string): Promise<Service> => {
+const start = async (env: Record<string, string> = {}, options?: Parameters<typeof startService>[1]): Promise<Service> => {
   const database = await largeDatabase()
-  const service = await startService({ SOURCE_DATABASE_URL: database, ...env }, bundle)
+  const service = await startService({ SOURCE_DATABASE_URL: database, ...env }, options)
   services.push(service)
   return { ...service, database }
 }
@@ -180,7 +180,7 @@ describe("the whole table, on two connections", () => {
 
 describe("when connections are scarce", () => {
   test("each work takes one, jobs wait, and a stream that gets none is told to come back", async () => {
-    const service = await start({ MAX_SOURCE_CONNECTIONS: "2", MAX_CONCURRENT_EXPORTS: "1" }, await impatientBundle())
+    const service = await start({ MAX_SOURCE_CONNECTIONS: "2", MAX_CONCURRENT_EXPORTS: "1" }, { limits: shortLimits })
     const stream = stalledStream(service)
     await stream.begun
     // The stream's helper gives way.

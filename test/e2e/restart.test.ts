@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Exit, Scope } from "effect"
 import { copyCsv, createExport, download, reaches, statusOf } from "../support/client.ts"
-import { impatientBundle } from "../support/impatient.ts"
+import { shortLimits } from "../support/limits.ts"
 import { startService, storedFiles, type Service } from "../support/service.ts"
 import { connect, freshDatabase, startServer, temporaryDirectory } from "../support/shared-service.ts"
 import { makeUsersLarge, sourceIsBusy } from "../support/source.ts"
@@ -90,7 +90,7 @@ test("SIGTERM during a job gives it back at once to the next service, and a stre
   expect(await first.exited).toBe(0)
 
   await makeUsersLarge(database, 20_000_000)
-  const second = await startService(env, await impatientBundle())
+  const second = await startService(env, { limits: shortLimits })
   const id = await createExport(second)
   await hasProgress(second, id)
   second.signal("SIGTERM")

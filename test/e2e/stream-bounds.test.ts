@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type { Socket } from "node:net"
 import { limits } from "../../src/limits.ts"
-import { impatient, impatientBundle } from "../support/impatient.ts"
+import { shortLimits } from "../support/limits.ts"
 import { exchange, expectProblem, send } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase } from "../support/shared-service.ts"
@@ -20,7 +20,7 @@ beforeAll(async () => {
   await makeUsersLarge(database, 100_000_000)
   const most = { STREAMS_PER_KEY: String(MOST), RATE_LIMIT_MAX: String(LIMIT) }
   const settings = { DATABASE_URL: database, EXPORT_DATASETS: "public.users,public.small", ...most }
-  service = await startService(settings, await impatientBundle())
+  service = await startService(settings, { limits: shortLimits })
 })
 afterAll(async () => {
   expect(await service.stop()).toBe(0)
@@ -44,11 +44,11 @@ describe("streams at once of one key", () => {
     const stalled = await Promise.all([stall("many"), stall("many")])
     const begun = performance.now()
     const answer = await small("many")
-    expect(performance.now() - begun).toBeGreaterThanOrEqual(0.9 * impatient.streamTurnMs)
+    expect(performance.now() - begun).toBeGreaterThanOrEqual(0.9 * shortLimits.streamTurnMs)
     const { detail, error } = expectProblem(answer, 429)
     expect(detail).toContain(`Too many streams with this key at once: ${MOST} are under way`)
     expect(error).toBe(detail)
-    expect(answer.headers.get("Retry-After")).toBe(String(impatient.streamTurnMs / 1000))
+    expect(answer.headers.get("Retry-After")).toBe(String(shortLimits.streamTurnMs / 1000))
     expect(remaining(answer)).toBe(LIMIT - MOST)
     // It waited without a session of the source.
     expect(await sourceBackends(service.database)).toHaveLength(MOST)

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs"
 import { readdir } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect } from "effect"
+import type { Limits } from "./limits.ts"
 import { bunFlags, heapSettings } from "./runtime.ts"
 import { freshDatabase, inScope, serverBundle, temporaryDirectory } from "./shared-service.ts"
 import { until } from "./until.ts"
@@ -26,17 +27,23 @@ export interface Service {
   readonly stop: () => Promise<number>
 }
 
+interface Options {
+  readonly limits?: Limits
+  readonly bundle?: string
+}
+
 /**
- * Starts a service on a free port, with a fresh database unless `env` names one, and waits until it listens. `ownBundle`
- * is run instead of the bundle of this checkout.
+ * Starts a service on a free port, with a fresh database unless `env` names one, and waits until it listens. `limits`
+ * hold in place of those of `src/limits.ts`; `bundle` is run instead of that of this checkout.
  */
-export const startService = async (env: Record<string, string> = {}, ownBundle?: string): Promise<Service> => {
+export const startService = async (env: Record<string, string> = {}, { limits, bundle }: Options = {}): Promise<Service> => {
   const storage = env["EXPORT_STORAGE_PATH"] ?? (await temporaryDirectory())
   const database = env["DATABASE_URL"] ?? (await freshDatabase())
   const logPath = join(await temporaryDirectory(), "log")
-  const bundle = ownBundle ?? (await serverBundle())
+  const program = bundle ?? (await serverBundle())
+  const preload = limits ? ["--preload", Bun.fileURLToPath(import.meta.resolve("./limits-preload.ts"))] : []
   const run = () =>
-    Bun.spawn([process.execPath, ...bunFlags, bundle], {
+    Bun.spawn([process.execPath, ...bunFlags, ...preload, program], {
       cwd: join(import.meta.dir, "../.."),
       env: {
         PATH: process.env["PATH"],
@@ -46,6 +53,7 @@ export const startService = async (env: Record<string, string> = {}, ownBundle?:
         DATABASE_URL: database,
         EXPORT_DATASETS: "public.users",
         EXPORT_STORAGE_PATH: storage,
+        ...(limits ? { SLUICE_TEST_LIMITS: JSON.stringify(limits) } : {}),
         ...env
       },
       stdin: "ignore",
