@@ -1,10 +1,10 @@
-/** Bounds that are not settings: each wait, queue, body and buffer of the service has one, and its name is here. */
+/** Bounds that are no settings. Each wait, queue, body and buffer of the service has one, and its name is here. */
 export const limits = {
-  /** Characters of path and query that are read; longer is 414. */
+  /** Characters of path and query; a longer URL is answered with 414. */
   urlChars: 16_384,
-  /** Bytes of a request body; an export's parameters need a few hundred. */
+  /** Bytes of a request body; the parameters of an export need a few hundred. */
   bodyBytes: 65_536,
-  /** How long a body may take to arrive. */
+  /** The time that a body may take to arrive. */
   bodyMs: 10_000,
   /**
    * Bytes of all bodies that are arriving. Each counts as `bodyLeastBytes` at least, which is about what a request takes
@@ -40,7 +40,7 @@ export const limits = {
   /** Server-Sent Event streams at once. */
   eventStreams: 256,
   eventKeepAliveMs: 5_000,
-  /** Cancellations told to this instance and not yet acted on. */
+  /** Cancellations that reached this instance and that it has not acted on yet. */
   cancelBacklog: 1_024,
   /** Shortest time between two events of one stream: at most 5 a second. */
   eventGapMs: 200,
@@ -48,20 +48,20 @@ export const limits = {
   compressedBodies: 16,
   /** Connections of clients at once; beyond this limit those that have been quiet longest are closed. */
   connections: 1_024,
-  /** How often the connections of clients are examined. */
+  /** The interval at which the connections of clients are examined. */
   connectionSweepMs: 1_000,
-  /** How long the first request of a connection may take to arrive. */
+  /** The time that the first request of a connection may take to arrive. */
   requestHeadMs: 20_000,
   /**
    * Longest time between an answer and the next request. Proxies commonly keep a connection for less, so they close it
    * first.
    */
   clientIdleMs: 75_000,
-  /** A client that takes no byte of what it is sent for this long is broken off. */
+  /** A response is aborted when its client takes no byte for this long. */
   clientStallMs: 255_000,
   /** Bun's idle timeout, at its maximum; used where sockets cannot be asked. */
   idleSeconds: 255,
-  /** Wait of a direct stream for a free source connection before 503. */
+  /** A direct stream waits this long for a session on the source, then it is answered with 503. */
   streamAdmissionMs: 5_000,
   sourceConnectMs: 10_000,
   /** Bytes of the source's answer to a short statement, such as a plan; a longer answer ends the session. */
@@ -73,114 +73,115 @@ export const limits = {
    * is planned without them.
    */
   planBytes: 2 * 1024 * 1024,
-  /** Wait of a source query for a table lock. */
+  /** The time for which a query on the source waits for a table lock. */
   sourceLockMs: 30_000,
-  /** The server looks this often whether its client is still there. */
+  /** The interval at which the source checks whether its client is still there. */
   sourceCheckMs: 500,
-  /** Most bytes of one read of a socket that a COPY comes by. */
+  /** Bytes of one batched read of a socket on which a COPY arrives. */
   batchedReadBytes: 262_144,
-  /** Pause between two such reads, for more to come. */
+  /** The pause between two batched reads, in which more arrives. */
   batchedReadMs: 2,
-  /** A read of fewer is not followed by another: events tell when there is more. */
+  /** After a read of fewer bytes, events report when more has arrived. */
   batchedReadLeastBytes: 4_096,
-  /** Bytes that wait to be taken, of what an export's client or file needs next, before the source is paused. */
+  /** Bytes that wait to be emitted next, before the session that reads them is paused. */
   readAheadBytes: 262_144,
   /**
-   * CSV that a part of a split table should make: enough that the statement for it does not count, little enough that
-   * progress moves and reading it again is cheap. And the pages it reads at most, where a filter leaves little of them.
+   * Bytes of CSV that a part of a split table should have: enough that the cost of its statement does not count, and few
+   * enough that progress moves and that reading the part again is cheap. The pages of a part are bounded, too, since a
+   * filter may leave few rows of them.
    */
   partBytes: 1536 * 1024,
   partPages: 8_192,
-  /** A reader asks for its next part when this share of a part has come, so that the server never waits for it. */
+  /** A reader sends the COPY of its next part when this share of a part has arrived, so that the server never waits. */
   pipelineShare: 0.75,
-  /** Bytes that each helping connection lets wait in memory: more than a part has. `STREAM_LOOKAHEAD` bounds how many help at once. */
+  /** Bytes that a further reader may buffer; must exceed `partBytes`. STREAM_LOOKAHEAD bounds the number of further readers. */
   extraReaderBytes: 2 * 1024 * 1024,
-  /** Parts of one export that are begun and not yet handed on; each holds a chunk's memory, however little came of it. */
+  /** Parts of one export that are begun and not yet emitted. Each holds the memory of a chunk, however few bytes arrived. */
   openParts: 16,
-  /** Wait of a helper for a table lock. */
+  /** The time for which a further reader waits for a table lock. */
   extraReaderLockMs: 100,
-  /** How often it is looked whether a helper is of use, and the share of that time that it may be held up. */
+  /** The interval at which a further reader is supervised, and the share of it for which the reader may be paused. */
   readerReviewMs: 2_000,
   readerPausedShare: 0.9,
-  /** A helper that brings nothing for this long, where its part is what is waited for, is given up: its server may hang. */
+  /** A further reader is stopped when all wait for its part and nothing has arrived for this long: its server may hang. */
   readerSilentMs: 30_000,
-  /** After this a helper that left, or was not to be had, is tried again; twice as long each time, up to `readerReturnMaxMs`. */
+  /** A further reader comes back after this pause, which doubles each time up to `readerReturnMaxMs`. */
   readerReturnMs: 1_000,
   readerReturnMaxMs: 60_000,
-  /** How often what may be exported is read from the source database, and how soon again when it could not be. */
+  /** The interval at which the datasets are read from the source, and the pause after they could not be read. */
   datasetsRefreshMs: 60_000,
   datasetsRetryMs: 1_000,
   /** How long the search for the column with bytes that are not UTF-8 may take after an export failed because of them. */
   invalidBytesMs: 5_000,
-  /** Requests whose filters the source database looks at, at once. */
+  /** Requests whose filter values the source checks at once. */
   castConnections: 4,
   appConnections: 4,
   queueConnections: 3,
   appConnectSeconds: 5,
-  /** Pause before a lost connection is opened again. */
+  /** The pause before a lost connection to the app database is opened again. */
   appReconnectSeconds: 0.25,
   appStatementMs: 15_000,
   /** Pause of a job before it tries to reach its source again; it doubles each time, up to `sourcePauseMaxMs`. */
   sourcePauseMs: 500,
   sourcePauseMaxMs: 5_000,
-  /** How many times a job may lose its source while it reads. */
+  /** The number of times that a job may lose its source while it reads. */
   sourceLosses: 10,
-  /** How often an outage that lasts is logged. */
+  /** The interval at which a lasting outage is logged. */
   outageLogMs: 60_000,
   /** Retries of a job whose source failed, and the longest wait before one. */
   jobRetries: 3,
   jobRetryDelaySeconds: 1,
   jobRetryDelayMaxSeconds: 30,
-  /** A worker that is silent this long is taken for dead and its job is handed out again (10 is the queue's least). */
+  /** A worker without a heartbeat for this long counts as dead, and its job is delivered again (pg-boss allows no less than 10). */
   jobHeartbeatSeconds: 10,
   queueSuperviseSeconds: 3,
-  /** How often the queue's database is tried after it failed. */
+  /** The pause before the queue's database is tried again. */
   queueLookMs: 1_000,
   /** How long interrupted jobs may take to reach the queue while the service stops, and how long any client to close. */
   queueStopMs: 1_500,
   closeMs: 3_000,
-  /** How long giving a job back may take while the service stops; its heartbeat tells others later anyway. */
+  /** The time to return a job while the service stops. If it is not enough, others find out by the missing heartbeat. */
   releaseMs: 2_000,
-  /** How long migrations, and the start of the queue, may take. */
+  /** The time that the migrations, and the start of the queue, may take. */
   migrateMs: 60_000,
   /** Attempts of one job during which the process died; the job may be the cause. */
   jobCrashes: 5,
   /** Deliveries of one job, crashes and restarts included. */
   jobDeliveries: 50,
-  /** After this the queue hands a delivery out again. pg-boss allows no more than 24 hours. */
+  /** The queue delivers a job again after this. pg-boss allows no more than 24 hours. */
   jobMaxSeconds: 24 * 3600,
   /** The longest SOURCE_OUTAGE: half of `jobMaxSeconds`, so that a job that has waited can still read its rows. */
   sourceOutageMax: "12 hours",
   progressGapMs: 250,
-  /** How long, and at most how far apart, the write that ends a job is tried while the database is away. */
+  /** The time for which the write that ends a job is retried while the app database is away, and the longest pause between. */
   persistMs: 900_000,
   persistGapMs: 2_000,
   /** Bytes of a block that is written to a file at once; a file has two. */
   writeBytes: 1024 * 1024,
   /** Bytes of a file after which the disk is asked to take them. */
   syncBytes: 32 * 1024 * 1024,
-  /** Bytes between two looks at the free space, and what must stay free. */
+  /** Bytes written between two checks of the free space, and the bytes that must stay free. */
   spaceCheckBytes: 16 * 1024 * 1024,
   spaceReserveBytes: 64 * 1024 * 1024,
   /** Bytes per read of a stored file. */
   readBytes: 262_144,
   sweepMs: 30_000,
-  /** Finished exports stay listed this long after their file is gone. */
+  /** The days for which a finished export stays listed after its file is gone. */
   historyDays: 7,
-  /** Earlier exports of a dataset that an estimate looks at. */
+  /** Earlier exports of a dataset that an estimate is based on. */
   estimateExports: 20,
-  /** Files that the list of exports looks for at once. */
+  /** Files that the list of exports checks for at once. */
   fileLooks: 16,
   pageDefault: 50,
   pageMax: 200,
-  /** Time that requests and jobs in flight get on SIGTERM. Container runtimes kill after 10 s. */
+  /** The time that requests and jobs in flight get on SIGTERM. Container runtimes kill after 10 s. */
   drainMs: 8_000,
-  /** And what then is broken off, for its last words. */
+  /** The grace period in which aborted responses send a reset or their error line. */
   abortGraceMs: 500,
   readyCheckMs: 3_000,
-  /** One look at the databases and the storage answers everybody for this long. */
+  /** One check of the databases and the storage answers all requests for this long. */
   readyShareMs: 500,
-  /** How long a database may be away at start. */
+  /** The time for which a database may be away at start. */
   startMs: 30_000,
   seedBatchRows: 250_000
 } as const
