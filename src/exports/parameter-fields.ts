@@ -5,7 +5,6 @@ import { parseColumns, parseOrder } from "../datasets/column-list.ts"
 import type { Dataset, Parameter } from "../datasets/dataset.ts"
 import type { ColumnCondition } from "../datasets/filters/conditions.ts"
 import { parseFilter } from "../datasets/filters/filter.ts"
-import { operatorsOf } from "../datasets/filters/operators.ts"
 import { CsvFormat, profiles, type ProfileName } from "../formats/csv/csv-format.ts"
 import {
   columnList,
@@ -106,20 +105,4 @@ const declaredField = (
 export const declaredFields = ({ parameters, columns }: Dataset) =>
   Object.fromEntries(
     Object.entries(parameters).map(([name, declared]) => [name, declaredField(declared, columns.get(declared.column)!)])
-  )
-
-/** The columns that a dataset may be filtered by, with a description of their filters. */
-export const filterFields = ({ columns }: Dataset): Readonly<Record<string, Schema.Schema<string>>> =>
-  Object.fromEntries(
-    [...columns.values()]
-      .filter(({ filterable }) => filterable)
-      .map((column) => [
-        column.name,
-        described(
-          Text,
-          `A filter of the column, of type ${column.type}: an operator and a value, or a value that it equals. Its operators ` +
-            `are ${operatorsOf(column).join(", ")}.`,
-          "is.not_null"
-        )
-      ])
   )

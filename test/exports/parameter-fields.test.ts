@@ -1,7 +1,7 @@
 /** What the schemas of parameters say of themselves; the description of the API is made from it. */
 import { describe, expect, test } from "bun:test"
 import { JSONSchema, Schema } from "effect"
-import { commonFields, declaredFields, filterFields } from "../../src/exports/parameter-fields.ts"
+import { commonFields, declaredFields } from "../../src/exports/parameter-fields.ts"
 import { parameterNames } from "../../src/exports/parameters.ts"
 import { usersDataset } from "../support/datasets.ts"
 
@@ -50,14 +50,4 @@ describe("the JSON Schema of a parameter", () => {
       min_ltv: { description: "The rows in which lifetime_value is at least this: a decimal number, such as 100 or 99.95." }
     })
   })
-})
-
-test("the filter of a column is described with its operators, and one of a column that has no filters is left out", () => {
-  const id = usersDataset.columns.get("id")!
-  const columns = new Map(usersDataset.columns).set("id", { ...id, filterable: false })
-  const filters = described(filterFields({ ...usersDataset, columns }))
-  expect(Object.keys(filters)).toEqual([...columns.keys()].filter((name) => name !== "id"))
-  expect(filters["lifetime_value"]!.description).toContain(
-    "of type numeric(12,2): an operator and a value, or a value that it equals. Its operators are eq, neq, gt, gte, lt, lte, in, isdistinct, is."
-  )
 })
