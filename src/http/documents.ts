@@ -150,3 +150,9 @@ export const Readiness = Schema.Struct({
   status: Schema.Literal("ready"),
   degraded: optional(described(Schema.Array(FieldProblem), "What works only in part: an export cannot be stored."))
 }).annotations({ identifier: "Readiness", description: "The databases and the storage answer." })
+
+const AnyObject = Schema.Object.annotations({ jsonSchema: { type: "object" } })
+export const OpenApiDocument = Schema.Struct({ openapi: Schema.String, info: AnyObject, paths: AnyObject }).annotations({
+  identifier: "OpenApiDocument",
+  description: "A description of an API (OpenAPI 3.1)."
+})

@@ -1,23 +1,13 @@
 import { Effect, Option, ParseResult, Schema, SchemaAST } from "effect"
-import type * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint"
-import type { HttpMethod } from "@effect/platform/HttpMethod"
 import type { RateLimiter } from "../rate-limit/rate-limiter.ts"
 import { toResponse, type Answer } from "./answer.ts"
-import type { Details } from "./endpoint.ts"
+import type { Served } from "./endpoint.ts"
 import type { HttpFailure } from "./failures.ts"
 import { setRateLimit } from "./middleware/rate-limit.ts"
 import { decode, queryValues } from "./request/query.ts"
 import type { ApiRequest, AppContext, Prefix } from "./request-env.ts"
 
 type AnyHandler = (request: ApiRequest<never, never>) => Effect.Effect<Answer<unknown>, HttpFailure>
-
-/** An endpoint of the description, with what the router needs of it. */
-export interface Served {
-  readonly endpoint: HttpApiEndpoint.HttpApiEndpoint<string, HttpMethod>
-  readonly details: Details
-  /** The schemas of its answers by their status; the first is that of a document. */
-  readonly successes: ReadonlyMap<number, { readonly ast: Option.Option<SchemaAST.AST> }>
-}
 
 const none = Schema.Struct({})
 

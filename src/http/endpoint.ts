@@ -1,11 +1,15 @@
+import * as HttpApi from "@effect/platform/HttpApi"
+import type * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint"
+import type * as HttpApiGroup from "@effect/platform/HttpApiGroup"
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as OpenApi from "@effect/platform/OpenApi"
-import { Context, Schema } from "effect"
+import type { HttpMethod } from "@effect/platform/HttpMethod"
+import { Context, Schema, type Option, type SchemaAST } from "effect"
 import type { ProblemType } from "./failures.ts"
 
 /** What the schemas of an endpoint do not say. */
 export interface Details {
-  /** The headers of its answers, by their status. */
+  /** The headers of its answers, by their status. One with a question mark is not in each of them. */
   readonly headers: Readonly<Record<number, ReadonlyArray<string>>>
   /** What it may fail with, beside what any request may. */
   readonly problems: ReadonlyArray<ProblemType>
@@ -32,3 +36,24 @@ export const empty = (status: number, description: string) => HttpApiSchema.Empt
 
 /** A header of a request; its handler reads it. */
 export const header = (description: string) => Schema.optionalWith(Schema.String.annotations({ description }), { exact: true })
+
+/** An endpoint of the description, with what the router needs of it. */
+export interface Served {
+  readonly endpoint: HttpApiEndpoint.HttpApiEndpoint<string, HttpMethod>
+  readonly details: Details
+  /** The schemas of its answers by their status; the first is that of a document. */
+  readonly successes: ReadonlyMap<number, { readonly ast: Option.Option<SchemaAST.AST> }>
+}
+
+/** Lists the endpoints of a description in its order. */
+export const servedEndpoints = <Id extends string, Groups extends HttpApiGroup.HttpApiGroup.Any, E, R>(
+  api: HttpApi.HttpApi<Id, Groups, E, R>
+): ReadonlyArray<Served> => {
+  const all: Array<Served> = []
+  HttpApi.reflect(api, {
+    onGroup: () => undefined,
+    onEndpoint: ({ endpoint, mergedAnnotations, successes }) =>
+      all.push({ endpoint, successes, details: Context.unsafeGet(mergedAnnotations, EndpointDetails) })
+  })
+  return all
+}

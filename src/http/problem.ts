@@ -28,7 +28,7 @@ import {
 } from "./failures.ts"
 
 /** What nobody foresaw; the log has the rest. */
-const internalError = {
+export const internalError = {
   type: "internal-error",
   status: 500,
   meaning: "The service failed; its log says more."

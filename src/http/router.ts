@@ -1,5 +1,4 @@
-import * as HttpApi from "@effect/platform/HttpApi"
-import { Context, Effect, Runtime } from "effect"
+import { Effect, Runtime } from "effect"
 import { Hono, type MiddlewareHandler } from "hono"
 import { limits } from "../limits.ts"
 import { AppConfig } from "../config.ts"
@@ -7,14 +6,15 @@ import { RateLimiter } from "../rate-limit/rate-limiter.ts"
 import type { Handlers } from "./answer.ts"
 import { api } from "./api.ts"
 import { makeBridge, pathOf } from "./bridge.ts"
-import { EndpointDetails } from "./endpoint.ts"
-import { serveEndpoint, toApiRequest, type Served } from "./endpoint-handler.ts"
+import { servedEndpoints } from "./endpoint.ts"
+import { serveEndpoint, toApiRequest } from "./endpoint-handler.ts"
 import { InvalidRequest, MethodNotAllowed, NotFound } from "./failures.ts"
 import { allowedHosts } from "./middleware/allowed-hosts.ts"
 import { crossOrigin } from "./middleware/cross-origin.ts"
 import { defectResponse, problemResponse } from "./problem.ts"
 import { prefixes, type RequestEnv } from "./request-env.ts"
 import { datasetHandlers } from "./routes/datasets.ts"
+import { descriptionHandlers } from "./routes/description.ts"
 import { downloadHandler } from "./routes/download.ts"
 import { estimateHandler } from "./routes/estimate.ts"
 import { eventsHandler } from "./routes/events.ts"
@@ -41,17 +41,6 @@ const headFields: MiddlewareHandler = async function headFields(c, next) {
   if (c.res.body !== null) c.res.headers.set("Content-Length", String((await c.res.clone().arrayBuffer()).byteLength))
 }
 
-/** Lists the endpoints of the description by their paths, in its order. */
-const endpointsByPath = (): ReadonlyMap<string, ReadonlyArray<Served>> => {
-  const all: Array<Served> = []
-  HttpApi.reflect(api, {
-    onGroup: () => undefined,
-    onEndpoint: ({ endpoint, mergedAnnotations, successes }) =>
-      all.push({ endpoint, successes, details: Context.unsafeGet(mergedAnnotations, EndpointDetails) })
-  })
-  return Map.groupBy(all, ({ endpoint }) => endpoint.path)
-}
-
 /** The routes, and nothing but: each path with its methods; other methods of it are 405, other paths 404. */
 export const makeApp = Effect.gen(function* () {
   const runtime = yield* Effect.runtime()
@@ -67,6 +56,7 @@ export const makeApp = Effect.gen(function* () {
     ...(yield* downloadHandler),
     ...(yield* datasetHandlers),
     ...(yield* healthHandlers),
+    ...(yield* descriptionHandlers),
     ...events
   }
 
@@ -91,7 +81,7 @@ export const makeApp = Effect.gen(function* () {
   }
   app.use(requestLog, headFields, allowedHosts([config.host, ...config.allowedHosts]), crossOrigin(config.corsOrigins), urlLimit)
 
-  for (const [path, served] of endpointsByPath()) {
+  for (const [path, served] of Map.groupBy(servedEndpoints(api), ({ endpoint }) => endpoint.path)) {
     const allow = served.flatMap(({ endpoint: { method } }) => (method === "GET" ? ["GET", "HEAD"] : [method])).join(", ")
     for (const prefix of served.some(({ details }) => details.atRoot) ? prefixes.slice(0, 1) : prefixes) {
       for (const one of served) {

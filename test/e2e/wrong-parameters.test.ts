@@ -1,5 +1,6 @@
 /** Each parameter of each route, unknown, twice or without a value: 400, with the document that names it. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
+import { operationParameters } from "../support/endpoints.ts"
 import { createExport, reaches, statusOf } from "../support/client.ts"
 import { expectProblem, send } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
@@ -21,41 +22,33 @@ afterAll(async () => {
   expect(await service.stop()).toBe(0)
 })
 
-/** A right value of each parameter of an export. */
-const exportParameters = [
-  ...new URLSearchParams(
-    "country_code=US&subscription_tier=free&min_ltv=99.95&columns=id,name&dataset=users&order_by=-id&total=1&limit=1" +
-      "&profile=rfc4180&delimiter=;&quoteChar='&quote=all&null=NULL&newline=lf&bom=true&header=names&formulas=keep" +
-      "&timezone=UTC&datetime=iso8601&boolean=1/0&binary=hex&decimal=.&encoding=utf-8"
-  )
-]
-const streamParameters = [...exportParameters, ["apiKey", "k"], ["errorRow", "true"]] as const
-const pageParameters = [
-  ["limit", "1"],
-  ["cursor", "czE"]
-] as const
+/** A right value of each parameter of a query. */
+const right = new URLSearchParams(
+  "country_code=US&subscription_tier=free&min_ltv=99.95&columns=id,name&dataset=users&order_by=-id&total=1&limit=1" +
+    "&profile=rfc4180&delimiter=;&quoteChar='&quote=all&null=NULL&newline=lf&bom=true&header=names&formulas=keep" +
+    "&timezone=UTC&datetime=iso8601&boolean=1/0&binary=hex&decimal=.&encoding=utf-8&apiKey=k&errorRow=true&cursor=czE"
+)
 /** Filters: a bare value may come once. */
 const filters = [
   ["id", "5"],
   ["email", "a@example.com"]
 ] as const
 type Pairs = ReadonlyArray<readonly [name: string, value: string]>
+const rightOf = (names: ReadonlyArray<string>): Pairs =>
+  names.map((name) => {
+    const value = right.get(name)
+    if (value === null) throw new Error(`no value is known of ${name}`)
+    return [name, value]
+  })
+const exportParameters = rightOf(operationParameters.find(({ method, isExport }) => method === "POST" && isExport)!.names)
 
 /** Method and path (ID is the export's) with the parameters and the filters that it takes. */
-const routes: ReadonlyArray<readonly [method: string, path: string, parameters: Pairs, filters: Pairs]> = [
-  ["GET", "/exports", pageParameters, []],
-  ["POST", "/exports", exportParameters, filters],
-  ["POST", "/exports/estimate", exportParameters, filters],
-  ["GET", "/exports/csv", streamParameters, filters],
-  ["POST", "/exports/csv", exportParameters, filters],
-  ["GET", "/exports/ID", [], []],
-  ["DELETE", "/exports/ID", [], []],
-  ["GET", "/exports/ID/status", [], []],
-  ["GET", "/exports/ID/download", [], []],
-  ["GET", "/exports/ID/events", [], []],
-  ["GET", "/datasets", [], []],
-  ["GET", "/datasets/users", [], []]
-]
+const routes = operationParameters
+  .filter(({ path }) => /^\/(exports|datasets)/.test(path))
+  .map(({ method, path, names, isExport }) => {
+    const target = path.replace("{id}", "ID").replace("{name}", "users")
+    return [method, target, rightOf(names), isExport ? filters : []] as const
+  })
 
 describe.each(["", "/api/v1"])("under %p", (prefix) => {
   test.each(routes)("%s %s", async (method, path, parameters, more) => {

@@ -1,24 +1,14 @@
 /** Generates wrong requests: wrong parameters, bodies, paths and sizes, and nonsense in the headers. */
 import * as fc from "fast-check"
+import { operationParameters, routesWith } from "./endpoints.ts"
 import type { RawRequest } from "./raw-http.ts"
 
 /** An id that no export has. */
 export const ID = "6f1c2a34-0000-4000-8000-00000000beef"
 export const bases = ["/exports", "/api/v1/exports"]
+
 /** Each path, with the methods that it takes. */
-export const routes: Readonly<Record<string, ReadonlyArray<string>>> = {
-  "/health": ["GET", "HEAD"],
-  "/ready": ["GET", "HEAD"],
-  ...Object.fromEntries(
-    bases.flatMap((base) => [
-      [base, ["GET", "HEAD", "POST"]],
-      [`${base}/estimate`, ["POST"]],
-      [`${base}/csv`, ["GET", "HEAD", "POST"]],
-      [`${base}/${ID}`, ["GET", "HEAD", "DELETE"]],
-      ...["status", "download", "events"].map((leaf) => [`${base}/${ID}/${leaf}`, ["GET", "HEAD"]])
-    ])
-  )
-}
+export const routes = routesWith({ id: ID, name: "users", file: "guide.md" })
 
 /** A wrong request, and the status that it must get. */
 export interface Attack extends RawRequest {
@@ -30,7 +20,7 @@ const good: Readonly<Record<string, string>> = Object.fromEntries(
   new URLSearchParams(
     "country_code=US&subscription_tier=free&min_ltv=99.95&columns=id,name&delimiter=;&quoteChar='&total=1&limit=1" +
       "&order_by=-id&profile=rfc4180&newline=lf&bom=true&header=names&null=NULL&quote=all&formulas=keep&timezone=UTC" +
-      "&datetime=iso8601&boolean=1/0&binary=hex&decimal=.&encoding=utf-8&id=gt.5&signup_date=lt.2030-01-01" +
+      "&datetime=iso8601&boolean=1/0&binary=hex&decimal=.&encoding=utf-8&dataset=users&id=gt.5&signup_date=lt.2030-01-01" +
       "&apiKey=k&errorRow=true&cursor=czE"
   )
 )
@@ -39,6 +29,7 @@ const exportNames = Object.keys(good).slice(0, -3)
 /** The members of a JSON body for which there are wrong values. `null` may be nearly any text. */
 const memberNames = exportNames.filter((name) => !["null", "bom", ...filterNames].includes(name))
 const wrong: Readonly<Record<string, ReadonlyArray<string>>> = {
+  dataset: ["nothing", "public.users", "USERS", "users%20", "pg_class", "__proto__"],
   country_code: ["us", "USA", "U", "1", "U%20", "%C3%84%C3%96"],
   subscription_tier: ["gold", "FREE", "free,basic", "%66ree%20"],
   min_ltv: ["abc", "1e3", "0x10", "NaN", "1,5", "--1", "9".repeat(41), "1+1", "%2B1"],
@@ -112,23 +103,28 @@ const unknownPair = fc.oneof(
   fc.tuple(text, text).map(([name, value]) => `x${encodeURIComponent(name)}=${encodeURIComponent(value)}`),
   oneOf(sql)
 )
-/** The parameters that a method of a path takes. */
-const namesOf = (path: string, method: string): ReadonlyArray<string> => {
-  if (method === "POST") return exportNames
-  if (path.endsWith("/csv")) return [...exportNames, "apiKey", "errorRow"]
-  return bases.includes(path) ? ["limit", "cursor"] : []
-}
-const exportRoutes = Object.entries(routes).slice(2)
-const queryAttack: fc.Arbitrary<Attack> = fc
-  .constantFrom(...exportRoutes.flatMap(([path, methods]) => methods.map((method) => ({ path, method }))))
-  .chain(({ path, method }) => {
-    const names = namesOf(path, method)
-    const wrongOne = names.length > 0 ? wrongPair(names) : oneOf(Object.keys(good)).map((name) => pair(name))
-    const beside = fc.constantFrom("", ...(path.endsWith("/csv") ? ["country_code=US&"] : []))
-    return fc
-      .tuple(beside, fc.oneof(unknownPair, wrongOne))
-      .map(([right, bad]) => ({ method, target: `${path}?${right}${bad}`, status: 400 }))
-  })
+/** Routes with the parameters that each takes, and filters where it takes some. */
+const asked = operationParameters.flatMap(({ method, path, names, isExport }) => {
+  const known = [...names, ...(isExport ? filterNames : [])]
+  const unknown = known.filter((name) => good[name] === undefined)
+  if (unknown.length > 0) throw new Error(`no value is known of ${unknown.join(", ")}`)
+  const target = path.replace("{id}", ID).replace("{name}", "users").replace("{file}", "guide.md")
+  const all = Object.keys(routes).filter((route) => route === target || route === `/api/v1${target}`)
+  return all.flatMap((route) =>
+    routes[route]!.filter((each) => each === method || (each === "HEAD" && method === "GET")).map((each) => ({
+      method: each,
+      path: route,
+      names: known
+    }))
+  )
+})
+const queryAttack: fc.Arbitrary<Attack> = fc.constantFrom(...asked).chain(({ path, method, names }) => {
+  const wrongOne = names.length > 0 ? wrongPair(names) : oneOf(Object.keys(good)).map((name) => pair(name))
+  const beside = fc.constantFrom("", ...(path.endsWith("/csv") ? ["country_code=US&"] : []))
+  return fc
+    .tuple(beside, fc.oneof(unknownPair, wrongOne))
+    .map(([right, bad]) => ({ method, target: `${path}?${right}${bad}`, status: 400 }))
+})
 
 const brokenJson = [
   ...words('{ {\'total\':1} {total:1} {"total":1,} {"total":01} total=1 <xml/> NaN'),

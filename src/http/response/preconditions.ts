@@ -1,7 +1,8 @@
 interface Validators {
   /** A strong entity tag, with its quotes. */
   readonly etag: string
-  readonly lastModified: Date
+  /** Undefined for what has no such time: preconditions with a time are then ignored (RFC 9110 §13.1.3). */
+  readonly lastModified?: Date
 }
 
 /** Evaluates the preconditions of a GET or HEAD, in the order of RFC 9110 §13.2.2. */
@@ -13,14 +14,14 @@ export const evaluatePreconditions = (
   const ifUnmodifiedSince = seconds(headers.get("If-Unmodified-Since"))
   const ifNoneMatch = headers.get("If-None-Match")
   const ifModifiedSince = seconds(headers.get("If-Modified-Since"))
-  const modified = Math.floor(lastModified.getTime() / 1000)
+  const modified = lastModified && Math.floor(lastModified.getTime() / 1000)
 
   if (ifMatch !== null) {
     if (!matches(ifMatch, etag, "strong")) return "failed"
-  } else if (ifUnmodifiedSince !== undefined && modified > ifUnmodifiedSince) return "failed"
+  } else if (ifUnmodifiedSince !== undefined && modified !== undefined && modified > ifUnmodifiedSince) return "failed"
 
   if (ifNoneMatch !== null) return matches(ifNoneMatch, etag, "weak") ? "not modified" : "go on"
-  return ifModifiedSince !== undefined && modified <= ifModifiedSince ? "not modified" : "go on"
+  return ifModifiedSince !== undefined && modified !== undefined && modified <= ifModifiedSince ? "not modified" : "go on"
 }
 
 /** Says whether If-Range lets a range be sent (RFC 9110 §13.1.5). Entity tags are compared strongly, and dates exactly. */
@@ -28,7 +29,7 @@ export const rangeStillValid = (headers: Headers, { etag, lastModified }: Valida
   const ifRange = headers.get("If-Range")
   if (ifRange === null) return true
   if (ifRange.trim().endsWith('"')) return ifRange.trim() === etag
-  return seconds(ifRange) === Math.floor(lastModified.getTime() / 1000)
+  return lastModified !== undefined && seconds(ifRange) === Math.floor(lastModified.getTime() / 1000)
 }
 
 /** Says whether a list contains an entity tag. The list is `*`, or has items `"…"` and `W/"…"`; a quoted comma splits none. */

@@ -1,0 +1,13 @@
+/** Files of the page at /docs, imported as text. */
+declare module "*.css" {
+  const text: string
+  export default text
+}
+declare module "*.md" {
+  const text: string
+  export default text
+}
+declare module "*.js" {
+  const text: string
+  export default text
+}

@@ -1,0 +1,25 @@
+/** What the headers of answers say, for /openapi.json. */
+export const headerDescriptions: Readonly<Record<string, string>> = {
+  "Accept-Post": "The media types that a POST here may have.",
+  "Accept-Ranges": "`bytes`: ranges of the file can be asked for.",
+  Accept: "The media types that a body here may have.",
+  Allow: "The methods that the path has.",
+  "Cache-Control": "Whether the answer may be kept, and by whom.",
+  Connection: "`close`: the rest of the body is not waited for.",
+  "Content-Disposition": "The name of the file.",
+  "Content-Encoding": "The compression of the body, if there is one.",
+  "Content-Length": "The bytes of the body. A body that is compressed on the fly has none.",
+  "Content-Range": "Which bytes of how many the body has, or `bytes */N` for a range outside the N bytes of the file.",
+  "Content-Security-Policy": "What the page may load: its own files alone.",
+  ETag: "A strong validator: equal tags, equal bytes.",
+  "Last-Modified": "When the file was completed.",
+  Location: "Where the status of the export is.",
+  "RateLimit-Policy": "The window of the key or the address: how many requests in how many seconds.",
+  RateLimit: "How many requests remain in the window, and in how many seconds it is free again.",
+  "Repr-Digest": "The SHA-256 of the whole file, when the request asks for it (RFC 9530).",
+  "Retry-After": "In how many seconds to ask again. An export that is finished has none.",
+  "Sluice-Truncated": "The limit of the operator that left rows out (`maxRows`).",
+  Vary: "Which headers of the request the answer depends on.",
+  "X-Accel-Buffering": "`no`: a proxy passes the body on as it comes.",
+  "X-Content-Type-Options": "`nosniff`: the body is what Content-Type says."
+}

@@ -1,0 +1,58 @@
+/** The parts of OpenAPI 3.1 that our description has. */
+
+export interface JsonSchema {
+  readonly [keyword: string]: unknown
+  readonly properties?: Readonly<Record<string, JsonSchema>>
+}
+
+export type Reference = { readonly $ref: string }
+
+export interface Parameter {
+  readonly name: string
+  readonly in: "query" | "path" | "header"
+  readonly required: boolean
+  readonly description?: string
+  readonly schema: JsonSchema
+  readonly explode?: boolean
+  readonly style?: "form"
+}
+
+export interface Header {
+  readonly description: string
+  readonly required: boolean
+  readonly schema: JsonSchema
+}
+
+export interface Media {
+  readonly schema: JsonSchema
+}
+
+export interface Response {
+  readonly description: string
+  readonly headers?: Readonly<Record<string, Header>>
+  readonly content?: Readonly<Record<string, Media>>
+}
+
+export interface Operation {
+  readonly operationId: string
+  readonly summary?: string
+  readonly tags: ReadonlyArray<string>
+  readonly parameters: ReadonlyArray<Parameter | Reference>
+  readonly requestBody?: { readonly required: boolean; readonly content: Readonly<Record<string, Media>> }
+  readonly responses: Readonly<Record<string, Response | Reference>>
+}
+
+/** Its operations by their methods, and the servers if it does not stand under all. */
+export type PathItem = Readonly<Record<string, Operation | ReadonlyArray<{ readonly url: string }>>>
+
+export interface Document {
+  readonly openapi: string
+  readonly info: Readonly<Record<string, unknown>>
+  readonly servers: ReadonlyArray<{ readonly url: string }>
+  readonly paths: Record<string, PathItem>
+  readonly components: {
+    readonly schemas: Readonly<Record<string, JsonSchema>>
+    readonly parameters?: Readonly<Record<string, Parameter>>
+  }
+  readonly tags: ReadonlyArray<{ readonly name: string; readonly description?: string }>
+}
