@@ -1,9 +1,11 @@
 /** What an export may be asked for, as OpenAPI describes it: for any dataset, and for each of them. */
 import { makeWithDefs } from "@effect/platform/OpenApiJsonSchema"
 import { Schema } from "effect"
+import type { Column } from "../datasets/column.ts"
 import type { Dataset } from "../datasets/dataset.ts"
+import { operatorsOf } from "../datasets/filters/operators.ts"
 import { DEFAULT_DATASET } from "../datasets/users.ts"
-import { commonFields, declaredFields, filterFields } from "../exports/parameter-fields.ts"
+import { commonFields, declaredFields } from "../exports/parameter-fields.ts"
 import { reservedParameters } from "../exports/parameters.ts"
 import type { JsonSchema, Operation, Parameter, PathItem, Reference } from "./openapi-types.ts"
 
@@ -112,27 +114,35 @@ const operationNames = () => {
   }
 }
 
+const filterDescription = (column: Column) =>
+  `A filter of the column, of type ${column.type}: an operator and a value, or a value that it equals. Its operators are ` +
+  `${operatorsOf(column).join(", ")}.`
+
 /** A column may have several filters. */
-const columnFilter = ([name, { description, ...schema }]: readonly [string, JsonSchema]): Parameter => ({
-  ...queryParameter(name, { description, type: "array", items: schema }),
+const columnFilter = (column: Column): Parameter => ({
+  ...queryParameter(column.name, {
+    description: filterDescription(column),
+    type: "array",
+    items: { type: "string", examples: ["is.not_null"] }
+  }),
   style: "form",
   explode: true
 })
 
 const datasetItem = (dataset: Dataset, base: PathItem, operationName: string): PathItem => {
   const own = propertiesOf(Schema.Struct(declaredFields(dataset)))
-  const filterable = Object.entries(propertiesOf(Schema.Struct(filterFields(dataset))))
+  const filterable = [...dataset.columns.values()].filter((column) => column.filterable)
   const named: JsonSchema = { type: "string", const: dataset.name }
   const isDefault = dataset.name === DEFAULT_DATASET
   const where = Object.fromEntries(
-    filterable.map(([name, { description }]) => [name, { ...refer("schemas", "Filter"), description }])
+    filterable.map((column) => [column.name, { ...refer("schemas", "Filter"), description: filterDescription(column) }])
   )
   // A filter by a column with the name of a parameter stands in `where` alone.
   const taken = new Set([...Object.keys(own), ...reservedParameters, ...filterLists])
   const parameters = [
     queryParameter("dataset", named, !isDefault),
     ...Object.entries(own).map(([name, schema]) => queryParameter(name, schema)),
-    ...filterable.filter(([name]) => !taken.has(name)).map(columnFilter),
+    ...filterable.filter(({ name }) => !taken.has(name)).map(columnFilter),
     ...optionReferences
   ]
   const body = bodyOf({
