@@ -18,40 +18,41 @@ export const parameterNames = ({ parameters }: Dataset): ReadonlyArray<string> =
   ...commonParameters
 ]
 
-/** The parameters of an export, each by itself: texts, and lists of columns. */
-export const parameterFields = (dataset: Dataset) => Schema.Struct({ ...declaredFields(dataset), ...commonFields(dataset) })
-type Parameters = Schema.Schema.Type<ReturnType<typeof parameterFields>>
+/** The parameters of an export of a dataset. */
+export const exportParameters = (dataset: Dataset) => Schema.Struct({ ...declaredFields(dataset), ...commonFields(dataset) })
+type Parameters = Schema.Schema.Type<ReturnType<typeof exportParameters>>
 
-/** The parameters of an export, which must also go together. */
-export const exportParameters = (dataset: Dataset) =>
-  parameterFields(dataset).pipe(
-    Schema.filter((parameters) => {
-      const { total, limit, header, encoding, profile, columns = [] } = parameters
-      const format = formatOf(parameters)
-      const dialect = dialectConflict(format)
-      const conflicts = [
-        dialect && { field: dialect.field === "quote" ? "quoteChar" : dialect.field, detail: dialect.detail },
-        formatConflict(format),
-        encoding !== undefined && profile !== undefined && profile !== "postgres"
-          ? { field: "encoding", detail: "is for profile=postgres alone, where it is utf-8 or raw" }
-          : undefined,
-        total !== undefined && limit !== undefined
-          ? { field: "limit", detail: "is an alias of total; give only one of them" }
-          : undefined,
-        (total ?? limit ?? 0) > (dataset.maxRows ?? Number.POSITIVE_INFINITY)
-          ? { field: total === undefined ? "limit" : "total", detail: `must be at most ${dataset.maxRows}` }
-          : undefined,
-        header !== undefined && header !== "labels" && columns.some(({ label }) => label !== undefined)
-          ? { field: "header", detail: "must be labels where columns have some" }
-          : undefined
-      ]
-      return conflicts
-        .filter((conflict) => conflict !== undefined)
-        .map(({ field, detail }) => ({ path: [field], message: detail }))
-    })
-  )
+/** A parameter that conflicts with others, and how. */
+interface Conflict {
+  readonly field: string
+  readonly detail: string
+}
 
-const formatOf = (parameters: Parameters): CsvFormat => {
+/** Finds the parameters that do not go together. `format` is what they make. */
+export const conflictsIn = (parameters: Parameters, format: CsvFormat, dataset: Dataset): ReadonlyArray<Conflict> => {
+  const { total, limit, header, encoding, profile, columns = [] } = parameters
+  const dialect = dialectConflict(format)
+  const conflicts = [
+    dialect && { field: dialect.field === "quote" ? "quoteChar" : dialect.field, detail: dialect.detail },
+    formatConflict(format),
+    encoding !== undefined && profile !== undefined && profile !== "postgres"
+      ? { field: "encoding", detail: "is for profile=postgres alone, where it is utf-8 or raw" }
+      : undefined,
+    total !== undefined && limit !== undefined
+      ? { field: "limit", detail: "is an alias of total; give only one of them" }
+      : undefined,
+    (total ?? limit ?? 0) > (dataset.maxRows ?? Number.POSITIVE_INFINITY)
+      ? { field: total === undefined ? "limit" : "total", detail: `must be at most ${dataset.maxRows}` }
+      : undefined,
+    header !== undefined && header !== "labels" && columns.some(({ label }) => label !== undefined)
+      ? { field: "header", detail: "must be labels where columns have some" }
+      : undefined
+  ]
+  return conflicts.filter((conflict) => conflict !== undefined)
+}
+
+/** Returns the format that parameters ask for. */
+export const formatOf = (parameters: Parameters): CsvFormat => {
   const { profile, quoteChar, quote, delimiter, newline, bom, header, columns = [] } = parameters
   const base = profile === undefined ? defaultFormat : profiles[profile]
   const labels = columns.some(({ label }) => label !== undefined)
@@ -86,14 +87,14 @@ export const declaredConditions = (parameters: Parameters, dataset: Dataset) =>
       inGroup: undefined
     }))
 
-/** The spec of a request. `conditions` are all of it, those of declared parameters included. */
+/** Makes the spec of a request. `conditions` are all of them, those of declared parameters included. */
 export const toExportSpec = (
   parameters: Parameters,
   dataset: Dataset,
-  conditions: ReadonlyArray<ConditionTree> = []
+  conditions: ReadonlyArray<ConditionTree> = [],
+  format = formatOf(parameters)
 ): ExportSpec => {
   const { total, limit, order_by } = parameters
-  const format = formatOf(parameters)
   const columns = parameters.columns ?? [...dataset.columns.values()].map((column) => ({ column, label: undefined }))
   const rows = total ?? limit
   return {

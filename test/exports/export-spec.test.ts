@@ -3,7 +3,7 @@ import { Either, ParseResult, Schema } from "effect"
 import * as fc from "fast-check"
 import { leavesOf } from "../../src/datasets/filters/conditions.ts"
 import { ExportSpec } from "../../src/exports/export-spec.ts"
-import { declaredConditions, exportParameters, toExportSpec } from "../../src/exports/parameters.ts"
+import { conflictsIn, declaredConditions, exportParameters, formatOf, toExportSpec } from "../../src/exports/parameters.ts"
 import { profiles } from "../../src/formats/csv/csv-format.ts"
 import { usersDataset } from "../support/datasets.ts"
 
@@ -18,7 +18,10 @@ const textOf = (parameters: Parameters) => JSON.stringify(specOf(parameters))
 /** `field: detail` of each complaint. */
 const complaints = (parameters: Parameters): ReadonlyArray<string> => {
   const result = decode(parameters)
-  if (Either.isRight(result)) return []
+  if (Either.isRight(result)) {
+    const conflicts = conflictsIn(result.right, formatOf(result.right), usersDataset)
+    return conflicts.map(({ field, detail }) => `${field}: ${detail}`)
+  }
   const issues = ParseResult.ArrayFormatter.formatErrorSync(result.left)
   return issues.map(({ path, message }) => `${path.join(".")}: ${message}`)
 }

@@ -7,7 +7,14 @@ import type { DatasetRegistry } from "../../datasets/registry.ts"
 import { DEFAULT_DATASET } from "../../datasets/users.ts"
 import type { ExportSpec } from "../../exports/export-spec.ts"
 import { joinMistakes, mistakeIn, readFilters, type Filter } from "../../exports/filters.ts"
-import { declaredConditions, exportParameters, parameterFields, parameterNames, toExportSpec } from "../../exports/parameters.ts"
+import {
+  conflictsIn,
+  declaredConditions,
+  exportParameters,
+  formatOf,
+  parameterNames,
+  toExportSpec
+} from "../../exports/parameters.ts"
 import type { SourceError } from "../../source/source-error.ts"
 import { InvalidRequest, type FieldProblem, type RateLimited, type Unavailable, type UnsupportedMediaType } from "../failures.ts"
 import type { ApiRequest } from "../request-env.ts"
@@ -69,19 +76,22 @@ const toSpec = (
   { castFailures, exportSource }: RequestedDatasets
 ): Effect.Effect<ExportSpec, Failure> =>
   Effect.gen(function* () {
-    // Values that are missing because they are wrong must not seem to conflict with others.
-    const decoded = decodeValues(errors.length > 0 ? parameterFields(dataset) : exportParameters(dataset), values)
+    const decoded = decodeValues(exportParameters(dataset), values)
     const { conditions, leaves, errors: mistakes } = readFilters(filters, dataset)
     if (Either.isLeft(decoded)) return yield* invalid([...errors, ...decoded.left, ...mistakes])
-    if (errors.length + mistakes.length > 0) return yield* invalid([...errors, ...mistakes])
     const parameters = decoded.right
+    const format = formatOf(parameters)
+    // A value that is missing because it is wrong must not seem to conflict with others.
+    const conflicts = errors.length > 0 ? [] : conflictsIn(parameters, format, dataset)
+    const problems = [...errors, ...conflicts, ...mistakes]
+    if (problems.length > 0) return yield* invalid(problems)
     if (parameters.encoding === "raw" && exportSource === "cursor")
       return yield* invalid([{ field: "encoding", detail: "must be utf-8: this service cannot send raw bytes" }])
     const declared = declaredConditions(parameters, dataset)
     const failures = yield* castFailures([...declared, ...leaves])
     if (failures.length > 0)
       return yield* invalid(joinMistakes(failures.map(({ condition, detail }) => mistakeIn(condition, detail))))
-    return toExportSpec(parameters, dataset, [...declared.map(({ condition }) => condition), ...conditions])
+    return toExportSpec(parameters, dataset, [...declared.map(({ condition }) => condition), ...conditions], format)
   })
 
 /** Explains PostgREST's parameters that have another name here or do not exist. */
