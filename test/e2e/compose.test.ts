@@ -1,4 +1,4 @@
-/** docker-compose.yml and the roles that it makes, without Docker. */
+/** Checks docker-compose.yml and the roles that it creates, without Docker. */
 import { expect, setDefaultTimeout, test } from "bun:test"
 import { readFile } from "node:fs/promises"
 import { join } from "node:path"
@@ -20,7 +20,7 @@ interface Compose {
 }
 const root = join(import.meta.dir, "../..")
 
-test("every container's log is bounded, and the service does not log in as a superuser", async () => {
+test("the log of every container is limited in size, and the service does not log in as a superuser", async () => {
   const { services } = Bun.YAML.parse(await readFile(join(root, "docker-compose.yml"), "utf8")) as Compose
   for (const { logging } of Object.values(services))
     expect(logging).toEqual({ driver: "json-file", options: { "max-size": "10m", "max-file": "3" } })

@@ -1,4 +1,4 @@
-/** What a client goes by before it has a byte of CSV: the answers about an export, and the headers of a stream. */
+/** What a client relies on before it has a byte of CSV: the answers about an export, and the headers of a stream. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type postgres from "postgres"
 import { createExport, download, reaches, statusOf, type ExportDocument } from "../support/client.ts"
@@ -16,7 +16,7 @@ const prefixes = ["", "/api/v1"]
 let service: Service
 let locks: postgres.Sql
 beforeAll(async () => {
-  // One at a time, so that a second export waits as pending.
+  // Exports run one at a time, so that a second one waits as pending.
   service = await startService({ MAX_CONCURRENT_EXPORTS: "1", EXPORT_TTL: "90 minutes" })
   locks = await connect(service.database, 1)
 })
@@ -24,7 +24,7 @@ afterAll(async () => {
   expect(await service.stop()).toBe(0)
 })
 
-/** Does `work` while no row of the demo table can be read. */
+/** Runs `work` while no row of the demo table can be read. */
 const whileLocked = async (work: () => Promise<void>) => {
   const holder = await locks.reserve()
   await holder.unsafe("begin; lock table users in access exclusive mode")
@@ -76,7 +76,7 @@ describe.each(prefixes)("an export that is asked for under %p", (prefix) => {
     await reaches(service, answer.exportId, "completed")
   })
 
-  test("says while it is unfinished when to look again, and has no file", async () => {
+  test("while it is unfinished, says when to ask again, and has no file", async () => {
     await whileLocked(async () => {
       const processing = await createExport(service)
       await reaches(service, processing, "processing")
@@ -110,7 +110,7 @@ describe.each(prefixes)("an export that is asked for under %p", (prefix) => {
     })
   })
 
-  test("tells once it is completed when all of it happened, how long its file is kept, and which file it is", async () => {
+  test("once it is completed, has the times of its progress, and the expiry, the length and the CRC-32 of its file", async () => {
     const id = await createExport(service, "?columns=id,name")
     await reaches(service, id, "completed")
     const { headers, document } = await documentAt(`${prefix}/exports/${id}/status`)
@@ -147,7 +147,7 @@ describe.each(prefixes)("an export that is asked for under %p", (prefix) => {
     }
   })
 
-  test("has no file to link to and nothing to wait for when it failed, was cancelled or has expired", async () => {
+  test("has no link to a file and no Retry-After when it has failed, was cancelled or has expired", async () => {
     await locks`alter table users rename to people`
     const failed = await createExport(service)
     await reaches(service, failed, "failed")
@@ -169,7 +169,7 @@ describe.each(prefixes)("an export that is asked for under %p", (prefix) => {
   })
 })
 
-test("DELETE of a finished export takes its file from the storage, and of no other", async () => {
+test("DELETE of a finished export removes its file from the storage, and no other file", async () => {
   const [id, other] = [await createExport(service, "?total=10"), await createExport(service, "?total=20")]
   for (const one of [id, other]) await reaches(service, one, "completed")
   const filesOf = async (one: string) => (await storedFiles(service.storage)).filter((name) => name.startsWith(one))

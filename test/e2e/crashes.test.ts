@@ -1,6 +1,6 @@
 /**
- * Attempts that nobody ends: the process dies while it runs a job, or its own database is away. `CRASHES` says how many of the
- * five that are counted are made here, and `APP_OUTAGE_SECONDS` how long the database is away.
+ * Attempts that nobody ends: the process dies while it runs a job, or its own database is away. `CRASHES` says how many of
+ * the five crashes are real here, and `APP_OUTAGE_SECONDS` how long the database is away.
  */
 import { expect, setDefaultTimeout, test } from "bun:test"
 import { createExport, reaches, statusOf } from "../support/client.ts"
@@ -31,7 +31,7 @@ test("a job whose process dies 5 times fails, and is not run a sixth time", asyn
     service.signal("SIGKILL")
     await service.exited
     await sourceIsLeft(database)
-    // As long ago as the queue waits before it takes a worker for dead.
+    // The last heartbeat was so long ago that the queue takes the worker for dead.
     await sql`update sluice_queue.job set heartbeat_on = heartbeat_on - interval '1 minute' where id = ${id}`
     if (crash === CRASHES) await sql`update sluice.exports set crashes = ${LIMIT - 1}`
     service = await startService(settings)
@@ -44,12 +44,12 @@ test("a job whose process dies 5 times fails, and is not run a sixth time", asyn
   expect(await service.stop()).toBe(0)
 })
 
-test("an outage of Sluice's own database counts as no crash, and the log has one line when it begins and one when it ends", async () => {
+test("an outage of the app database counts as no crash, and is logged when it begins and when it ends", async () => {
   const app = await sourceServer()
   await app.start()
   const source = await freshDatabase()
   const owner = await connect(source, 1)
-  // Read for longer than the outage lasts.
+  // The export is read for longer than the outage lasts.
   const rows = (SECONDS + 3) * 100
   await owner.unsafe(`create view public.slow as select n, pg_sleep(0.01)::text as slept from generate_series(1, ${rows}) n`)
   const service = await startService({ DATABASE_URL: app.url, SOURCE_DATABASE_URL: source, EXPORT_DATASETS: "public.slow" })
@@ -67,7 +67,7 @@ test("an outage of Sluice's own database counts as no crash, and the log has one
   await until("the end of the outage to be logged", () =>
     service.log().some(({ message }) => String(message).startsWith("the queue's database is reached again, after "))
   )
-  // One at the beginning, and one a minute.
+  // There is a line at the beginning, and one for each minute.
   const lines = messages.filter((message) => message.startsWith("the queue's database cannot be reached")).length
   expect(lines).toBeGreaterThanOrEqual(1)
   expect(lines).toBeLessThanOrEqual(1 + Math.ceil(SECONDS / 60 - 0.1))

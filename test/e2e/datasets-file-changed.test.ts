@@ -1,4 +1,4 @@
-/** What DATASETS_FILE hides and binds stays so when the file, or a table, is changed. */
+/** What DATASETS_FILE hides and limits stays hidden and limited when the file, or a table, is changed. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { writeFile } from "node:fs/promises"
 import type { Socket } from "node:net"
@@ -12,7 +12,7 @@ setDefaultTimeout(60_000)
 
 const staff = useStaff()
 
-/** Writes the file anew, and waits until the service has read it. */
+/** Replaces the file, and waits until the service has read it. */
 const refresh = async (datasets: object, what: string, seen: () => Promise<boolean>) => {
   await writeFile(staff.file, JSON.stringify({ datasets }))
   staff.service.signal("SIGHUP")
@@ -24,8 +24,8 @@ const errorsLogged = () =>
     .filter(({ logLevel }) => logLevel === "ERROR")
     .map(({ message }) => String(message))
 
-describe("a column that the file names and that is there no more", () => {
-  test("is not had by the name of another, with which it changed names", async () => {
+describe("a column that the file names and that no longer exists", () => {
+  test("is not exported under the name of another column, with which it exchanged names", async () => {
     const swap =
       "alter table hr.moving rename name to other; alter table hr.moving rename secret to name; alter table hr.moving rename other to secret"
     await staff.sql.unsafe(swap)
@@ -37,11 +37,11 @@ describe("a column that the file names and that is there no more", () => {
   })
 
   test.each([
-    ["the hidden one is renamed", "rename column secret to open", 'hr.moving: hidden: there is no column "secret"'],
-    ["the hidden one is dropped", "drop column secret", 'hr.moving: hidden: there is no column "secret"'],
-    ["that of its condition is renamed", "rename column tenant to lodger", 'hr.moving: where: there is no column "tenant"'],
+    ["the hidden column is renamed", "rename column secret to open", 'hr.moving: hidden: there is no column "secret"'],
+    ["the hidden column is dropped", "drop column secret", 'hr.moving: hidden: there is no column "secret"'],
+    ["the column of a condition is renamed", "rename column tenant to lodger", 'hr.moving: where: there is no column "tenant"'],
     [
-      "that of its condition has another type",
+      "the column of a condition gets another type",
       "alter column tenant type date using now()",
       "hr.moving: where.tenant: must be of type date"
     ]
@@ -50,9 +50,9 @@ describe("a column that the file names and that is there no more", () => {
     expect(await staff.csv("dataset=hr.moving&columns=id,name")).toBe("id,name\n1,seen\n")
     await staff.sql.unsafe(`create table hr.kept as table hr.moving; alter table hr.moving ${change}`)
     try {
-      // Also in the moment before it is noticed, nothing is shown that was hidden.
+      // Before the change is noticed, nothing hidden is shown either.
       expect(await (await staff.stream("dataset=hr.moving")).text()).not.toContain("unseen")
-      await refresh(definitions, "it to be withheld", async () => !(await staff.listed()).includes("hr.moving"))
+      await refresh(definitions, "the dataset to be withheld", async () => !(await staff.listed()).includes("hr.moving"))
       expect(errorsLogged().slice(before)).toContainEqual(expect.stringContaining(mistake))
       for (const query of ["", "&columns=open", "&columns=id"])
         expect((await staff.stream(`dataset=hr.moving${query}`)).status).toBe(400)
@@ -61,7 +61,7 @@ describe("a column that the file names and that is there no more", () => {
         ...definitions,
         "hr.moving": { hidden: (await columnsOf("hr.moving")).filter((name) => !["id", "name"].includes(name)) }
       }
-      await refresh(fixed, "it to be back", async () => (await staff.listed()).includes("hr.moving"))
+      await refresh(fixed, "the dataset to be back", async () => (await staff.listed()).includes("hr.moving"))
       expect(await staff.csv("dataset=hr.moving")).toBe("id,name\n1,seen\n2,seen\n")
     } finally {
       await staff.sql.unsafe("drop table hr.moving; alter table hr.kept rename to moving")
@@ -73,11 +73,11 @@ describe("a column that the file names and that is there no more", () => {
     }
   })
 
-  test("keeps what was known when the file cannot be read", async () => {
+  test("keeps the definitions that were read before when the file cannot be read", async () => {
     const before = errorsLogged().length
     await writeFile(staff.file, "{")
     staff.service.signal("SIGHUP")
-    await until("it to be told", () => errorsLogged().length > before)
+    await until("the error to be logged", () => errorsLogged().length > before)
     expect(errorsLogged().at(-1)).toContain("the file is not JSON")
     expect(await staff.csv("dataset=hr.moving")).toBe("id,name,tenant\n1,seen,1\n")
     expect((await staff.stream("dataset=hr.moving&columns=secret")).status).toBe(400)
@@ -90,7 +90,7 @@ const columnsOf = async (table: string): Promise<ReadonlyArray<string>> => {
   return rows.map(({ attname }) => attname as string)
 }
 
-/** Fills all workers with exports that wait for a lock, so that the next one is looked at after them. */
+/** Fills all workers with exports that wait for a lock, so that the next export starts after them. */
 const queued = async (query: string, meanwhile: () => Promise<void>): Promise<string> =>
   staff.sql.begin(async (holder) => {
     await holder.unsafe("lock table hr.orders")
@@ -101,7 +101,7 @@ const queued = async (query: string, meanwhile: () => Promise<void>): Promise<st
     return id
   })
 
-describe("an export that waits for its table meanwhile", () => {
+describe("an export whose dataset gets another definition while it is queued", () => {
   const waiting = "hr.waiting"
   const withDefinition = (definition: object) => ({ ...definitions, [waiting]: definition })
   const described = async () =>
@@ -116,10 +116,14 @@ describe("an export that waits for its table meanwhile", () => {
     })
 
   test.each(["columns=name", "columns=id&order_by=name", "columns=id&name=neq.x", "header=labels"])(
-    "fails when a column of it is hidden: %s",
+    "fails when one of its columns is hidden now: %s",
     async (query) => {
       const id = await queued(`?dataset=${waiting}&${query}`, () =>
-        refresh(withDefinition({ hidden: ["name"] }), "it to be hidden", async () => (await described()).columns.length === 1)
+        refresh(
+          withDefinition({ hidden: ["name"] }),
+          "the column to be hidden",
+          async () => (await described()).columns.length === 1
+        )
       )
       expect((await reaches(staff.service, id, "failed")).error).toBe(`Cannot export ${waiting}: its column name is gone`)
       expect((await fetch(`${staff.service.url}/exports/${id}/download`)).status).toBe(409)
@@ -127,26 +131,28 @@ describe("an export that waits for its table meanwhile", () => {
     }
   )
 
-  test("has the conditions and the most rows that there are when it is read", async () => {
+  test("has the conditions and the `maxRows` that are valid when it is read", async () => {
     const bound = withDefinition({ where: { id: "gt.5" }, maxRows: 3 })
     const id = await queued(`?dataset=${waiting}&columns=id&total=10&order_by=id`, () =>
-      refresh(bound, "it to be bound", async () => (await described()).maxRows === 3)
+      refresh(bound, "the definition to be read", async () => (await described()).maxRows === 3)
     )
     await reaches(staff.service, id, "completed")
     expect(String(await download(staff.service, id))).toBe("id\n6\n7\n8\n")
     await reset()
   })
 
-  test("fails when its dataset has another name", async () => {
+  test("fails when its dataset has another name now", async () => {
     const id = await queued(`?dataset=${waiting}`, () =>
-      refresh(withDefinition({ name: "renamed" }), "it to be renamed", async () => (await staff.listed()).includes("renamed"))
+      refresh(withDefinition({ name: "renamed" }), "the dataset to be renamed", async () =>
+        (await staff.listed()).includes("renamed")
+      )
     )
     expect((await reaches(staff.service, id, "failed")).error).toBe(`Cannot export ${waiting}: there is no such dataset any more`)
     await reset()
   })
 })
 
-test("a table cannot be altered while a stream of it is paused, and the file is whole", async () => {
+test("a table cannot be altered while a stream of it is paused, and the file is complete", async () => {
   let stalled: Socket | undefined
   const head = "GET /exports/csv?dataset=hr.large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
   const wire = exchange(staff.service.url, head, (socket) => {
@@ -164,7 +170,7 @@ test("a table cannot be altered while a stream of it is paused, and the file is 
     const altered = staff.sql.unsafe(`set local lock_timeout = '50ms'; ${change}`)
     expect(await altered.then(String, ({ code }: { code: string }) => code)).toBe("55P03")
   }
-  // Rows may change; the file has those of its snapshot.
+  // Rows may change, and the file has the rows of its snapshot.
   await staff.sql.unsafe("delete from hr.large where id % 2 = 0; update hr.large set filler = 'y' where id % 3 = 0")
   stalled!.resume()
   expect(chunkedBody(await wire).equals(expected)).toBe(true)

@@ -1,4 +1,4 @@
-/** A DATASETS_FILE that is wrong. */
+/** A wrong DATASETS_FILE stops the start. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { writeFile } from "node:fs/promises"
 import { bunFlags } from "../support/runtime.ts"
@@ -9,7 +9,7 @@ setDefaultTimeout(60_000)
 
 const staff = useStaff()
 
-/** Runs a service that cannot start, until it ends. */
+/** Runs a service that cannot start until it ends. */
 const failedStart = async (datasets: object | string) => {
   const path = await fileOf({})
   await writeFile(path, typeof datasets === "string" ? datasets : JSON.stringify({ datasets }))
@@ -36,7 +36,7 @@ const failedStart = async (datasets: object | string) => {
 }
 
 describe("a wrong file stops the start with one line that names", () => {
-  test("all that does not fit the database", async () => {
+  test("everything that does not fit the database", async () => {
     const known = "id, salary, name, tenant, at, day, constructor, dept"
     const mistakes = await failedStart({
       "hr.staff": {

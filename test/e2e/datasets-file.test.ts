@@ -1,4 +1,4 @@
-/** What DATASETS_FILE hides and binds stays so, whoever asks in whatever way. */
+/** What DATASETS_FILE hides and limits stays hidden and limited, however it is asked for. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { createExport, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
 import { useStaff } from "./hr-dataset.fixture.ts"
@@ -7,7 +7,7 @@ setDefaultTimeout(60_000)
 
 const staff = useStaff()
 
-/** The rows that may be had of the staff. */
+/** The rows of the staff that may be exported. */
 const CONDITION = "tenant in (1, 2) and at < '2024-01-02 00:00+00'"
 
 const post = (body: object, path = "csv") =>
@@ -34,7 +34,7 @@ describe("a hidden column", () => {
     "staff.salary",
     "*"
   ]
-  /** Each place that may name a column. */
+  /** Every place of a request that may name a column. */
   const places: Readonly<Record<string, (name: string) => Promise<Response>>> = {
     columns: (name) => staff.stream(`dataset=people&columns=id,${encodeURIComponent(name)}`),
     "columns, quoted": (name) => staff.stream(`dataset=people&columns=${encodeURIComponent(`"${name}"`)}`),
@@ -52,7 +52,7 @@ describe("a hidden column", () => {
     "a member of a body": (name) => post({ [name]: 1 }),
     "where of an estimate": (name) => post({ where: { [name]: "is.null" } }, "estimate")
   }
-  test.each(Object.keys(places))("is answered as one that does not exist: %s", async (place) => {
+  test.each(Object.keys(places))("gets the same answer as a column that does not exist: %s", async (place) => {
     const answers = async (name: string) => {
       const response = await places[place]!(name)
       const text = await response.text()
@@ -66,7 +66,7 @@ describe("a hidden column", () => {
     for (const name of hidden) expect(text).not.toContain(name)
   })
 
-  test("is in no file, in whatever format", async () => {
+  test("is in no file, whatever its format", async () => {
     for (const format of ["", "&profile=excel", "&header=labels", "&quote=all", "&header=none"]) {
       const text = await staff.csv(`dataset=people${format}`)
       expect(text).not.toMatch(/salary|tenant|\d000\.\d0/)
@@ -74,7 +74,7 @@ describe("a hidden column", () => {
     }
   })
 
-  test("is in no description: neither in columns nor in the key", async () => {
+  test("is in no description of the dataset, neither in its columns nor in its key", async () => {
     const response = await fetch(`${staff.service.url}/datasets/people`)
     const text = await response.text()
     expect(text).not.toMatch(/salary|tenant/)
@@ -99,8 +99,8 @@ describe("a hidden column", () => {
   })
 })
 
-describe("what the file says of a dataset", () => {
-  test("is its only name", async () => {
+describe("the definition of a dataset", () => {
+  test("gives its only name", async () => {
     expect(await staff.listed()).toEqual(["hr.large", "hr.moving", "hr.orders", "hr.waiting", "people"])
     for (const name of ["hr.staff", "staff"]) {
       expect((await staff.stream(`dataset=${name}`)).status).toBe(400)
@@ -109,7 +109,7 @@ describe("what the file says of a dataset", () => {
     }
   })
 
-  test("is its order and its most rows, where a request says nothing else", async () => {
+  test("gives the order and `maxRows` for requests without an order or a total", async () => {
     expect(await rowsOf("")).toEqual(await byHand("order by id desc limit 20"))
     expect(await rowsOf("order_by=id")).toEqual(await byHand("order by id limit 20"))
     expect(await rowsOf("total=3")).toEqual(await byHand("order by id desc limit 3"))
@@ -118,7 +118,7 @@ describe("what the file says of a dataset", () => {
     expect((await reaches(staff.service, id, "completed")).progress.totalRows).toBe(20)
   })
 
-  test.each(["total", "limit"])("is an error where a request wants more: %s", async (name) => {
+  test.each(["total", "limit"])("refuses a request for more than `maxRows` rows: %s", async (name) => {
     for (const response of [
       await staff.stream(`dataset=people&${name}=21`),
       await post({ [name]: 21 }),
@@ -129,7 +129,7 @@ describe("what the file says of a dataset", () => {
     }
   })
 
-  test("holds for each export, however its filters try to widen it", async () => {
+  test("has conditions that hold for every export, however its filters try to widen them", async () => {
     const all = new Set(await byHand(""))
     for (const query of [
       "at=gte.1900-01-01&order_by=-at",
@@ -155,7 +155,7 @@ describe("what the file says of a dataset", () => {
     expect(await rowsOf("at=gte.2024-01-02")).toEqual([])
   })
 
-  test("is what a header has where it has labels", async () => {
+  test("gives the labels of a header", async () => {
     const first = async (query: string) =>
       (await staff.csv(`dataset=people&columns=id,name,constructor&${query}`)).split(/\r?\n/)[0]
     expect(await first("header=labels")).toBe('=Number,"Full, name",constructor')
@@ -164,7 +164,7 @@ describe("what the file says of a dataset", () => {
     expect((await staff.csv("dataset=people&columns=name:Who,id")).split("\n")[0]).toBe("Who,=Number")
   })
 
-  test("are its parameters, each with what it allows", async () => {
+  test("gives parameters, each with the values that it allows", async () => {
     expect(await rowsOf("section=B&since=2024-01-10&code=40&order_by=id")).toEqual(
       await byHand("and dept = 'B' and day >= '2024-01-10' and id <= 40 order by id limit 20")
     )

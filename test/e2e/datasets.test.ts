@@ -1,4 +1,4 @@
-/** What may be exported: nothing that nobody named, and what is named as the database has it. */
+/** Only what EXPORT_DATASETS names may be exported, and it is exported as the database has it. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type postgres from "postgres"
 import { copyCsv, createExport, download, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
@@ -26,7 +26,7 @@ const setup = `
   create table secret.salaries (name text); create sequence reporting.numbers;
   analyze`
 
-/** Name and the query that COPY is given. */
+/** The name of a dataset, and a query whose result COPY writes. */
 const named = [
   ['Odd.a "/b', 'select * from "Odd"."a ""/b"'],
   ["reporting.days", "select * from reporting.days"],
@@ -57,22 +57,22 @@ const listed = async () => {
   return datasets
 }
 
-/** Status and errors of an answer. */
+/** Returns the status and the errors of an answer. */
 const refused = async (response: Promise<Response>) => {
   const { status, errors } = (await (await response).json()) as ProblemDocument
   return [status, ...errors]
 }
 
-/** Asks for an export of a table that is locked, lets it wait there, and changes the table meanwhile. */
+/** Asks for an export of a locked table, and changes the table while the export waits for it. */
 const changing = async <A>(ask: () => Promise<A>, change: string) => {
   await sql.unsafe("drop table if exists reporting.changing cascade; create table reporting.changing as table reporting.orders")
   service.signal("SIGHUP")
-  // What an earlier test left of it is not to be taken for it.
-  await until("it to be known", async () => {
+  // The columns of an earlier test must not be taken for those of this one.
+  await until("the new table to be a dataset", async () => {
     const { columns = [] } = (await json("/datasets/reporting.changing")) as { columns?: ReadonlyArray<{ type: string }> }
     return columns.map(({ type }) => type).join() === "integer,numeric(10,2),text"
   })
-  // In an object, or its answer would be waited for before the lock is let go.
+  // The answer is in an object, so that it is not awaited before the lock is released.
   return sql.begin(async (holder) => {
     await holder.unsafe("lock table reporting.changing")
     const answer = ask()
@@ -84,8 +84,8 @@ const changing = async <A>(ask: () => Promise<A>, change: string) => {
 const job = () => createExport(service, asked("reporting.changing"))
 const stream = () => fetch(`${service.url}/exports/csv${asked("reporting.changing")}`).then((response) => response.text())
 
-describe("what is named", () => {
-  test("is listed, partitions and other children as the table that they make", async () => {
+describe("a dataset that EXPORT_DATASETS names", () => {
+  test("is listed; partitions and other children are part of their table", async () => {
     const datasets = await listed()
     expect(Object.fromEntries(datasets.map(({ name, kind }) => [name, kind]))).toEqual({
       'Odd.a "/b': "table",
@@ -98,7 +98,7 @@ describe("what is named", () => {
     for (const { name, links } of datasets) expect((await json(links.self))["name"]).toBe(name)
   })
 
-  test("is described as the catalog has it", async () => {
+  test("is described as in the catalog", async () => {
     const compared = ["eq", "neq", "gt", "gte", "lt", "lte", "in", "isdistinct", "is"]
     expect(await json("/api/v1/datasets/reporting.orders")).toEqual({
       name: "reporting.orders",
@@ -141,7 +141,7 @@ describe("what is named", () => {
     expect(Buffer.from(await streamed.arrayBuffer()).equals(expected)).toBe(true)
   })
 
-  test("gives its file a name that any system takes", async () => {
+  test("gives its file a name that any system accepts", async () => {
     const id = await createExport(service, asked('Odd.a "/b'))
     await reaches(service, id, "completed")
     const { headers } = await fetch(`${service.url}/exports/${id}/download`, { method: "HEAD" })
@@ -178,7 +178,7 @@ describe("what is named", () => {
   })
 })
 
-describe("what is not named", () => {
+describe("a relation that cannot be exported", () => {
   test.each([
     "secret.salaries",
     "reporting.days_1",
@@ -188,7 +188,7 @@ describe("what is not named", () => {
     "no.such",
     "USERS",
     "public.users"
-  ])("is refused as what does not exist is: %s", async (name) => {
+  ])("gets the same answer as one that does not exist: %s", async (name) => {
     const known = (await listed()).map((dataset) => dataset.name).join(", ")
     for (const init of [{}, { method: "POST" }, jsonPost({ dataset: name })]) {
       const response = await fetch(`${service.url}/exports/csv${"body" in init ? "" : asked(name)}`, init)
@@ -233,7 +233,7 @@ describe("what is not named", () => {
     expect(await bare.stop()).toBe(0)
   })
 
-  test("at all leaves nothing to export, and the log says how to name it", async () => {
+  test("because EXPORT_DATASETS is not set is a 400, and the log says how to set it", async () => {
     const none = await startService({ EXPORT_DATASETS: "" })
     expect(none.log().map(({ message }) => message)).toContain(
       "nothing may be exported: EXPORT_DATASETS names what may, such as public.orders,reporting.*"
@@ -251,12 +251,12 @@ describe("a table that is changed between the request and the run", () => {
   test.each([
     ["alter column total type numeric(12,4)", "is numeric(12,4) now, and was numeric(10,2) when the export was asked for"],
     ["drop column total", 'column "total" does not exist']
-  ])("fails the export when its columns are others: %s", async (change, reason) => {
+  ])("fails the export when its columns have changed: %s", async (change, reason) => {
     const id = await (await changing(job, `alter table reporting.changing ${change}`)).answer
     expect((await reaches(service, id, "failed")).error).toContain(reason)
   })
 
-  test("is exported as it is then, though its rows were written anew while the export waited", async () => {
+  test("is exported as it is then, even if its rows were rewritten while the export waited", async () => {
     const rewriting = "alter table reporting.changing alter column total type numeric(10,2) using total + 1"
     const id = await (await changing(job, rewriting)).answer
     await reaches(service, id, "completed")
@@ -274,7 +274,7 @@ describe("a table that is changed between the request and the run", () => {
         delete from reporting.past where id <= 500;
         create view reporting.changing as select * from reporting.past union all select * from reporting.moved`
     ]
-  ])("is exported as it is then, also where another one has its name: %s", async (_, change) => {
+  ])("is exported as it is then, even if another relation has its name now: %s", async (_, change) => {
     const { answer } = await changing(stream, change)
     expect((await answer).split("\n").toSorted()).toEqual(
       String(await copyCsv(service, "select * from reporting.orders"))
@@ -284,15 +284,17 @@ describe("a table that is changed between the request and the run", () => {
     await sql.unsafe("drop table if exists reporting.moved, reporting.past cascade")
   })
 
-  test("is a stream of no rows when they are gone", async () => {
+  test("is a stream of no rows once they are deleted", async () => {
     const { answer } = await changing(stream, "truncate reporting.changing")
     expect(await answer).toBe('id,total,"note, or not"\n')
   })
 
-  test("is a dataset no more when it is gone, and the export says so", async () => {
+  test("is no dataset any more once it is dropped, and the export says so", async () => {
     const id = await (await changing(job, "drop table reporting.changing")).answer
     expect((await reaches(service, id, "failed")).error).toContain('relation "reporting.changing" does not exist')
     service.signal("SIGHUP")
-    await until("it to be listed no more", async () => (await listed()).every(({ name }) => name !== "reporting.changing"))
+    await until("the dataset not to be listed any more", async () =>
+      (await listed()).every(({ name }) => name !== "reporting.changing")
+    )
   })
 })

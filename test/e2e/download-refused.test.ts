@@ -7,7 +7,7 @@ import { connect } from "../support/shared-service.ts"
 setDefaultTimeout(60_000)
 let service: Service
 beforeAll(async () => {
-  // One at a time, so that a second export waits as pending.
+  // Exports run one at a time, so that a second one waits as pending.
   service = await startService({ MAX_CONCURRENT_EXPORTS: "1" })
 })
 afterAll(async () => {
@@ -26,7 +26,7 @@ const expectRefusal = async (id: string, status: number) => {
   return { retryAfter: answer.headers.get("Retry-After"), ...expectProblem(answer, status) }
 }
 
-test("not finished: 425 with Retry-After; cancelled: 410", async () => {
+test("a download is 425 with Retry-After before the export is finished, and 410 after it is cancelled", async () => {
   const holder = await (await connect(service.database, 1)).reserve()
   await holder.unsafe("begin; lock table users in access exclusive mode")
   try {
@@ -49,7 +49,7 @@ test("not finished: 425 with Retry-After; cancelled: 410", async () => {
     holder.release()
   }
 })
-test("failed: 409 with the job's error", async () => {
+test("a download of a failed export is 409 with the error of the job", async () => {
   const sql = await connect(service.database, 1)
   await sql`alter table users rename to people`
   const failed = await createExport(service)
@@ -58,7 +58,7 @@ test("failed: 409 with the job's error", async () => {
   expect((await expectRefusal(failed, 409)).detail).toContain(error!)
   expect(await remove(failed)).toBe(204)
 })
-test("removed: 410, and DELETE again is 204", async () => {
+test("a download of a removed file is 410, and another DELETE is 204", async () => {
   const removed = await createExport(service, "?total=10")
   await reaches(service, removed, "completed")
   for (let time = 0; time < 2; time++) {
@@ -68,7 +68,7 @@ test("removed: 410, and DELETE again is 204", async () => {
   }
 })
 test.each([crypto.randomUUID(), "1", "csv", "00000000-0000-0000-0000-00000000000g", "%2e%2e", "x".repeat(300)])(
-  "%s: 404",
+  "a download of %s, which is no id of an export, is 404",
   async (of) => {
     await expectRefusal(of, 404)
     expect(await remove(of)).toBe(of === "csv" ? 405 : 404)

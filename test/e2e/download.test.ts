@@ -21,7 +21,7 @@ afterAll(async () => {
   expect(await service.stop()).toBe(0)
 })
 
-/** A request for the download as written: nothing is added or decoded. */
+/** Sends a request for the download as written: nothing is added or decoded. */
 const get = (headers: Record<string, string> = {}, method = "GET", of = id) =>
   fetch(`${service.url}/exports/${of}/download`, {
     method,
@@ -29,7 +29,7 @@ const get = (headers: Record<string, string> = {}, method = "GET", of = id) =>
     decompress: false
   })
 const bytesOf = async (response: Response) => Buffer.from(await response.arrayBuffer())
-/** All headers but those of the connection. */
+/** Returns all headers but those of the connection. */
 const headersOf = ({ headers }: Response) =>
   Object.fromEntries([...headers].filter(([name]) => !["date", "connection", "keep-alive"].includes(name)))
 const expectWhole = async (response: Response) => {
@@ -43,7 +43,7 @@ const etagOf = async (headers: Record<string, string> = {}) => {
   return response.headers.get("ETag") ?? ""
 }
 
-describe("the whole file", () => {
+describe("the complete file", () => {
   test("has the headers of the contract", async () => {
     const response = await get()
     const day = document.completedAt!.slice(0, 10).replaceAll("-", "")
@@ -59,12 +59,12 @@ describe("the whole file", () => {
     })
     await expectWhole(response)
   })
-  test("is the same under /api/v1", async () => {
+  test("is the same under the prefix /api/v1", async () => {
     const response = await fetch(`${service.url}/api/v1/exports/${id}/download`, { headers: { "Accept-Encoding": "identity" } })
     expect(headersOf(response)).toEqual(headersOf(await get()))
     await expectWhole(response)
   })
-  test("is found by its id in any case", async () => {
+  test("is found by its id in upper and lower case", async () => {
     await expectWhole(await get({}, "GET", id.toUpperCase()))
   })
   test.each(["identity", "gzip", "zstd"])("HEAD in %s is GET without the body", async (coding) => {
@@ -87,7 +87,7 @@ describe("a range", () => {
     let made = 0
     const client = async () => {
       while (made++ < requests) {
-        // As many short ones as long ones, by orders of magnitude; at the end of the file they are cut.
+        // Ranges of each order of magnitude are as frequent; at the end of the file they are cut.
         const start = Math.floor(Math.random() * file.length)
         const length = Math.floor(2 ** (Math.random() * (made % 500 === 0 ? 22 : 13))) + 1
         const suffix = made % 10 === 0
@@ -102,7 +102,7 @@ describe("a range", () => {
     }
     await Promise.all(Array.from({ length: 32 }, client))
   })
-  test("says what it is", async () => {
+  test("says in Content-Range which bytes it has", async () => {
     const response = await get({ Range: "bytes=100-299" })
     const whole = headersOf(await get({}, "HEAD"))
     expect(response.status).toBe(206)
@@ -137,7 +137,7 @@ describe("a range", () => {
       expect(response.headers.get("Content-Type")).toBe("application/problem+json")
     }
   })
-  test("holds under If-Range for the same file only", async () => {
+  test("is sent under If-Range for the same file only", async () => {
     const [etag, modified] = [await etagOf(), new Date(document.completedAt!)]
     const statusFor = async (ifRange: string) => {
       const response = await get({ Range: "bytes=0-9", "If-Range": ifRange })
@@ -156,7 +156,7 @@ describe("a range", () => {
 })
 
 describe("preconditions", () => {
-  test("a copy that is still good: 304 without a body, with the headers of the file", async () => {
+  test("for a copy that is still valid give 304 without a body, with the headers of the file", async () => {
     const [etag, whole] = [await etagOf(), headersOf(await get({}, "HEAD"))]
     const modified = document.completedAt!
     for (const headers of [
@@ -178,7 +178,7 @@ describe("preconditions", () => {
     await expectWhole(await get({ "If-None-Match": '"other"' }))
     await expectWhole(await get({ "If-Modified-Since": new Date(0).toUTCString() }))
   })
-  test("another file: 412", async () => {
+  test("for another file give 412", async () => {
     const etag = await etagOf()
     const epoch = new Date(0).toUTCString()
     for (const headers of [{ "If-Match": '"other"' }, { "If-Match": `W/${etag}` }, { "If-Unmodified-Since": epoch }]) {
@@ -194,8 +194,8 @@ describe("preconditions", () => {
 describe.each([
   ["gzip", gunzipSync],
   ["zstd", Bun.zstdDecompressSync]
-] as const)("in %s", (coding, decode) => {
-  test("it is smaller, the same after decoding, and tagged apart", async () => {
+] as const)("the file in %s", (coding, decode) => {
+  test("is smaller, the same after decoding, and has an ETag of its own", async () => {
     const response = await get({ "Accept-Encoding": `${coding}, br` })
     const whole = headersOf(await get({}, "HEAD"))
     const { etag, "content-length": _, ...same } = whole
@@ -208,13 +208,13 @@ describe.each([
     expect(body.length).toBeLessThan(file.length / 2)
     expect(Buffer.from(decode(body)).equals(file)).toBe(true)
   })
-  test("its own tag validates it, and not the file as it is", async () => {
+  test("is validated by its own ETag, which does not validate the uncompressed file", async () => {
     const etag = await etagOf({ "Accept-Encoding": coding })
     expect((await get({ "Accept-Encoding": coding, "If-None-Match": etag })).status).toBe(304)
     await expectWhole(await get({ "If-None-Match": etag }))
     await expectWhole(await get({ Range: "bytes=0-9", "If-Range": etag }))
   })
-  test("a Range is of the file as it is", async () => {
+  test("has no ranges: they are of the uncompressed file", async () => {
     const response = await get({ "Accept-Encoding": coding, Range: "bytes=0-9" })
     expect(response.status).toBe(206)
     expect(response.headers.get("Content-Encoding")).toBeNull()
@@ -224,7 +224,7 @@ describe.each([
 })
 
 describe("Want-Repr-Digest (RFC 9530)", () => {
-  test("gives the SHA-256 of the file, with a range and without a body too, and keeps it", async () => {
+  test("gives the SHA-256 of the complete file, also for a range and for HEAD, and stores it", async () => {
     const expected = `sha-256=:${digest}:`
     const want = { "Want-Repr-Digest": "sha-256=5, sha-512=3" }
     const sql = await connect(service.database, 1)

@@ -1,4 +1,4 @@
-/** SIGTERM while clients are in the middle of a stream: who is done in time gets the whole of it, the others see that it is cut. */
+/** SIGTERM during streams: who takes the rest in time gets a complete body, and the others see that theirs is incomplete. */
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type { Socket } from "node:net"
 import { copyCsv } from "../support/client.ts"
@@ -11,7 +11,7 @@ import { until } from "../support/until.ts"
 
 setDefaultTimeout(60_000)
 
-/** What container runtimes leave before they kill. */
+/** The time that container runtimes leave before they kill. */
 const KILL_MS = 10_000
 /** More than the buffers hold between a service and its client. */
 const ROWS = 500_000
@@ -23,13 +23,13 @@ let service: Service
 let went: Buffer
 let drainMs: number
 const cut = new Map<string, Buffer>()
-/** How connections failed. */
+/** The ways in which connections fail. */
 const errors = new Map<string, string | undefined>()
 const endOf = (name: string) => cut.get(name)!.toString("latin1").slice(-80)
 
-/** More than the head of an answer. */
+/** More bytes than the head of an answer has. */
 const BEGINNING = 100_000
-/** A stream that has begun. Its client stops after the beginning and takes the rest when `go` is called. */
+/** Begins a stream. Its client stops after the beginning, and takes the rest when `go` is called. */
 const openStream = async (name: string, query: string, { coding = "identity", version = "1.1", url = service.url } = {}) => {
   let stalled: Socket | undefined
   let received = 0
@@ -49,7 +49,7 @@ beforeAll(async () => {
   const database = await freshDatabase()
   const sql = await connect(database, 1)
   await sql.unsafe(steady)
-  // Whatever the coding, far more than the buffers hold.
+  // In any coding this is far more than the buffers hold.
   await makeUsersLarge(database, 100_000_000)
   service = await startService({ DATABASE_URL: database, EXPORT_DATASETS: "public.users,public.steady" })
   const proxy = hasNginx ? await startNginx(service.url) : undefined
@@ -79,14 +79,14 @@ beforeAll(async () => {
   for (const [name, { wire }] of Object.entries({ ...stalling, ...reading })) cut.set(name, await wire)
 })
 
-test("a service that has clients which do not end exits in time all the same, and leaves its source", async () => {
+test("a service exits in time even if its clients do not end, and ends its sessions of the source", async () => {
   expect(await service.exited).toBe(0)
   expect(drainMs).toBeLessThan(KILL_MS)
   await sourceIsLeft(service.database)
   expect(await sourceBackends(service.database)).toEqual([])
 })
 
-test("a client that goes on in time gets the whole file", async () => {
+test("a client that takes the rest in time gets the complete file", async () => {
   expect(went.toString("latin1", 0, 15)).toBe("HTTP/1.1 200 OK")
   expect(chunkedBody(went).equals(await copyCsv(service, `select * from users limit ${ROWS}`))).toBe(true)
 })
@@ -100,23 +100,23 @@ describe("a body that is cut is incomplete", () => {
     expect(() => chunkedBody(wire)).toThrow("the body is not whole")
     expect(endOf(coding)).not.toEndWith("\r\n0\r\n\r\n")
   })
-  test("for one that takes what there is", () => {
+  test("for a client that takes what there is", () => {
     const wire = cut.get("reading")!
     expect(wire.length).toBeGreaterThan(65_536)
     expect(() => chunkedBody(wire)).toThrow("the body is not whole")
     expect(endOf("reading")).not.toEndWith("\r\n0\r\n\r\n")
   })
-  test("for one whose HTTP has no chunks: its connection is reset, where its end would be that of the body", () => {
+  test("for an HTTP/1.0 client, whose connection is reset, since an ordinary end would be the end of the body", () => {
     for (const name of ["withoutChunks", "stalledWithoutChunks"]) {
       expect(cut.get(name)!.toString("latin1")).not.toContain("Transfer-Encoding")
       expect(errors.get(name)).toBe("ECONNRESET")
     }
   })
-  test.skipIf(!hasNginx)("for one of an nginx, which speaks that HTTP to us", () => {
+  test.skipIf(!hasNginx)("for a client of an nginx that speaks HTTP/1.0 to the service", () => {
     expect(cut.get("proxied")!.toString("latin1")).toStartWith("HTTP/1.1 200")
     expect(() => chunkedBody(cut.get("proxied")!)).toThrow("the body is not whole")
   })
-  test("but for one that cannot see that, and asked for the error line: its body ends with it", () => {
+  test("and ends with the error line for a client that asked for it with errorRow=true", () => {
     expect(endOf("errorRow")).toMatch(/\n"__ERROR__","internal_server_error"\n\r\n0\r\n\r\n$/)
   })
 })

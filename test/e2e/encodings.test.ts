@@ -1,4 +1,4 @@
-/** Databases whose text is not UTF-8: what is said of bytes that no character is made of, and `encoding=raw`. */
+/** Databases whose text is not UTF-8: the errors for bytes that are no characters, and `encoding=raw`. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type postgres from "postgres"
 import { createExport, download, reaches } from "../support/client.ts"
@@ -8,7 +8,7 @@ import { connect, freshDatabase } from "../support/shared-service.ts"
 
 setDefaultTimeout(60_000)
 
-/** A database of that encoding, filled by a session that says its own bytes are of the same. */
+/** Creates a database with that encoding, filled by a session with the same client encoding. */
 const databaseOf = async (encoding: string, setup: string): Promise<string> => {
   const url = new URL(await freshDatabase())
   const name = `encoded_${encoding.toLowerCase()}`
@@ -20,7 +20,7 @@ const databaseOf = async (encoding: string, setup: string): Promise<string> => {
   return url.href
 }
 
-/** What COPY writes in the database's own encoding. */
+/** Returns what COPY writes in the encoding of the database. */
 const copyBytes = async (sql: postgres.Sql, query: string, options = ""): Promise<Buffer> => {
   const chunks: Array<Uint8Array> = []
   const [row] = await sql`select current_setting('server_encoding') as encoding`
@@ -30,7 +30,7 @@ const copyBytes = async (sql: postgres.Sql, query: string, options = ""): Promis
 }
 
 const ROWS = 20_000
-/** chr() gives a byte in a database of single bytes: é in LATIN1. */
+/** In a database with an encoding of single bytes, chr() returns a byte: é in LATIN1. */
 const places = `
   create table public.places as
     select i as id, 'place ' || i as name, case when i % 1000 = 0 then 'Caf' || chr(233) || ', ' || i else 'plain' end as "naïve"

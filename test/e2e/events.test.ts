@@ -21,7 +21,7 @@ interface Received {
   readonly at: number
 }
 
-/** The blocks of an event stream with their times, until it ends or `enough` says so. */
+/** Reads the blocks of an event stream with their times, until it ends or `enough` is true. */
 const receive = async (response: Response, enough: (blocks: ReadonlyArray<Received>) => boolean = () => false) => {
   const blocks: Array<Received> = []
   let rest = ""
@@ -35,7 +35,7 @@ const receive = async (response: Response, enough: (blocks: ReadonlyArray<Receiv
 }
 const documentOf = ({ text }: Received): ExportDocument => JSON.parse(/^data: (.*)$/m.exec(text)![1]!)
 
-test("events tell the status at once, its progress at most five times a second, and the end once", async () => {
+test("events have the status at once, its progress at most five times a second, and the end once", async () => {
   const id = await createExport(service)
   const response = await open(id)
   expect(response.headers.get("Content-Type")).toBe("text/event-stream")
@@ -50,12 +50,12 @@ test("events tell the status at once, its progress at most five times a second, 
   expect(documents.filter(({ status }) => status === "completed")).toEqual([documents.at(-1)!])
   expect(documents.at(-1)!.progress.percentage).toBe(100)
   for (const [index, { at }] of events.entries()) {
-    // The time of arrival may vary by what lies between.
+    // The time of arrival may vary with what lies between the service and the client.
     if (index >= 5) expect(at - events[index - 5]!.at).toBeGreaterThan(900)
   }
 })
 
-test("events of a finished export are one, and a browser that comes back after it is told to stop", async () => {
+test("a finished export has one event, and a browser that reconnects after it gets 204, which stops it", async () => {
   const id = await createExport(service, "?total=1")
   await reaches(service, id, "completed")
   const blocks = await receive(await open(id))
@@ -64,7 +64,7 @@ test("events of a finished export are one, and a browser that comes back after i
   expect((await open(id, { headers: { "Last-Event-ID": "final" } })).status).toBe(204)
 })
 
-test("a quiet stream has a comment now and then, and ends when the service stops", async () => {
+test("an event stream without events gets comments, and ends when the service stops", async () => {
   const sql = await connect(service.database, 1)
   await sql.unsafe("begin; lock table public.users in access exclusive mode")
   const id = await createExport(service)

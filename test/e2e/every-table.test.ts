@@ -1,4 +1,4 @@
-/** Whatever PostgreSQL has is exported as COPY writes it: every table of its catalog, every type, every name. */
+/** Everything in PostgreSQL is exported as COPY writes it: every table of its catalog, every type, every name. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { parse } from "csv-parse/sync"
 import type postgres from "postgres"
@@ -9,12 +9,12 @@ import { createEveryType, identifier, literal } from "./every-type.fixture.ts"
 
 setDefaultTimeout(60_000)
 
-/** Names that mean something else in SQL, in CSV, in a URL or in JSON where they are not quoted. */
+/** Names that have another meaning in SQL, CSV, URLs or JSON unless they are quoted. */
 const oddNames = ["Mixed Case", 'quo"ted', '"', '""', "'", "a,b", ",", "a:b", ":", "line\nfeed", "\r\n", "\t", "\u0001"]
   .concat(["-a", "--b", "-", " space ", "select", "NULL", "a.b", "a/b", "100%", "%41", "a+b&c=d", "#", "?", "\\", "\\."])
   .concat(["😀", "é".repeat(31), "😀".repeat(15), "x".repeat(63), "\u202Ertl", "e\u0301", "$1", "*", "(", "{}", "@a"])
   .concat(["dataset", "columns", "where", "total", "apiKey", "value", "exported", "__proto__", "constructor", "=1+1", "1"])
-/** PostgreSQL's most. */
+/** The most columns of a table in PostgreSQL. */
 const MOST_COLUMNS = 1600
 const wideNames = [...oddNames, ...Array.from({ length: MOST_COLUMNS - oddNames.length }, (_, n) => `Nr. ${n}`)]
 const wideSchema = 'W "i", d:e\n😀'
@@ -48,7 +48,7 @@ beforeAll(async () => {
   await createOddNames()
   const EXPORT_DATASETS = `pg_catalog.*,information_schema.*,odd.*,named.*,${wide.sql}`
   const env = { EXPORT_DATASETS, SOURCE_DATABASE_URL: database, RATE_LIMIT_MAX: "10000" }
-  // Each with a database for its jobs: in one, either would take the other's.
+  // Each service has a database of its own, since two services on one database take each other's jobs.
   services = await Promise.all(["copy", "cursor"].map((EXPORT_SOURCE) => startService({ ...env, EXPORT_SOURCE })))
 })
 afterAll(async () => {
@@ -76,7 +76,7 @@ const exported = async (service: Service, id: string) => {
   return download(service, id)
 }
 
-/** Does the work for each item, a few at once. */
+/** Runs `work` for each item, a few at once. */
 const forEach = async <A>(items: ReadonlyArray<A>, work: (item: A, index: number) => Promise<void>) => {
   const left = items.entries()
   const worker = async () => {
@@ -85,7 +85,7 @@ const forEach = async <A>(items: ReadonlyArray<A>, work: (item: A, index: number
   await Promise.all(Array.from({ length: 4 }, worker))
 }
 
-/** Where two files differ, since a megabyte beside a megabyte tells nobody. */
+/** Returns the place where two files differ, since nobody reads a megabyte beside a megabyte. */
 const difference = (file: Buffer, expected: Buffer) => {
   if (file.equals(expected)) return undefined
   const found = file.findIndex((byte, index) => byte !== expected[index])
@@ -94,7 +94,7 @@ const difference = (file: Buffer, expected: Buffer) => {
   return { at, file: around(file), expected: around(expected) }
 }
 
-/** COPY in a session that is in the middle of something: what tells of sessions, locks or counters is something else here. */
+/** Runs COPY in a session with an open transaction, for which views of sessions, locks and counters show other rows. */
 const copyElsewhere = async (query: string): Promise<Buffer> => {
   const busy = await connect(database, 1)
   await busy.unsafe(`
@@ -108,12 +108,15 @@ const copyElsewhere = async (query: string): Promise<Buffer> => {
   return Buffer.concat(chunks)
 }
 
-/** Views of counters, which each session adds to when it has time: at any moment between two looks. */
+/** Views of counters, which sessions update at any moment between two reads. */
 const isCounters = (name: string) => /^pg_catalog\.pg_stat(io)?_/.test(name)
 
-/** Of a relation by both services: `equal` to COPY; `other` in each session, and whole; `unreadable` for anybody; or `wrong`. */
+/**
+ * The outcome for a relation with both services: `equal` to COPY; `other` in each session, and complete; `unreadable` for
+ * anybody; or `wrong`.
+ */
 const outcomeOf = async (name: string, query: string): Promise<"equal" | "other" | "unreadable" | "wrong"> => {
-  // Autovacuum may change a table of the catalog in between.
+  // Autovacuum may change a table of the catalog meanwhile.
   for (let attempt = 0; attempt < 3; attempt++) {
     const answers = await Promise.all(services.map((service) => streamed(service, { dataset: name })))
     if (answers.some(({ status }) => status !== 200)) {
@@ -128,7 +131,7 @@ const outcomeOf = async (name: string, query: string): Promise<"equal" | "other"
     if (others.length === 0) return "equal"
     if (!isCounters(name) && (await copyElsewhere(query)).equals(expected)) continue
     const [header] = parse(expected)
-    // Rows of another number of columns would not be parsed.
+    // The parser refuses rows with another number of columns.
     return others.every(({ file }) => Bun.deepEquals(parse(file)[0], header)) ? "other" : "wrong"
   }
   return "wrong"
@@ -154,18 +157,18 @@ describe("the catalog", () => {
     expect(outcomes["wrong"]).toBeUndefined()
     expect(outcomes["equal"]!.length).toBeGreaterThan(170)
     expect(outcomes["other"]!.every((name) => name.startsWith("pg_catalog."))).toBe(true)
-    // What shows its own session to any, and the memory of a kind of machine that few have.
+    // These show the session that reads them, or the memory of a kind of machine that few have.
     expect(outcomes["other"]).toContain("pg_catalog.pg_locks")
     expect([[], ["pg_catalog.pg_shmem_allocations_numa"]]).toContainEqual(outcomes["unreadable"] ?? [])
   })
 })
 
-/** Filters of one request have a bound. */
+/** The number of filters in a request is limited. */
 const inHundreds = <A>(items: ReadonlyArray<A>) =>
   Array.from({ length: Math.ceil(items.length / 100) }, (_, at) => items.slice(at * 100, at * 100 + 100))
 
 describe("every type", () => {
-  test("has a value here, but for those that nobody can write or read", () => {
+  test("has a value in these tests, unless nobody can write or read one", () => {
     expect(typesWithoutValue).toEqual(["gtsvector", "pg_brin_bloom_summary", "pg_brin_minmax_multi_summary"])
   })
 
@@ -199,7 +202,7 @@ describe("every type", () => {
       order_by: all.map(({ name }) => identifier(name)).join()
     }))
 
-  test("is filtered and sorted by where it says so", async () => {
+  test("can be filtered and sorted by if its description says so", async () => {
     const comparable = await columnsThat(true)
     expect(comparable.length).toBeGreaterThan(130)
     const firsts = new Map<ColumnDocument, string>()
@@ -231,7 +234,7 @@ describe("every type", () => {
       )
       const row = dataset.startsWith("odd.") ? (await sql.unsafe(`select ${shortest.join()} from ${dataset}`).values())[0]! : []
       const filters = own.flatMap(({ name, operators }, at) => {
-        // A number of more than 400 digits is no value that a request may have.
+        // A request may not have a number of more than 400 digits.
         const value = name.startsWith("numeric(1000") ? "1" : ((row[at] as string | null | undefined) ?? undefined)
         const isArray = operators.includes("ov") && !operators.includes("sl")
         const list = `eq(any).{"${value?.replaceAll(/["\\]/g, String.raw`\$&`)}"}`
@@ -271,7 +274,7 @@ describe("every type", () => {
     for (const operator of all) expect([operator, (outcomes.get(`true ${operator}`) ?? 0) > 5]).toEqual([operator, true])
   })
 
-  test("is refused as a filter and an order elsewhere", async () => {
+  test("is refused as a filter and an order if its description does not allow them", async () => {
     const others = await columnsThat(false)
     expect(others.length).toBeGreaterThan(200)
     await forEach(others, async ({ dataset, name }) => {
@@ -280,10 +283,13 @@ describe("every type", () => {
     })
   })
 
-  test.each(["a b", "(", "no.such", "{{{{{{{1", "1e999999"])("takes no such value, or any: %s", async (value) => {
-    for (const some of inHundreds(await columnsThat(true)))
-      for (const body of onAll(some, () => `eq.${value}`)) expect(await estimated(services[0]!, body)).toStartWith("400 ")
-  })
+  test.each(["a b", "(", "no.such", "{{{{{{{1", "1e999999"])(
+    "is a 400 for a filter with the value %s on many types at once",
+    async (value) => {
+      for (const some of inHundreds(await columnsThat(true)))
+        for (const body of onAll(some, () => `eq.${value}`)) expect(await estimated(services[0]!, body)).toStartWith("400 ")
+    }
+  )
 
   test.each([
     ["jsonb", "[".repeat(60_000)],
@@ -295,14 +301,14 @@ describe("every type", () => {
   })
 })
 
-/** As a query must have it. */
+/** Writes a name as a query must have it. */
 const written = (name: string) => (/[,:"]/.test(name) ? identifier(name) : name)
 
 describe("every name", () => {
   const reversed = wideNames.toReversed()
   const selected = `select ${oddNames.map(identifier).join()} from ${wide.sql}`
 
-  test("is that of a table and its column", async () => {
+  test("can be the name of a table and of its column", async () => {
     await forEach(oddNames, async (name) => {
       const expected = await copy(`select * from named.${identifier(name)} order by 1`)
       for (const service of services) {
@@ -314,7 +320,7 @@ describe("every name", () => {
     })
   })
 
-  test("is one of 1,600", async () => {
+  test("can be one of 1,600 columns", async () => {
     const expected = await copy(`select * from ${wide.sql}`)
     const dataset = encodeURIComponent(wide.dataset)
     for (const service of services) {
@@ -349,7 +355,7 @@ describe("every name", () => {
     }
   })
 
-  test("is labelled, filtered and sorted by", async () => {
+  test("can be given a label, filtered by and sorted by", async () => {
     const body = {
       dataset: wide.dataset,
       columns: oddNames.map((name) => ({ name, label: `${name}!` })),

@@ -1,11 +1,11 @@
-/** Tables with a column of every type that PostgreSQL has, and some of every kind that it lets others make. */
+/** Tables with a column of every type of PostgreSQL, and of some types of every kind that users can create. */
 import type postgres from "postgres"
 
-/** 1,000 before the point and as many after it. */
+/** A number with 1,000 digits before the point and as many after it. */
 const DIGITS = `-${"1234567890".repeat(100)}.${"0987654321".repeat(100)}`
 const MEGABYTE = 1 << 20
 
-/** Values of the types of the catalog, as their input functions read them. What is missing here nobody can write. */
+/** Values of the types of the catalog, as their input functions read them. Nobody can write a value of a type that is missing. */
 const values: Readonly<Record<string, ReadonlyArray<string>>> = {
   aclitem: ["=r/sluice", "sluice=arwdDxt/sluice"],
   bit: ["0", "1"],
@@ -95,7 +95,7 @@ const values: Readonly<Record<string, ReadonlyArray<string>>> = {
   yes_or_no: ["YES", "NO"]
 }
 
-/** Types that others make: a column's type, and its values. */
+/** Types that users create: the type of a column, and its values. */
 const made: Readonly<Record<string, ReadonlyArray<string>>> = {
   "odd.mood": ["sad", 'so "so"', "a,b", ""],
   "odd.pair": ["(,,)", String.raw`(-1,"a,\"b\"","{1.10,NULL}")`, '(2,"","{}")'],
@@ -130,7 +130,7 @@ const made: Readonly<Record<string, ReadonlyArray<string>>> = {
   "numeric(5,1)[]": ["{1.25,NaN}"]
 }
 
-/** What no input function takes, and the catalog has. */
+/** Values of the catalog that no input function accepts. */
 const stored: Readonly<Record<string, string>> = {
   pg_node_tree: "(select ev_action from pg_rewrite order by oid limit 1)",
   pg_ndistinct: "(select stxdndistinct from pg_statistic_ext_data)",
@@ -154,7 +154,7 @@ const prepare = String.raw`
   create statistics odd.of_it on a, b from odd.counted;
   analyze odd.counted`
 
-/** A type of the catalog that a column may have. An array has an element; that may be a row of a table. */
+/** A type of the catalog that a column may have. The element of an array may be the type of a table's rows. */
 interface CatalogType {
   readonly name: string
   readonly type: string
@@ -163,7 +163,7 @@ interface CatalogType {
   readonly table: string | null
 }
 
-/** No column may have these: what C calls a string, and rows that hold an array of anything. */
+/** No column may have these types: a string of C, and rows with an array of any type. */
 const catalogTypes = (sql: postgres.Sql) => sql<ReadonlyArray<CatalogType>>`
   select t.typname as name, t.oid::regtype::text as type, e.typname as element, e.oid::regtype::text as "elementType",
     (select c.oid::regclass::text from pg_class c where c.oid = e.typrelid and c.relkind = 'r') as "table"
@@ -180,7 +180,7 @@ const cast = (type: string) => (value: string) => `${literal(value)}::${type}`
 interface Column {
   readonly name: string
   readonly type: string
-  /** In SQL. */
+  /** Values in SQL. */
   readonly values: ReadonlyArray<string>
 }
 
@@ -190,7 +190,7 @@ const plainColumn = ({ name, type }: CatalogType): Column => ({
   values: stored[name] ? [stored[name]] : (values[name] ?? []).map(cast(type))
 })
 
-/** Of none, of all values and NULL, of two dimensions, and one that does not begin with 1. */
+/** Arrays without items, of all values and NULL, of two dimensions, and with indices that do not begin with 1. */
 const arrayColumn = ({ name, type, element, elementType, table }: CatalogType): Column => {
   if (table !== null) {
     const rows = `(select array_agg(r) from (select t from ${table} t limit 2) rows (r))`
@@ -207,7 +207,7 @@ const arrayColumn = ({ name, type, element, elementType, table }: CatalogType): 
   return { name, type, values: [cast(type)("{}"), ...(first === undefined ? [] : others)] }
 }
 
-/** As many rows as the column with the most values needs, and one of nothing but NULL. */
+/** Makes as many rows as the column with the most values needs, and one row with NULL in all columns. */
 const fill = async (sql: postgres.Sql, table: string, columns: ReadonlyArray<Column>) => {
   await sql.unsafe(`create table ${table} (${columns.map(({ name, type }) => `${identifier(name)} ${type}`).join()})`)
   const rows = Math.max(...columns.map((column) => column.values.length)) + 1
@@ -215,7 +215,7 @@ const fill = async (sql: postgres.Sql, table: string, columns: ReadonlyArray<Col
     await sql.unsafe(`insert into ${table} values (${columns.map((column) => column.values[row] ?? "null").join()})`)
 }
 
-/** Makes the tables `odd.plain`, `odd.arrays` and `odd.made`, and tells which types no value was found for. */
+/** Creates the tables `odd.plain`, `odd.arrays` and `odd.made`. Returns the types for which there is no value. */
 export const createEveryType = async (sql: postgres.Sql): Promise<ReadonlyArray<string>> => {
   await sql.unsafe(prepare)
   const types = await catalogTypes(sql)

@@ -52,7 +52,7 @@ describe("as a job, from a JSON body, and as a stream, an export is what COPY wr
   })
 })
 
-test("exports are listed newest first, page by page, each once", async () => {
+test("the list has each export once, newest first, page by page", async () => {
   const created: Array<string> = []
   for (let i = 0; i < 5; i++) created.push(await createExport(service, "?total=1"))
   const seen: Array<string> = []

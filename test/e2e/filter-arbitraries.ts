@@ -1,4 +1,4 @@
-/** Any filter that is right, on any column of the table of things, and trees of them. */
+/** Generates valid filters on all columns of the table `things`, and trees of filters. */
 import * as fc from "fast-check"
 import { limits } from "../../src/limits.ts"
 import {
@@ -69,7 +69,7 @@ const queries: Readonly<Record<string, ReadonlyArray<string>>> = {
 }
 export const isQuantifiable = (kind: Kind, operator: string) => kind !== "array" && /^(eq|[gl]te?|i?like|i?match)$/.test(operator)
 const looksOperated = (text: string) => text === "" || /^[a-z_]+(\([^()]*\))?\./i.test(text)
-// What ends in a backslash is no pattern, and is refused elsewhere.
+// A text that ends in a backslash is no pattern. Other tests expect it to be refused.
 const pattern = (value: fc.Arbitrary<string>) =>
   fc
     .tuple(
@@ -118,7 +118,7 @@ const aFilter: fc.Arbitrary<Filter> = onName.chain(({ name, path }) => {
   })
 })
 
-/** A bare value cannot be one of several in a query. */
+/** A bare value cannot be one of several values of a parameter in a query. */
 const isAlone = (trees: ReadonlyArray<Tree>) => {
   const fields = trees.filter(isFilter).map(fieldText)
   return trees.every((tree) => isGroup(tree) || !tree.bare || fields.filter((one) => one === fieldText(tree)).length === 1)
@@ -134,7 +134,7 @@ const { group } = fc.letrec<{ tree: Tree; group: Group }>((tie) => ({
   })
 }))
 const sizeOf = (tree: Tree): number => (isGroup(tree) ? tree.trees.reduce((sum, one) => sum + sizeOf(one), 1) : 1)
-/** What a request asks for: filters and groups, no more than it may have. At least one is a group. */
+/** Generates the filters and groups of a request, no more than it may have. At least one is a group. */
 export const someTrees: fc.Arbitrary<ReadonlyArray<Tree>> = fc
   .tuple(group, fc.array(fc.oneof(aFilter, group), { maxLength: 2 }))
   .map(([first, more]) => [first, ...more])

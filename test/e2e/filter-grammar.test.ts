@@ -49,7 +49,7 @@ const post = (path: string, body: object) =>
   })
 const idsByHand = async (where: string, order = "id") =>
   (await sql.unsafe(`select id from g.t where ${where} order by ${order}`)).map(({ id }) => id as number)
-/** The ids of a stream that was let through. */
+/** Returns the ids of a stream, which must be answered with 200. */
 const idsOf = async (answer: Promise<Response>) => {
   const response = await answer
   const text = await response.text()

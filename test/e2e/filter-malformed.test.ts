@@ -1,4 +1,4 @@
-/** Trees of filters that are broken, deep or long: each is a 400, quickly. */
+/** Broken, deep or long trees of filters are a 400, quickly. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import * as fc from "fast-check"
 import { limits } from "../../src/limits.ts"
@@ -9,7 +9,7 @@ import { isGroup, listText } from "./filter-model.ts"
 import { field, THINGS, thingsDatabase } from "./filters.fixture.ts"
 
 setDefaultTimeout(60_000)
-/** A request that the parsers alone answer may take so long. */
+/** The longest time of a request that only the parsers work on. */
 const QUICK_MS = 100
 
 let service: Service
@@ -24,7 +24,7 @@ afterAll(async () => {
 const get = (query: string) => fetch(`${service.url}/exports/csv?${THINGS}&${query}`)
 const post = (where: string) => fetch(`${service.url}/exports/csv`, jsonPost(`{"dataset":"shop.things","where":${where}}`))
 
-/** The status, and the least time of a few attempts: a machine that does something else is no slow parser. */
+/** Returns the status, and the shortest time of a few tries, since a busy machine does not make the parser slow. */
 const measured = async (ask: () => Promise<Response>) => {
   let least = Number.POSITIVE_INFINITY
   let status = 0
@@ -38,13 +38,13 @@ const measured = async (ask: () => Promise<Response>) => {
   return { status, isQuick: least < QUICK_MS }
 }
 
-/** As long as a URL may be, whatever of it is written in three characters. */
+/** Makes a text as long as a URL may be, if each of its characters takes three. */
 const fill = (unit: string, before = "", after = "") => {
   const length = limits.urlChars - 200 - encodeURIComponent(before + after).length
   return before + unit.repeat(Math.floor(length / encodeURIComponent(unit).length)) + after
 }
 
-/** As deep as a body may be. */
+/** Fills a body with nested JSON. */
 const nested = (open: string, close: string, inner: string) => {
   const depth = Math.floor((limits.bodyBytes - 100) / (open.length + close.length))
   return open.repeat(depth) + inner + close.repeat(depth)

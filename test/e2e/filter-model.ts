@@ -1,4 +1,4 @@
-/** Filters and trees of them on the table of things: as a request writes them, and as one would write them in SQL by hand. */
+/** Filters on the table `things` and trees of them, both as a request has them and as SQL that is written by hand. */
 import { bases, field, quoted, THINGS, type Name } from "./filters.fixture.ts"
 
 type Step = readonly [arrow: "->" | "->>", key: string | number]
@@ -11,7 +11,7 @@ export interface Filter {
   readonly quantifier?: "any" | "all" | undefined
   readonly language?: string | undefined
   readonly values: ReadonlyArray<string>
-  /** Written without its operator, which is eq. */
+  /** Whether it is written without its operator, which is eq. */
   readonly bare: boolean
 }
 export interface Group {
@@ -23,7 +23,7 @@ export type Tree = Filter | Group
 export const isGroup = (tree: Tree): tree is Group => "trees" in tree
 export const isFilter = (tree: Tree): tree is Filter => !isGroup(tree)
 
-/** What sort of values a filter compares. */
+/** The kind of values that a filter compares. */
 export type Kind = "text" | "plain" | "array" | "json" | "range" | "words"
 const KINDS: Partial<Record<Name, Kind>> = {
   name: "text",
@@ -89,7 +89,7 @@ const columnSql = ({ name, path }: Filter): string => {
   return `(${name === "doc" ? column : `to_jsonb(${column})`}${steps.join("")})`
 }
 
-/** A filter with literals that have no type, and without IN, ANY, ALL and IS DISTINCT FROM. */
+/** Writes a filter with literals that have no type, and without IN, ANY, ALL and IS DISTINCT FROM. */
 const filterSql = (filter: Filter): string => {
   const { operator, quantifier, language, values } = filter
   const column = columnSql(filter)
@@ -107,7 +107,7 @@ const filterSql = (filter: Filter): string => {
   return `(${all.join(quantifier === "all" ? " and " : " or ")})`
 }
 
-/** A negation without NOT: what is unknown stays unknown. */
+/** Negates a condition without NOT: unknown stays unknown. */
 const negated = (sql: string, not: boolean) => (not ? `((${sql}) = false)` : sql)
 export const byHand = (tree: Tree): string =>
   isGroup(tree) ? negated(`(${tree.trees.map(byHand).join(` ${tree.operator} `)})`, tree.not) : negated(filterSql(tree), tree.not)
@@ -116,7 +116,7 @@ const escaped = (text: string) => `"${text.replaceAll(/["\\]/g, String.raw`\$&`)
 const listItem = (value: string) => (/[",()\\]|^\s/.test(value) || value.length % 2 === 0 ? escaped(value) : value)
 const arrayItem = (value: string) => (/^[\w.:+-]+$/.test(value) && !/^null$/i.test(value) ? value : escaped(value))
 
-/** `not.like(any).{"a*"}` */
+/** Writes a filter, such as `not.like(any).{"a*"}`. */
 export const filterText = (
   { not, operator, quantifier, language, values, bare }: Filter,
   quote = (text: string) => text
@@ -130,13 +130,16 @@ export const filterText = (
 
 const keyText = (key: string | number) => (typeof key === "number" || /^[a-z_]\w*$/i.test(key) ? String(key) : escaped(key))
 const pathText = ({ path }: Filter) => path.map(([arrow, key]) => arrow + keyText(key)).join("")
-/** The name of a parameter: a column's stands as it is. */
+/** Writes the name of a parameter. The name of a column stays as it is. */
 export const fieldText = (filter: Filter): string => filter.name + pathText(filter)
 
-/** In a tree a value stands as it is where nothing in it could be its end, or a sign of its own; an array of one level does, too. */
+/**
+ * Writes a value in a tree. It needs no quotes if nothing in it could end the value or has a meaning of its own. An array of
+ * one level needs none, either.
+ */
 const treeValue = (text: string) => (/^(?:[^,()"\\{}]*|\{[^{}]*\})$/.test(text) ? text : escaped(text))
 
-/** The list of a group, with blanks where they mean nothing. */
+/** Writes the list of a group, with blanks where they have no meaning. */
 export const listText = ({ trees }: Group): string => {
   const parts = trees.map((tree, nth) => {
     const blank = nth % 3 === 1 ? " " : ""
@@ -149,7 +152,7 @@ export const listText = ({ trees }: Group): string => {
 
 const groupName = ({ not, operator }: Group) => (not ? `not.${operator}` : operator)
 
-/** Values of JSON, where a client has such: digits as they are, truth, null. */
+/** Writes a value as JSON: numbers with their digits, truth values, null. */
 const jsonText = (filter: Filter): string => {
   const text = filterText(filter)
   if (filter.operator === "is" && filter.values[0] === "null" && !filter.not) return "null"
@@ -157,7 +160,10 @@ const jsonText = (filter: Filter): string => {
   return filter.bare && (text === "true" || text === "false") ? text : JSON.stringify(text)
 }
 
-/** A JSON object of filters and groups that must all hold; members of one name become a list, or another object in an `and`. */
+/**
+ * Writes a JSON object of filters and groups that must all hold. Members with one name become a list, or another object in
+ * an `and`.
+ */
 export const whereOf = (trees: ReadonlyArray<Tree>): string => {
   const filters = Map.groupBy(trees.filter(isFilter), fieldText)
   const members = [...filters].map(([name, own]) => {
@@ -172,7 +178,7 @@ export const whereOf = (trees: ReadonlyArray<Tree>): string => {
   return `{"and":[${[...trees.filter((tree) => !others.includes(tree as Group)), ...others].map((tree) => whereOf([tree])).join(",")}]}`
 }
 
-/** The query that asks for the ids of what all of them hold for, in their order. */
+/** Writes the query for the ids of the rows for which all filters hold, in their order. */
 export const queryOf = (trees: ReadonlyArray<Tree>): string =>
   [
     `${THINGS}&columns=id&order_by=id`,

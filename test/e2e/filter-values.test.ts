@@ -1,4 +1,4 @@
-/** Values of filters that are more than they look: numbers that grow, moments that move, patterns that do not end. */
+/** Values of filters that cost more than they seem to: numbers with exponents, moments, patterns that run for ever. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { readFile } from "node:fs/promises"
 import type postgres from "postgres"
@@ -43,7 +43,7 @@ const stream = (name: string, filter: string, more = "") =>
   fetch(`${service.url}/exports/csv?dataset=v.t&columns=id&order_by=id&${name}=${encodeURIComponent(filter)}${more}`)
 const errorsOf = async (response: Response) => ((await response.json()) as ProblemDocument).errors
 
-/** KiB of the service in memory. */
+/** Returns the resident memory of the service in KiB. */
 const resident = async () => Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${service.pid}/status`, "utf8"))![1])
 
 describe("a number has at most 400 digits", () => {
@@ -90,7 +90,7 @@ describe("a number has at most 400 digits", () => {
     expect([response.status, response.ok ? "" : await response.text()]).toEqual([200, ""])
   })
 
-  test("also in a parameter that a definition declares", async () => {
+  test("and neither may a parameter that a definition declares have more", async () => {
     const response = await stream("least", huge)
     expect([response.status, ...(await errorsOf(response))]).toEqual([
       400,
@@ -98,7 +98,7 @@ describe("a number has at most 400 digits", () => {
     ])
   })
 
-  test("and a thousand longer ones cost neither time nor memory", async () => {
+  test("and a thousand longer numbers cost neither time nor memory", async () => {
     const before = await resident()
     const began = performance.now()
     const where = { n: `in.(${Array.from({ length: 400 }, () => huge).join()})` }
@@ -183,7 +183,7 @@ describe("a request may have", () => {
   })
 })
 
-describe("the conditions of a definition hold around whatever a request says", () => {
+describe("the conditions of a definition hold whatever the filters of a request", () => {
   test.each<[name: string, filter: string]>([
     ["or", "(id.gt.0,id.lt.0)"],
     ["not.and", "(id.lt.0,id.gt.0)"],
@@ -204,9 +204,9 @@ describe("the conditions of a definition hold around whatever a request says", (
   })
 })
 
-describe("a moment that a value names", () => {
+describe("a value such as now", () => {
   test("is the same for all parts of an export", async () => {
-    // Some 20 rows a millisecond, all over the table, so that the start of another session would be seen.
+    // There are some 20 rows for each millisecond, all over the table, so that the start of another session would show.
     await sql.unsafe(`
       truncate v.moments;
       insert into v.moments select n, clock_timestamp() - interval '10 s' + (n % 30000) * interval '1 ms', repeat('x', 60)

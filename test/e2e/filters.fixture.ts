@@ -1,7 +1,7 @@
-/** A table of columns of many types with awkward values. */
+/** A table with columns of many types, and awkward values. */
 import { connect, freshDatabase } from "../support/shared-service.ts"
 
-/** Values of each column, as a client writes them; rows are made of them, too, and of NULL. */
+/** Values of each column, as a client writes them. The rows are made of these and of NULL. */
 const texts: ReadonlyArray<string> = [
   ...String.raw`| |a|A|ab|abc|é|😀|a,b|a"b|a'b|a\b|100%|a_b|(a)|null|NULL|true|.|eq.1|not.eq.1|in.(1)|' or 1=1 --|*|%|$1|{}|E'x'|\|a)b|"|not.|+|{a,b}|cats|a cat & a dog`.split(
     "|"
@@ -57,7 +57,7 @@ export const pools = {
 } as const
 export type Name = keyof typeof pools
 export const names = Object.keys(pools) as ReadonlyArray<Name>
-/** Domains, which a comparison by hand takes off. */
+/** The base types of the domains, to which SQL that is written by hand casts. */
 export const bases: Partial<Record<Name, string>> = { email: "text", price: "numeric", feeling: "shop.mood" }
 
 const setup = `
@@ -72,7 +72,7 @@ const setup = `
   create table shop.shapeless (id int, at point, doc json, found tsquery, kin regclass)`
 
 export const ROWS = 120
-/** Each column takes its values in turn, at a pace of its own; every seventh is NULL. */
+/** Each column has its values in turn, and changes them at its own pace; every seventh value is NULL. */
 const rows = Array.from({ length: ROWS }, (_, id) => ({
   id,
   secret: `canary-${id}`,
@@ -84,13 +84,13 @@ const rows = Array.from({ length: ROWS }, (_, id) => ({
   )
 }))
 
-/** A database with them, and a client of it. */
+/** Creates a database with the table. Returns its URL and a client. */
 export const thingsDatabase = async () => {
   const url = await freshDatabase()
   const sql = await connect(url, 2)
   await sql.unsafe(setup)
   await sql`insert into shop.things select * from json_populate_recordset(null::shop.things, ${JSON.stringify(rows)}::text::json)`
-  // As it stands, a JSON string would be a value of its own.
+  // A JSON string as it is would be another value.
   await sql`update shop.things set doc = (doc #>> '{}')::jsonb`
   return { url, sql }
 }

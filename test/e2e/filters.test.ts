@@ -51,7 +51,7 @@ const checkBody = async (trees: ReadonlyArray<Tree>) => {
   expect(idsOf(String(await download(service, exportId)))).toEqual([...(await idsByHand(trees))])
 }
 
-/** Checks some of them, eight at a time. */
+/** Checks filters, eight at a time. */
 const checkAll = <A>(arbitrary: fc.Arbitrary<A>, check: (one: A) => Promise<unknown>, number: number) =>
   fc.assert(
     fc.asyncProperty(
@@ -88,14 +88,14 @@ describe("filters give the rows of SQL written by hand", () => {
     await checkAll(fc.oneof(someFilters, someTrees), checkBody, Number(process.env["FILTER_BODIES"] ?? 48))
   })
 
-  test("by a cursor, too", async () => {
+  test("with EXPORT_SOURCE=cursor", async () => {
     const cursor = await start({ DATABASE_URL: service.database, EXPORT_SOURCE: "cursor", EXPORT_DATASETS: "shop.things" })
     for (const one of fc.sample(fc.oneof(someFilters, someTrees), 20)) await checkQuery(one, cursor)
   })
 })
 
 describe("order_by gives the order of SQL", () => {
-  /** Formats that write values as text of another order. */
+  /** Formats in which values are text that sorts differently. */
   const formats = [
     "",
     "&decimal=%2C&delimiter=;",
@@ -129,14 +129,14 @@ describe("order_by gives the order of SQL", () => {
   })
 })
 
-/** Status and errors of an answer. */
+/** Returns the status and the errors of an answer. */
 const refused = async (response: Response) => {
   const { status, errors } = (await response.json()) as ProblemDocument
   return [status, ...errors]
 }
 
 const asked = (filter: string) => `to compare with that value itself, write "eq.${filter}"`
-describe("is refused, with the field named,", () => {
+describe("a 400 names the field of", () => {
   const compared = "eq, neq, gt, gte, lt, lte, in, isdistinct, is"
   test.each([
     ["count", "eq.abc", 'must be of type integer: invalid input syntax for type integer: "abc"'],
@@ -174,7 +174,7 @@ describe("is refused, with the field named,", () => {
     }
   })
 
-  test.each(["at", "doc", "kin"])("a comparison or an order of what has none: %s", async (name) => {
+  test.each(["at", "doc", "kin"])("a comparison or an order by a column whose type has no order: %s", async (name) => {
     const type = { at: "point", doc: "json", kin: "regclass" }[name]
     const shapeless = "dataset=shop.shapeless"
     const operators = name === "doc" ? "fts, plfts, phfts, wfts, is" : "is"
@@ -185,7 +185,7 @@ describe("is refused, with the field named,", () => {
     expect((await stream(`${shapeless}&${name}=is.null`)).status).toBe(200)
   })
 
-  test("a value that has a syntax of its own, and is wrong in it", async () => {
+  test("a value with a wrong syntax for its type", async () => {
     const detail = 'must be of type tsquery: syntax error in tsquery: "a b"'
     expect(await refused(await stream(`dataset=shop.shapeless&${field("found", "eq.a b")}`))).toEqual([
       400,
@@ -193,7 +193,7 @@ describe("is refused, with the field named,", () => {
     ])
   })
 
-  test("each wrong filter at once", async () => {
+  test("each of several wrong filters", async () => {
     const answer = await refused(await stream(`${THINGS}&count=eq.x&day=eq.y&flag=eq.z&name=eq.fine`))
     expect(answer.map((one) => (typeof one === "object" ? one.field : one))).toEqual([400, "count", "day", "flag"])
   })

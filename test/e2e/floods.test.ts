@@ -1,7 +1,7 @@
 /**
- * What a client can make the service hold: connections, heads and bodies that do not end, compressed bodies that nobody
- * takes, event streams, keys. Each flood leaves it below its 150 MB, and /health answers. FLOODS=full takes the numbers
- * that killed it once.
+ * What a client can make the service keep: connections, heads and bodies that do not end, compressed bodies that nobody
+ * takes, event streams, keys. In each flood the service stays below its 150 MB, and /health answers. FLOODS=full takes the
+ * numbers that once killed the service.
  */
 import { afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test"
 import { readFileSync } from "node:fs"
@@ -66,7 +66,7 @@ const flood = async (count: number, text: string) => {
     })
     socket.write(bytes)
     flooders.push({ socket, head: () => head, isOpen: () => isOpen })
-    // Some at a time, or the kernel refuses them.
+    // Connections are opened some at a time, since the kernel refuses too many at once.
     if (made % 100 === 99) await until("the connection", () => !socket.connecting)
   }
 }
@@ -75,7 +75,7 @@ const stillOpen = () => flooders.filter(({ isOpen }) => isOpen()).length
 const memoryMb = (field: "VmHWM" | "VmRSS") =>
   Number(new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync(`/proc/${service.pid}/status`, "utf8"))?.[1]) / 1024
 
-/** Expects that the service answers now, and never took more memory than it may. */
+/** Expects that the service answers, and has never taken more memory than it may. */
 const expectAlive = async (flooded: string) => {
   const begun = performance.now()
   const { status } = await send(service.url, { target: "/health" })
@@ -93,12 +93,12 @@ const post = (framing: string, body: string) =>
 
 test("requests whose heads do not end", async () => {
   await flood(200, `GET /health HTTP/1.1\r\nX-Junk: ${"a".repeat(2_000_000)}`)
-  await until("those to be refused", () => stillOpen() === 0)
+  await until("the requests to be refused", () => stillOpen() === 0)
   await flood(isFull ? 1_000 : 300, `GET /health HTTP/1.1\r\nX-Junk: ${"a".repeat(32_000)}`)
   await expectAlive("heads")
 })
 
-test("large requests at once: some are worked on, some wait, the rest are refused for the moment", async () => {
+test("of many large requests at once some are worked on, some wait, and the rest are refused with 503", async () => {
   const values = Array.from({ length: 990 }, (_, n) => String(n).padStart(60, "0"))
   const body = JSON.stringify({ where: { email: `in.(${values.join(",")})` } })
   await flood(isFull ? 450 : 200, post(`Content-Length: ${body.length}`, body))
@@ -109,7 +109,7 @@ test("large requests at once: some are worked on, some wait, the rest are refuse
   await expectAlive("large requests")
 })
 
-test("compressed downloads that nobody takes: those beyond the limit get the file uncompressed", async () => {
+test("compressed downloads that nobody takes; those beyond the limit get the file uncompressed", async () => {
   await flood(isFull ? 80 : 30, get(`/exports/${finished}/download`, "zstd"))
   await until("all to be answered", () => flooders.every(({ head }) => head().includes("\r\n\r\n")))
   await expectAlive("zstd downloads")
@@ -139,10 +139,10 @@ test("compressed streams of one key that nobody takes", async () => {
   await expectAlive("zstd streams")
 })
 
-test("bodies that do not end: those that came first give way, and one that does end is read", async () => {
+test("bodies that do not end; the oldest are refused, and a body that does end is read", async () => {
   await flood(isFull ? 1_000 : 300, post("Content-Length: 65536", " ".repeat(65_000)))
   await expectAlive("bodies")
-  await until("some to give way", () => flooders.some(({ head }) => head().startsWith("HTTP/1.1 408 ")))
+  await until("some bodies to be refused", () => flooders.some(({ head }) => head().startsWith("HTTP/1.1 408 ")))
   const { status } = await send(service.url, {
     method: "POST",
     target: "/exports/estimate",
@@ -152,7 +152,7 @@ test("bodies that do not end: those that came first give way, and one that does 
   expect(status).toBe(200)
 })
 
-test("event streams, whose memory is free again when they have left", async () => {
+test("event streams, whose memory is free again after they have ended", async () => {
   const sql = await connect(service.database, 1)
   await sql.unsafe("begin; lock table public.users in access exclusive mode")
   const id = await createExport(service)
@@ -168,7 +168,7 @@ test("event streams, whose memory is free again when they have left", async () =
   await until("the memory to be free", () => memoryMb("VmRSS") < before + 30)
 })
 
-test("keys that nobody used before", async () => {
+test("requests with ever new keys", async () => {
   const count = isFull ? 100_000 : 1_000
   let next = 0
   const ask = async () => {
@@ -186,6 +186,6 @@ test("idle connections", async () => {
   const count = isFull ? 10_000 : limits.connections + 100
   await flood(count, "")
   await expectAlive("connections")
-  await until("those beyond the bound to be closed", () => stillOpen() <= limits.connections)
+  await until("those beyond the limit to be closed", () => stillOpen() <= limits.connections)
   await expectAlive("connections, later")
 })

@@ -1,4 +1,4 @@
-/** Every format, as other programs read it: files over HTTP, read back by two parsers that know nothing of Sluice. */
+/** Every format as other programs read it: two parsers that know nothing of Sluice read files from HTTP. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type postgres from "postgres"
 import { copyCsv, createExport, download, jsonPost, reaches, type ProblemDocument } from "../support/client.ts"
@@ -10,7 +10,7 @@ import { createGoods, readByCsvParse, readByDuckdb, sourceValues, type Layout } 
 
 setDefaultTimeout(90_000)
 
-/** What a profile's name promises. */
+/** What the name of a profile promises. */
 const layouts: Readonly<Record<string, Layout>> = {
   postgres: { encoding: "utf-8", dialect: { delimiter: ",", newline: "lf" } },
   rfc4180: { encoding: "utf-8", dialect: { delimiter: ",", newline: "crlf" } },
@@ -51,14 +51,14 @@ beforeAll(async () => {
   await sql.unsafe(setup)
   const env = { EXPORT_DATASETS: "public.*", RATE_LIMIT_MAX: "10000" }
   service = await startService({ ...env, DATABASE_URL: database, EXPORT_SOURCE: "copy" })
-  // With jobs of its own: it is not to take those of the other.
+  // It has a database of its own, so that it does not take the jobs of the other service.
   cursor = await startService({ ...env, SOURCE_DATABASE_URL: database, EXPORT_SOURCE: "cursor" })
 })
 afterAll(async () => {
   for (const one of [service, cursor]) expect(await one.stop()).toBe(0)
 })
 
-/** A query of parameters by their names. */
+/** Writes parameters as a query. */
 const asked = (dataset: string, choices: Readonly<Record<string, string>> = {}) =>
   `?${String(new URLSearchParams({ dataset, ...choices }))}`
 
@@ -69,7 +69,7 @@ const stream = async (query: string, { url } = service): Promise<Buffer> => {
 }
 const text = async (dataset: string, choices: Readonly<Record<string, string>>) => String(await stream(asked(dataset, choices)))
 
-/** What PostgreSQL writes for a value of which a profile writes `cell`: the profile's promises undone. */
+/** Returns what PostgreSQL writes for a value that a profile writes as `cell`: it undoes what the profile promises. */
 const undo = (cell: string | null, type: string, profile: string): string | null => {
   if (cell === null || profile === "postgres" || profile === "tsv") return cell
   if (type === "boolean") return cell[0]!
@@ -78,14 +78,14 @@ const undo = (cell: string | null, type: string, profile: string): string | null
   return cell.replace(/^'/, "")
 }
 
-describe("a profile's file, read by others, gives the source's values", () => {
+describe("other programs read the values of the source from a file of the profile", () => {
   test.each(profiles)("%s", async (profile, layout) => {
     const { columns, rows } = await sourceValues(sql, "public.goods")
     const file = await stream(asked("goods", { profile }))
     const [header, ...lines] = readByCsvParse(file, layout)
     expect(header).toEqual(columns.map(({ name }) => name))
     const values = lines.map((line) => line.map((cell, at) => undo(cell, columns[at]!.type, profile)))
-    // NULL and an empty text among them.
+    // NULL and an empty text are among them.
     expect(values).toEqual(rows)
     const names = columns.map(({ name }) => [name, "varchar"] as const)
     expect(await readByDuckdb(file, layout, names)).toEqual(lines)
@@ -139,12 +139,12 @@ describe("a profile's file, read by others, gives the source's values", () => {
   })
 })
 
-/** The lines of one column, without a header. */
+/** Returns the lines of one column, without a header. */
 const column = async (name: string, choices: Readonly<Record<string, string>> = {}, dataset = "moments") =>
   (await text(dataset, { columns: name, header: "none", ...choices })).split("\n").slice(0, -1)
 
-describe("each choice", () => {
-  test("newline is what stands between rows: line ends in values stay", async () => {
+describe("the option", () => {
+  test("newline sets the line ends between rows, and leaves those in values", async () => {
     const lf = 'id,E-mail,note\n1,a@b,"two\nlines"\n2,"",\n3,NULL,"a,b"\n4,"\r\n",""""\n'
     expect(await text("texts", { newline: "lf" })).toBe(lf)
     const crlf = 'id,E-mail,note\r\n1,a@b,"two\nlines"\r\n2,"",\r\n3,NULL,"a,b"\r\n4,"\r\n",""""\r\n'
@@ -152,7 +152,7 @@ describe("each choice", () => {
     expect(await text("texts", { newline: "lf", profile: "rfc4180" })).toBe(lf)
   })
 
-  test("bom is three bytes at the beginning, or two in UTF-16", async () => {
+  test("bom adds three bytes at the beginning, or two in UTF-16", async () => {
     const plain = await stream(asked("texts"))
     expect(await stream(asked("texts", { bom: "false" }))).toEqual(plain)
     expect(await stream(asked("texts", { bom: "true" }))).toEqual(Buffer.concat([Buffer.of(0xef, 0xbb, 0xbf), plain]))
@@ -162,7 +162,7 @@ describe("each choice", () => {
     )
   })
 
-  test("header=none leaves the rows, and of an empty table nothing", async () => {
+  test("header=none leaves the rows alone, and nothing of an empty table", async () => {
     expect(await text("texts", { header: "none", columns: "id", total: "2" })).toBe("1\n2\n")
     expect(await text("nothing", {})).toBe("id,note\n")
     for (const [profile, bytes] of [
@@ -180,7 +180,7 @@ describe("each choice", () => {
     }
   })
 
-  test("labels stand in the header, from a query and from a body", async () => {
+  test("columns takes labels for the header, in a query and in a body", async () => {
     const expected = 'id,"E-mail, or not",Note\n'
     expect(await text("nothing", { columns: 'id:id,note:"E-mail, or not"' })).toBe('id,"E-mail, or not"\n')
     expect(await text("nothing", { columns: "id,note:=1", profile: "excel" })).toBe("\ufeffid,'=1\r\n")
@@ -192,14 +192,14 @@ describe("each choice", () => {
     expect(String(await download(service, exportId))).toBe(`${expected}1,a@b,"two\nlines"\n`)
   })
 
-  test("null is what stands for NULL, and a value equal to it is quoted", async () => {
+  test("null sets the text for NULL, and a value equal to it is quoted", async () => {
     expect(await column("E-mail", { null: "NULL" }, "texts")).toEqual(["a@b", "", '"NULL"', '"\r', '"'])
     expect(await column("note", { null: "\\N", total: "2" }, "texts")).toEqual(['"two', 'lines"', "\\N"])
-    // An empty text is told from NULL still, by readers that know what stands for NULL.
+    // Readers that know the text for NULL can still distinguish an empty text from NULL.
     expect(await column("id", { null: "2" }, "texts")).toEqual(["1", '"2"', "3", "4"])
   })
 
-  test("quote: all but NULL, or all that is text", async () => {
+  test("quote quotes all values but NULL, or all text", async () => {
     const columns = "n,moment,day,truth,bytes,value"
     const values = "2024-10-27 00:30:00+00|2024-10-27|t|\\xfbef|1234.5".split("|")
     const first = async (quote: string) => (await text("moments", { columns, quote })).split("\n").slice(0, 2)
@@ -211,7 +211,7 @@ describe("each choice", () => {
     expect(await column("words", { quote: "text" }, "cells")).toEqual(['"{=1,+1}"', '"{}"', ""])
   })
 
-  test("formulas=escape is about text alone, and padding stays", async () => {
+  test("formulas=escape changes text alone, and leaves padding", async () => {
     const [header, ...lines] = (await text("cells", { formulas: "escape" })).split("\n").slice(0, -1)
     expect(header).toBe("n,negative,t,v,fixed,code,mood,title,xml,ci,words")
     expect(lines).toEqual([
@@ -223,7 +223,7 @@ describe("each choice", () => {
     expect(await column("bytes", { ...base64, formulas: "escape" })).toEqual(["'++8="])
   })
 
-  test("timezone and datetime tell moments, across the end of summer time, and what has no ISO 8601", async () => {
+  test("timezone and datetime write moments, also at the end of summer time, and values that ISO 8601 cannot write", async () => {
     const timezone = "Europe/Berlin"
     const bc = "0044-03-15 12:53:28+00:53:28 BC"
     const day = "2024-10-27"
@@ -232,17 +232,17 @@ describe("each choice", () => {
     expect(await column("moment", { timezone, datetime: "iso8601" })).toEqual(iso)
     const local = [`${day} 02:30:00`, `${day} 02:30:00.25`, "infinity", "0044-03-15 12:53:28 BC"]
     expect(await column("moment", { timezone, datetime: "local" })).toEqual(local)
-    // Without a time zone they are on no clock that could be another.
+    // Values without a time zone are the same in every zone.
     const wall = [`${day} 00:30:00`, `${day} 01:30:00.25`, "-infinity", "0044-03-15 12:00:00 BC"]
     for (const datetime of ["postgres", "local"]) expect(await column("wall", { timezone, datetime })).toEqual(wall)
     expect(await column("wall", { timezone, datetime: "iso8601" })).toEqual(wall.map((one) => one.replace(" ", "T")))
     expect(await column("day", { timezone, datetime: "iso8601" })).toEqual([day, day, "infinity", "0044-03-15 BC"])
   })
 
-  test("boolean, binary and decimal", async () => {
+  test("boolean, binary and decimal change values of their types", async () => {
     for (const boolean of ["t/f", "true/false", "yes/no", "1/0"])
       expect(await column("truth", { boolean })).toEqual([...boolean.split("/"), "", ""])
-    // RFC 4648: no line ends within, as PostgreSQL would have them after 76 characters.
+    // RFC 4648 has no line ends in base64, which PostgreSQL writes after 76 characters.
     const long = Buffer.from("00ff10".repeat(40), "hex").toString("base64")
     expect(await column("bytes", { binary: "base64" })).toEqual(["++8=", long, "", '""'])
     expect(await column("value", { decimal: ",", delimiter: ";" })).toEqual(["1234,5", "-0,5", "", "NaN"])
@@ -323,7 +323,7 @@ describe("a table of many parts", () => {
       { profile: "excel-utf16" },
       (csv: string) => Buffer.from(`\ufeff${crlf(csv.replaceAll(moments, "$1 $2,").replaceAll(",", "\t"))}`, "utf16le")
     ],
-    // No summer time there.
+    // There is no summer time in that zone.
     [{ timezone: "Etc/GMT-14", datetime: "iso8601" }, undefined]
   ])("is as COPY has it, changed line by line: %j", async (choice, change) => {
     const shifted = `select id, name, email, to_json((signup_date at time zone 'UTC') + interval '14 h')#>>'{}' || '+14:00' as signup_date,
@@ -337,11 +337,11 @@ describe("a table of many parts", () => {
     expect((await stream(query)).equals(expected)).toBe(true)
     const log = service.log().map(({ message, annotations }) => [message, annotations["parts"]])
     expect(log.findLast(([message]) => message === "export planned")![1]).toBeGreaterThan(5)
-    // A helper that cannot be had costs time alone, so nothing else would tell.
+    // A reader that is missing costs time alone, so nothing else would show it.
     expect(log.filter(([message]) => String(message).startsWith("a reader failed"))).toEqual([])
   })
 
-  test("in UTF-16 that breaks off ends with the error line in UTF-16", async () => {
+  test("that is streamed in UTF-16 and breaks off ends with the error line in UTF-16", async () => {
     const request = `GET /exports/csv${asked("users", { profile: "excel-utf16", errorRow: "true" })} HTTP/1.1`
     let ended: Promise<void> | undefined
     const wire = await exchange(service.url, `${request}\r\nHost: localhost\r\nConnection: close\r\n\r\n`, (socket) => {

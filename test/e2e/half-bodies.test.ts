@@ -1,6 +1,6 @@
 /**
- * Streams over HTTP/1.0, where the end of the connection is the end of the body, and whatever may cut them in the middle:
- * each client, and each client of a proxy that speaks HTTP/1.0 to us, sees that its body is not whole.
+ * Streams over HTTP/1.0, where the end of the connection is the end of the body, and all that may end them in the middle:
+ * every client, and every client of a proxy that speaks HTTP/1.0 to the service, sees that its body is incomplete.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type { Socket } from "node:net"
@@ -14,7 +14,7 @@ import { until } from "../support/until.ts"
 
 setDefaultTimeout(60_000)
 
-/** 130 GB: no buffer between a service and its client holds it. */
+/** 130 GB, more than the buffers between a service and its client take. */
 const PLENTY = `create view public.plenty as
   select id, repeat('x', 65536) as padding from (select generate_series(1, 2000000) as id) numbered`
 
@@ -24,7 +24,7 @@ const database = async () => {
   return url
 }
 
-/** Takes what there is until the connection ends. */
+/** Takes all bytes until the connection ends. */
 type Rest = () => Promise<{ readonly wire: Buffer; readonly error: string | undefined }>
 
 const BEGINNING = 300_000
@@ -77,7 +77,7 @@ describe.each(Object.entries(causes))("%s", (_name, happens) => {
   })
   afterAll(() => service.stop())
 
-  test("resets the connections of HTTP/1.0 clients, stalled or slow", async () => {
+  test("resets the connections of stalled and of slow HTTP/1.0 clients", async () => {
     for (const rest of clients) expect((await rest()).error).toBe("ECONNRESET")
   })
   test.skipIf(!hasNginx)("leaves the clients of an nginx with an incomplete body", async () => {
@@ -89,7 +89,7 @@ describe.each(Object.entries(causes))("%s", (_name, happens) => {
   })
 })
 
-test("a client gets all of a stream that the buffers nearly hold, or sees that it did not", async () => {
+test("a client gets a complete stream that just fits into the buffers, or sees that it is incomplete", async () => {
   const service = await startService({ CHUNK_SIZE: "1024", RATE_LIMIT_MAX: "1000" })
   await makeUsersLarge(service.database, 1_000_000)
   const totals = Array.from({ length: 12 }, (_, at) => 20_000 + at * 7_919)

@@ -17,7 +17,7 @@ afterAll(async () => {
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND"]
 const SECRET_KEY = "key-that-no-log-shows"
 
-/** Sends a wrong request and expects the document of this status; HEAD gets none. */
+/** Sends a wrong request and expects the problem document of this status; HEAD gets none. */
 const expectRefused = async (request: RawRequest, status: number) => {
   const answer = await send(service.url, request)
   if (request.method !== "HEAD") expectProblem(answer, status)
@@ -25,7 +25,7 @@ const expectRefused = async (request: RawRequest, status: number) => {
   return answer
 }
 
-test("500 wrong requests each get the document of a 4xx", async () => {
+test("500 wrong requests each get the problem document of a 4xx", async () => {
   await fc.assert(
     fc.asyncProperty(attack, async ({ status, ...request }) => void (await expectRefused(request, status))),
     { numRuns: 500 }
@@ -45,7 +45,7 @@ describe("a known path with a wrong method is 405 and says what is allowed", () 
 
 const problem = async (request: RawRequest, status = 400) => expectProblem(await send(service.url, request), status)
 
-describe("the document names", () => {
+describe("the problem document names", () => {
   test("each wrong parameter, its value and what is allowed", async () => {
     const { errors, detail, error, instance } = await problem({
       target: "/api/v1/exports/csv?country_code=usa&min_ltv=abc&columns=id,x&total=0&apiKey=a"
@@ -60,14 +60,14 @@ describe("the document names", () => {
     for (const entry of errors) expect(detail).toContain(`${entry.field} ${entry.detail}`)
     expect(error).toBe(detail)
   })
-  test("the known ones beside an unknown one, once however often it comes", async () => {
+  test("the known parameters beside an unknown one, once however often the unknown one occurs", async () => {
     const { errors } = await problem({ method: "POST", target: "/exports/csv?sort=id&sort=name&sort=email" })
     expect(errors).toEqual([
       { field: "sort", detail: expect.stringContaining("country_code, subscription_tier, min_ltv, columns") }
     ])
     expect((await problem({ target: `/exports/${ID}/status?x=1` })).errors[0]!.field).toBe("x")
   })
-  test("the path that is not there", async () => {
+  test("the path that does not exist", async () => {
     expect((await problem({ target: "/nothing/here?x=1" }, 404)).instance).toBe("/nothing/here")
     expect((await problem({ target: `/exports/${ID}/download` }, 404)).detail).toContain(ID)
   })
@@ -81,26 +81,26 @@ describe("a body is refused", () => {
     "with a member twice: %s",
     (body) => post(body, 400)
   )
-  test("beside a query", () => post('{"total":1}', 400, { target: "/exports/csv?total=1" }))
-  test("beyond the limit, with its length or in chunks", async () => {
+  test("together with a query", () => post('{"total":1}', 400, { target: "/exports/csv?total=1" }))
+  test("beyond the limit, whether it has a length or comes in chunks", async () => {
     for (const size of [65_537, 1_000_000, 20_000_000]) {
       for (const chunked of [false, true]) await post(" ".repeat(size), 413, { chunked })
     }
   })
-  test("beyond every limit, by its length alone", async () => {
+  test("far beyond the limit, by its Content-Length alone", async () => {
     for (const length of ["70000000", "999999999999"]) await post("{", 413, { headers: { "Content-Length": length } })
   })
 })
 
-describe("a Host that makes no URL", () => {
+describe("a Host header that makes no URL", () => {
   test.each(["a b/c?d#e", "[::1", "user:pw@host:99999999", "a%b"])("%p is refused", (host) =>
     expectRefused({ target: "/exports/nope", headers: { Host: host } }, 400)
   )
   test.each(["127.0.0.1\r\nHost: 127.0.0.1", "127.0.0.1\r\nhost: evil.example", "\r\nHost: localhost"])(
-    "%p, which are two, is refused",
+    "%p, which makes two of them, is refused",
     (host) => expectRefused({ target: "/health", headers: { Host: host } }, 400)
   )
-  test("need not be there in HTTP/1.0", async () => {
+  test("may be missing in HTTP/1.0", async () => {
     const probe = { target: "/health", version: "1.0", headers: { Host: undefined } } as const
     expect(await send(service.url, probe)).toMatchObject({ status: 200, body: '{"status":"ok"}' })
     await expectRefused({ ...probe, target: "/exports/nope" }, 404)
@@ -109,7 +109,7 @@ describe("a Host that makes no URL", () => {
 })
 
 describe("wrong requests to the stream", () => {
-  test("are 400 however many, and use up nothing of the limit", async () => {
+  test("are 400 however many they are, and do not count in the rate limit", async () => {
     const target = `/exports/csv?apiKey=${SECRET_KEY}`
     const wrong = ["&x=1", "&total=0", "&errorRow=maybe", "&columns=secret", "&total=1&total=1", "&country_code=%00", "&min_ltv="]
     for (let round = 0; round < 20; round++) {
@@ -123,7 +123,7 @@ describe("wrong requests to the stream", () => {
   })
 })
 
-test("what the HTTP parser refuses ends its own connection alone", async () => {
+test("a request that the HTTP parser refuses ends its own connection alone", async () => {
   for (const request of [
     { target: "/health HTTP/9.9\r\nX: " },
     { target: "/health", headers: { "Content-Length": "abc" } },
@@ -140,7 +140,7 @@ test("what the HTTP parser refuses ends its own connection alone", async () => {
   }
 })
 
-test("afterwards nothing was created, and the log has nothing above INFO and no key", async () => {
+test("after all wrong requests no export was created, and the log has nothing above INFO and no API key", async () => {
   for (const base of bases) {
     const { status, body } = await send(service.url, { target: base })
     expect([status, JSON.parse(body)]).toEqual([200, { exports: [], nextCursor: null }])

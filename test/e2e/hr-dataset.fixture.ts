@@ -15,7 +15,7 @@ const setup = `
   create table hr.waiting (id int, name text); insert into hr.waiting select n, 'n' || n from generate_series(1, 20) n;
   create table hr.large as select n as id, repeat('x', 200) as filler from generate_series(1, 300000) n`
 
-/** Of the relations of `setup`. */
+/** Definitions of the relations of `setup`. */
 export const definitions = {
   "hr.staff": {
     name: "people",
@@ -39,7 +39,7 @@ export const fileOf = async (datasets: object): Promise<string> => {
   return path
 }
 
-/** A service with these definitions, and how it is asked. */
+/** Starts a service with these definitions. Returns it with functions that ask it. */
 const startStaff = async () => {
   const database = await freshDatabase()
   const sql = await connect(database, 3)
@@ -65,7 +65,7 @@ const startStaff = async () => {
   return { service, sql, file, stream, csv, listed }
 }
 
-/** The same for the tests of one file; it is there once they run. */
+/** Starts such a service for the tests of a file. It can be used once they run. */
 export const useStaff = () => {
   const staff = {} as Awaited<ReturnType<typeof startStaff>>
   beforeAll(async () => {

@@ -1,4 +1,4 @@
-/** All that tries to be more than a value, and what the server runs of it. */
+/** Attempts to be more than a value, and the statements that the server runs for them. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
@@ -10,7 +10,7 @@ import { temporaryDirectory } from "../support/shared-service.ts"
 import { until } from "../support/until.ts"
 import { identifiersOf, loggedStatements, logStatements, shapesOf } from "./sql-fingerprint.ts"
 import { byHand, fieldText, filterText, operatorsOf, queryOf, type Tree } from "./filter-model.ts"
-import { grammarAttack, harmlessFilters, hostileTrees } from "./grammar-attacks.ts"
+import { grammarAttack, harmlessFilters, hostileTrees } from "./grammar-attacks.fixture.ts"
 import { field, names, quoted, THINGS, thingsDatabase } from "./filters.fixture.ts"
 
 setDefaultTimeout(60_000)
@@ -86,7 +86,7 @@ describe("text with pieces of SQL", () => {
     )
 
   const paths = ["doc->a", "doc->>a", "doc->0", "doc->>0", "tags->0", "tags->>a"]
-  /** Each operator on each column, each value of each option. */
+  /** Harmless requests: each operator on each column, and each value of each option. */
   const harmless = [
     THINGS,
     ...names
@@ -102,7 +102,7 @@ describe("text with pieces of SQL", () => {
     "flag=is.true&flag=is.false&flag=not.is.unknown",
     "flag=not.is.true&flag=not.is.false&flag=is.unknown",
     "name=is.not_null&name=not.is.not_null",
-    // Moments, which are read once.
+    // Names of moments, which are read once.
     ...["name", "code", "email", 'odd "name", x', "doc->>a"].map((name) => field(name, "eq.now é")),
     ...["doc->a", "doc"].map((name) => field(name, 'eq."now"')),
     "at=gt.now",
@@ -131,7 +131,7 @@ describe("text with pieces of SQL", () => {
   let attacked: Service
   let source: { readonly url: string; readonly sql: postgres.Sql }
   let before: postgres.Row | undefined
-  /** The shapes of the statements that harmless requests lead to. */
+  /** The fingerprints of the statements of harmless requests. */
   let known: ReadonlySet<string>
   const jobs: Array<Promise<string>> = []
   const statuses = new Map<number, number>()
@@ -154,7 +154,7 @@ describe("text with pieces of SQL", () => {
     if (response.status === 202) jobs.push(finished((JSON.parse(text) as { exportId: string }).exportId))
     return { status: response.status, text }
   }
-  /** Asks for each of some attacks, four at a time, and counts the statuses. */
+  /** Sends requests with attacks, four at a time, and counts the statuses. */
   const attackBy = (attacks: fc.Arbitrary<Attack>, number: number) =>
     fc.assert(
       fc.asyncProperty(fc.array(attacks, { minLength: 4, maxLength: 4 }), async (requests) => {
@@ -168,7 +168,7 @@ describe("text with pieces of SQL", () => {
 
   beforeAll(async () => {
     source = await thingsDatabase()
-    // Its own two sessions began before.
+    // The two sessions of this test began before.
     await Promise.all([1, 2].map(() => source.sql`select pg_sleep(0.1)`))
     await logStatements(source.sql)
     const file = join(await temporaryDirectory(), "datasets.json")
@@ -200,13 +200,13 @@ describe("text with pieces of SQL", () => {
     expect(await attacked.stop()).toBe(0)
   })
 
-  test("is taken for a value, or refused", async () => {
+  test("is taken for a value or refused", async () => {
     await attackBy(attack, 400)
     expect([...statuses.keys()].toSorted((a, b) => a - b)).toEqual([200, 202, 400, 404])
     expect(statuses.get(200)! + statuses.get(202)!).toBeGreaterThan(50)
   })
 
-  test("is refused, or gives the rows of a harmless text, at every place of the grammar of filters", async () => {
+  test("is refused or gives the rows of a harmless text, at every place of the grammar of filters", async () => {
     statuses.clear()
     const attacks = grammarAttack.map(({ query, body }) => (query === undefined ? post(body!) : get(query)))
     await attackBy(attacks, Number(process.env["INJECTIONS"] ?? 300))
@@ -214,7 +214,7 @@ describe("text with pieces of SQL", () => {
     expect(statuses.get(400)).toBeGreaterThan(100)
   })
 
-  /** Checks that a request for them has the rows of SQL by hand. */
+  /** Checks that a request with filters has the rows of SQL that is written by hand. */
   const isValue = async (trees: ReadonlyArray<Tree>) => {
     const { status, text } = await ask(get(queryOf(trees)))
     const rows = await source.sql.unsafe(`select id from shop.things where ${trees.map(byHand).join(" and ")} order by id`)
@@ -242,7 +242,7 @@ describe("text with pieces of SQL", () => {
     expect(await untouched()).toEqual(before)
   })
 
-  test("would be seen, were it run", () => {
+  test("would be noticed if the server ran it", () => {
     const harmlessOnes = new Set(
       shapesOf(`copy (select "id" from "shop"."things" where "name" = 'a'::text::text) to stdout (format csv)`)
     )

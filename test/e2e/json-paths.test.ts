@@ -1,4 +1,4 @@
-/** What is at a path in a column's values is exported as COPY writes it, in any format and by any source. */
+/** The value at a path in a JSON column is exported as COPY writes it, in any format, by COPY and by a cursor. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import type postgres from "postgres"
 import { copyCsv, download, jsonPost, reaches } from "../support/client.ts"
@@ -53,7 +53,7 @@ test.each<[format: string, options: string, force: string]>([
   }
 })
 
-test("a path is written in a body as in a query, or as an object with a label", async () => {
+test("a path in a body is text as in a query, or an object with a label", async () => {
   const [service] = services
   const columns = ["id", { name: "doc->>a", label: "A, b" }, 'doc->"x,y"', { name: "path 0" }, 'doc->>"b":second']
   const created = await fetch(`${service!.url}/exports/csv`, jsonPost({ dataset: "j.t", columns, order_by: ["-doc->>a", "id"] }))
@@ -65,14 +65,14 @@ test("a path is written in a body as in a query, or as an object with a label", 
   expect(String(await download(service!, exportId))).toBe(String(expected))
 })
 
-test("text at a path is guarded from formulas as any text", async () => {
+test("formulas are escaped in text at a path as in any text", async () => {
   for (const service of services) {
     const query = "dataset=j.t&columns=doc-%3E%3Ea,id&formulas=escape&id=eq.5"
     expect(await (await fetch(`${service.url}/exports/csv?${query}`)).text()).toBe("a,id\n'=1+1,5\n")
   }
 })
 
-test("filters and orders by paths give the same rows from a table that is read in parts", async () => {
+test("filters and orders by paths give the same rows if the table is read in parts", async () => {
   const query = new URLSearchParams({
     dataset: "j.large",
     columns: "id,doc->k,doc->>filler",

@@ -1,4 +1,4 @@
-/** Exports whose specs have 60 KB, as those with many values in their filters: reading about them does not read the specs. */
+/** Exports with specs of 60 KB, such as those with many values in their filters: status and list do not read the specs. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import net from "node:net"
 import { createExport, download, reaches, statusOf } from "../support/client.ts"
@@ -9,7 +9,7 @@ setDefaultTimeout(60_000)
 
 const EXPORTS = 200
 let service: Service
-/** Stands between the service and its own database, and counts what that sends. */
+/** A relay between the service and its own database, which counts the bytes that the database sends. */
 let relay: net.Server
 let received = 0
 let id: string
@@ -44,14 +44,14 @@ afterAll(async () => {
   relay.close()
 })
 
-/** What the database sends while `work` is done; the service asks it for other things now and then. */
+/** Returns the bytes that the database sends during `work`. The service also sends it other queries now and then. */
 const receivedBy = async (work: () => Promise<unknown>) => {
   const before = received
   await work()
   return received - before
 }
 
-test("a list of 200 exports with large specs", async () => {
+test("a list of 200 exports does not read their large specs from the database", async () => {
   const answer: { exports?: ReadonlyArray<unknown> } = {}
   const bytes = await receivedBy(async () =>
     Object.assign(answer, await (await fetch(`${service.url}/exports?limit=${EXPORTS}`)).json())
@@ -60,7 +60,7 @@ test("a list of 200 exports with large specs", async () => {
   expect(bytes).toBeLessThan(EXPORTS * 500)
 })
 
-test("the status, the events and the file of an export with a large spec", async () => {
+test("the status, the events and the file of an export do not read its large spec from the database", async () => {
   const bytes = await receivedBy(async () => {
     expect((await statusOf(service, id)).status).toBe("completed")
     expect(await (await fetch(`${service.url}/exports/${id}/events`)).text()).toContain('"completed"')

@@ -1,15 +1,15 @@
-/** Cells as LibreOffice has them when it opens CSV files. */
+/** Opens CSV files in LibreOffice, and returns their cells. */
 import { mkdtemp, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { temporaryDirectory } from "../support/shared-service.ts"
 
-/** Its program, where the machine has it. */
+/** The program, if the machine has it. */
 export const soffice = Bun.which("soffice")
 
 export interface Cell {
-  /** `string`, `float`, `percentage`, `currency`, `date`, `time`, `boolean`; nothing where the cell is empty. */
+  /** `string`, `float`, `percentage`, `currency`, `date`, `time` or `boolean`; undefined in an empty cell. */
   readonly type: string | undefined
-  /** A string's text, or what ODF's attribute has of another value. */
+  /** The text of a string, or the attribute of ODF for another value. */
   readonly value: string
   readonly formula: boolean
 }
@@ -20,7 +20,7 @@ const unescape = (xml: string) =>
     name ? entities[name]! : String.fromCodePoint(decimal ? Number(decimal) : Number.parseInt(hex!, 16))
   )
 
-/** Paragraphs are the lines of a text; ODF writes blanks and tabs as elements. */
+/** Returns the text of a cell. Paragraphs are its lines, and ODF writes blanks and tabs as elements. */
 const textOf = (cell: string) =>
   [...cell.matchAll(/<text:p(?:\/>|[^>]*>([^]*?)<\/text:p>)/g)]
     .map(([, paragraph = ""]) =>
@@ -49,14 +49,14 @@ const cellsOf = (row: string): ReadonlyArray<Cell> =>
     }
   )
 
-/** The rows of a flat OpenDocument spreadsheet, without the empty ones that fill its sheet. */
+/** Returns the rows of a flat OpenDocument spreadsheet, without the empty rows that fill its sheet. */
 const rowsOf = (xml: string) =>
   [...xml.matchAll(/<table:table-row([^>]*)>([^]*?)<\/table:table-row>/g)].flatMap(([, attributes = "", row = ""]) => {
     const cells = cellsOf(row)
     return cells.length === 0 ? [] : Array.from({ length: repeated(attributes, "rows") }, () => cells)
   })
 
-/** LCID of the locale that numbers and dates are recognized in, and what the import dialog offers. */
+/** Options of the import dialog. `lcid` is the locale in which numbers and dates are recognized. */
 interface Import {
   readonly delimiter: string
   readonly encoding: "utf-8" | "utf-16le"

@@ -1,6 +1,6 @@
 /**
- * Filters that make the plan long, since it repeats them for each table that it reads. `PLAN_TABLES` says of how
- * many partitions a table is made.
+ * Filters that make the plan long, since the plan repeats them for each table that it reads. `PLAN_TABLES` is the number of
+ * partitions of a table.
  */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import { readFileSync } from "node:fs"
@@ -13,11 +13,11 @@ setDefaultTimeout(120_000)
 
 const TABLES = Number(process.env["PLAN_TABLES"] ?? 200)
 const ROWS = 20_000
-/** 60 KB, nearly all that a body may have. */
+/** A filter of 60 KB, nearly as much as a body may have. */
 const VALUES = 900
 const wordOf = (n: number) => `${n}-${"x".repeat(60)}`
 const filter = `in.(${Array.from({ length: VALUES }, (_, n) => wordOf(n * 10)).join(",")})`
-/** What a URL has room for. */
+/** A filter for which a URL has room. */
 const shortFilter = `in.(${Array.from({ length: 230 }, (_, n) => wordOf(n * 10)).join(",")})`
 
 let service: Service
@@ -66,7 +66,7 @@ test("a view whose plan exceeds the limit of an answer is refused, and the sessi
 })
 
 test("six requests with too long plans at once leave memory flat, and shorter filters on the view are served", async () => {
-  // 503: a database with much to do may not have made such a plan within the time of an estimate.
+  // It may be 503: a busy database may not make such a plan within the time of an estimate.
   const longOnes = Array.from({ length: 6 }, async () =>
     expect([422, 503]).toContain((await post("/exports/estimate", "united")).status)
   )

@@ -1,6 +1,6 @@
 /**
- * The database ends connections of the service, or itself, under all kinds of requests: the process lives and answers 503
- * at worst. `LOST_CONNECTIONS` and `LOST_SERVERS` say how often; 1000 and 50 take about ten minutes.
+ * The database ends connections of the service, or restarts, during requests of all kinds: the process lives, and answers
+ * 503 at worst. `LOST_CONNECTIONS` and `LOST_SERVERS` say how often; 1000 and 50 take about ten minutes.
  */
 import { seedUsers } from "../../src/postgres/demo-users.ts"
 import { expect, setDefaultTimeout, test } from "bun:test"
@@ -25,11 +25,11 @@ setDefaultTimeout(60_000 + TERMINATIONS * 1_000 + RESTARTS * 30_000)
 
 interface Started {
   readonly service: Service
-  /** Of the server, which may be away. */
+  /** The URL of the server, which may be away. */
   readonly admin: string
   /** Ends the server, and returns when it, or another in its place, answers again. */
   readonly restart: (signal: "SIGINT" | "SIGKILL") => Promise<void>
-  /** Stops the service, and a server that is not its own at the same moment. */
+  /** Stops the service and, at the same moment, a server that is not embedded. */
   readonly stop: () => Promise<number>
 }
 
@@ -50,7 +50,7 @@ const outside = async (sslmode: "disable" | "require"): Promise<Started> => {
       await server.stop(signal)
       await server.start()
     },
-    // As whoever stops a machine does.
+    // Both are stopped at once, as when a machine is shut down.
     stop: async () => {
       const [, code] = await Promise.all([server.stop(), service.stop()])
       return code
@@ -77,7 +77,7 @@ const embedded = async (): Promise<Started> => {
 
 const settings = { RATE_LIMIT_MAX: "10000", EXPORT_TTL: "20 seconds", LOG_LEVEL: "info" }
 
-/** Asks the server once, by a connection of its own. */
+/** Sends one query over a connection of its own. */
 const answers = async (url: string): Promise<boolean> => {
   const sql = postgres(url, { max: 1, connection: { application_name: "test" }, fetch_types: false, onnotice: () => {} })
   const answered = await sql`select 1`.then(
@@ -88,7 +88,7 @@ const answers = async (url: string): Promise<boolean> => {
   return answered
 }
 
-/** Ends connections, one at a time, until so many have ended. */
+/** Ends connections, one at a time, until `times` have ended. */
 const terminate = async (url: string, count: number) => {
   const sql = postgres(url, { max: 1, connection: { application_name: "test" }, fetch_types: false })
   let ended = 0
@@ -98,13 +98,13 @@ const terminate = async (url: string, count: number) => {
       where application_name like 'sluice%' and (application_name <> 'sluice source' or random() < 0.1)
       order by state = 'active' desc, random() limit 1`
     if (rows[0]?.["done"]) ended++
-    // In between some requests come through.
+    // Some requests succeed in between.
     await Bun.sleep(FULL ? 50 : 10)
   }
   await sql.end({ timeout: 1 })
 }
 
-/** Waits until what clients created has ended, and returns the errors of what failed. */
+/** Waits until the exports of the clients have ended, and returns the errors of those that failed. */
 const failuresOf = async (service: Service, ids: ReadonlyArray<string>) => {
   const failed: Array<string> = []
   for (const id of ids) {
@@ -131,7 +131,7 @@ test.concurrent.each([
     const file = await copyCsv({ ...service, database: admin }, exportedUsers)
     const traffic = startTraffic(service, file, CLIENTS)
     await until("the first export", () => traffic.kept.length > 0)
-    // The embedded one is started again after a second, and more and more rarely.
+    // The embedded server is started again after a second, and then after ever longer pauses.
     const restarts = name === "embedded" ? Math.min(5, Math.ceil(RESTARTS / 3)) : Math.ceil(RESTARTS * 0.45)
     const terminations = Math.ceil(TERMINATIONS / 3)
     for (let round = 0; round < restarts; round++) {
@@ -145,7 +145,7 @@ test.concurrent.each([
     await reaches(service, last, "completed")
     expect((await download(service, last)).equals(file)).toBe(true)
     if (FULL) console.log(name, Object.fromEntries(traffic.seen))
-    // A delivery that got lost on its way to a worker comes again after some seconds.
+    // A delivery that is lost on its way to a worker is repeated after some seconds.
     expect((await failuresOf(service, traffic.kept)).filter((error) => !isExplained(error))).toEqual([])
     const errors = service.log().filter(({ logLevel }) => logLevel === "ERROR" || logLevel === "FATAL")
     expect(errors.filter(({ message }) => !isExplained(message))).toEqual([])

@@ -1,4 +1,4 @@
-/** Files that somebody removed from the storage, or changed there. */
+/** Files that somebody has removed from the storage or changed there. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test"
 import { readdir, readFile, rename, truncate, writeFile } from "node:fs/promises"
 import { join } from "node:path"
@@ -16,14 +16,14 @@ afterAll(async () => {
   expect(await service.stop()).toBe(0)
 })
 
-/** An export that is completed, and the path of its file. */
+/** Creates an export, waits until it is completed, and returns it with the path of its file. */
 const stored = async (query = "?total=1000") => {
   const id = await createExport(service, query)
   await reaches(service, id, "completed")
   const found = (await readdir(service.storage, { recursive: true })).find((name) => name.includes(id))
   return { id, target: `/exports/${id}/download`, path: join(service.storage, found!) }
 }
-/** Changes one byte, in the middle. */
+/** Changes a byte in the middle of a file. */
 const flip = async (path: string) => {
   const bytes = await readFile(path)
   bytes[bytes.length >> 1]! ^= 1
@@ -32,7 +32,7 @@ const flip = async (path: string) => {
 const hasLink = (document: ExportDocument) => "download" in document.links
 const WANT = { "Want-Repr-Digest": "sha-256=1" }
 
-test("a file that is gone is 410, and neither status, list nor events link to it", async () => {
+test("a missing file is 410, and neither the status, the list nor the events link to it", async () => {
   const { id, target, path } = await stored()
   expect(hasLink(await statusOf(service, id))).toBe(true)
   await rename(path, `${path}.aside`)
@@ -44,13 +44,13 @@ test("a file that is gone is 410, and neither status, list nor events link to it
   const { exports } = (await (await fetch(`${service.url}/exports`)).json()) as { exports: ReadonlyArray<ExportDocument> }
   expect(exports.filter(({ exportId }) => exportId === id).map(hasLink)).toEqual([false])
   expect(await (await fetch(`${service.url}/exports/${id}/events`)).text()).not.toContain("/download")
-  // It comes back with its disk.
+  // The file comes back with its disk.
   await rename(`${path}.aside`, path)
   expect(hasLink(await statusOf(service, id))).toBe(true)
   expect((await download(service, id)).length).toBe(status.bytes!)
 })
 
-test("while the whole storage is missing, no file is reported as lost", async () => {
+test("no file is reported as lost while the whole storage is missing", async () => {
   const { id, target } = await stored()
   await rename(service.storage, `${service.storage}-aside`)
   try {
@@ -61,7 +61,7 @@ test("while the whole storage is missing, no file is reported as lost", async ()
   }
 })
 
-/** The export is refused as failed, and the log has one line of it. */
+/** Expects that the export is failed, and that the log has one line about it. */
 const expectMarked = async (id: string, target: string, damage: string) => {
   const status = await until("the export to be marked", async () => {
     const document = await statusOf(service, id)
@@ -91,17 +91,20 @@ test("a file that was cut short is 500, and the export is marked", async () => {
   await expectMarked(id, target, `100 bytes instead of ${bytes}`)
 })
 
-test.each(["gzip", "zstd"])("a file with a different CRC-32 is a broken body in %s, and the export is marked", async (coding) => {
-  const { id, target, path } = await stored()
-  await flip(path)
-  const head = `GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept-Encoding: ${coding}\r\n\r\n`
-  const wire = (await exchange(service.url, head)).toString("latin1")
-  expect(wire).toStartWith("HTTP/1.1 200")
-  expect(wire).not.toEndWith("\r\n0\r\n\r\n")
-  await expectMarked(id, target, "CRC-32")
-})
+test.each(["gzip", "zstd"])(
+  "a file with a different CRC-32 is an incomplete body in %s, and the export is marked",
+  async (coding) => {
+    const { id, target, path } = await stored()
+    await flip(path)
+    const head = `GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept-Encoding: ${coding}\r\n\r\n`
+    const wire = (await exchange(service.url, head)).toString("latin1")
+    expect(wire).toStartWith("HTTP/1.1 200")
+    expect(wire).not.toEndWith("\r\n0\r\n\r\n")
+    await expectMarked(id, target, "CRC-32")
+  }
+)
 
-test("a whole file is served with its digest, compressed and plain", async () => {
+test("an undamaged file is served with its digest, compressed and uncompressed", async () => {
   const { id, target } = await stored("?total=20000")
   const plain = await download(service, id)
   const digest = `sha-256=:${new Bun.CryptoHasher("sha256").update(plain).digest("base64")}:`

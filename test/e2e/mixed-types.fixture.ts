@@ -1,4 +1,4 @@
-/** A table of the usual types, its values as PostgreSQL tells them, and two parsers that read an export of it. */
+/** A table of the usual types, its values as PostgreSQL writes them, and two parsers that read an export of it. */
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { DuckDBInstance } from "@duckdb/node-api"
@@ -37,7 +37,7 @@ const notes = [
   "＠1"
 ])
 
-/** Makes the table `public.goods`. Two of its rows hold what has no ISO 8601, or is no number, after one of NULL alone. */
+/** Creates the table `public.goods`. After a row of NULL alone, two rows have times that ISO 8601 cannot write, and NaN. */
 export const createGoods = async (sql: postgres.Sql) => {
   await sql.unsafe(`
     create table public.goods (
@@ -64,7 +64,7 @@ export const createGoods = async (sql: postgres.Sql) => {
 
 type Cells = ReadonlyArray<string | null>
 
-/** The values of a query as PostgreSQL's text of them, and the types of its columns. */
+/** Returns the values of a query as text of PostgreSQL, and the types of its columns. */
 export const sourceValues = async (sql: postgres.Sql, table: string) => {
   const columns = await sql<Array<{ name: string; type: string }>>`
     select attname as name, format_type(atttypid, null) as type from pg_attribute
@@ -74,20 +74,20 @@ export const sourceValues = async (sql: postgres.Sql, table: string) => {
   return { columns: [...columns], rows: rows.map((row) => row.map((cell) => (cell as Buffer | null)?.toString() ?? null)) }
 }
 
-/** How a file is to be read. */
+/** Describes how a file is to be read. */
 export interface Layout {
   readonly encoding: "utf-8" | "utf-16le"
   readonly dialect: Pick<Dialect, "delimiter" | "newline">
 }
 
-/** The text of a file, without a byte order mark. */
+/** Returns the text of a file, without a byte order mark. */
 const decode = (file: Buffer, { encoding }: Layout) => new TextDecoder(encoding, { fatal: true }).decode(file)
 
-/** The lines of a file by csv-parse, the header with them. */
+/** Parses a file with csv-parse. Returns its lines, the header included. */
 export const readByCsvParse = (file: Buffer, layout: Layout) =>
   parseCsv(Buffer.from(decode(file, layout)), { ...defaultDialect, ...layout.dialect }) as ReadonlyArray<Cells>
 
-/** The rows of a file by DuckDB, as `select` has them. `columns` are names with their types. */
+/** Parses a file with DuckDB. Returns the rows of `select`. `columns` has the names with their types. */
 export const readByDuckdb = async (
   file: Buffer,
   layout: Layout,
@@ -96,7 +96,7 @@ export const readByDuckdb = async (
 ): Promise<ReadonlyArray<ReadonlyArray<unknown>>> => {
   const path = join(await temporaryDirectory(), "file.csv")
   await writeFile(path, decode(file, layout))
-  // It would look for what it lacks in the net.
+  // Otherwise DuckDB looks for missing extensions on the internet.
   const offline = { autoinstall_known_extensions: "false", autoload_known_extensions: "false" }
   const instance = await DuckDBInstance.create(":memory:", { ...offline, threads: "1" })
   const connection = await instance.connect()

@@ -1,6 +1,6 @@
 /**
- * What clients are shown when something that the service needs refuses it or fails: a sentence that says what is wrong, and
- * no role, address, database, path or file of ours. The log has all of that.
+ * What clients see when something that the service needs refuses it or fails: a sentence that says what is wrong, without
+ * any role, address, database, path or file of the service. The log has all of those.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { mkdir, rm, writeFile } from "node:fs/promises"
@@ -18,7 +18,7 @@ const ROLE = "internals_reader"
 let admin: postgres.Sql
 let database: string
 let service: Service
-/** Stands between the service and its source. */
+/** A relay between the service and its source. */
 let relay: net.Server
 let hbaFile: string
 let hbaLines: string
@@ -55,7 +55,7 @@ afterAll(async () => {
   relay.close()
 })
 
-/** Whatever a document must not say. */
+/** What a problem document must not contain. */
 const internals = () => {
   const { hostname, port } = relayAddress
   return [hostname, port, ROLE, database, "pg_hba", service.storage, "/tmp/", "sluice.exports", "select ", '"sluice', "(SQLSTATE"]
@@ -65,11 +65,11 @@ const relayAddress = { hostname: "127.0.0.1", port: "" }
 interface Cause {
   readonly begin: () => Promise<unknown>
   readonly end: () => Promise<unknown>
-  /** Of the sentence. */
+  /** A part of the sentence. */
   readonly sentence: string
-  /** Of the log, with what it is about. */
+  /** A part of the line in the log. */
   readonly logged: RegExp
-  /** An export with a filter is stored then, and waits. */
+  /** Whether an export with a filter is stored meanwhile, and waits. */
   readonly isOutage?: true
 }
 
@@ -85,25 +85,25 @@ const causes: Readonly<Record<string, Cause>> = {
     sentence: "The source database refused the service's login",
     logged: /28P01: password authentication failed for user "internals_reader"/
   },
-  "a line of pg_hba.conf that rejects": {
+  "a line of pg_hba.conf that rejects the role": {
     begin: () => writeHba(`host all ${ROLE} all reject\n${hbaLines}`),
     end: () => writeHba(hbaLines),
     sentence: "The source database refused the service's login",
     logged: /28000: pg_hba.conf rejects connection for host "127.0.0.1", user "internals_reader"/
   },
-  "a right to connect that was taken away": {
+  "a revoked privilege to connect": {
     begin: () => admin.unsafe(`revoke connect on database ${database} from public`),
     end: () => admin.unsafe(`grant connect on database ${database} to public`),
     sentence: "The source database refused the service's login",
     logged: /42501: permission denied for database "test_\d+"/
   },
-  "a database that is not there any more": {
+  "a database that does not exist any more": {
     begin: () => renamed(database, `${database}_away`),
     end: () => renamed(`${database}_away`, database),
     sentence: "The source database that the service is set up to read from does not exist",
     logged: /3D000: database "test_\d+" does not exist/
   },
-  "a server that is not there": {
+  "a server that does not answer": {
     begin: async () => {
       relayAddress.port = String((relay.address() as net.AddressInfo).port)
       await new Promise((resolve) => relay.close(resolve))
@@ -114,7 +114,7 @@ const causes: Readonly<Record<string, Cause>> = {
     isOutage: true
   }
 }
-/** The service looks at its source now and then, and no session may be open. */
+/** Renames a database, which no session may use. The service has a session there now and then. */
 const renamed = (from: string, to: string) =>
   until("the database to have another name", () =>
     admin.unsafe(`alter database ${from} rename to ${to}`).then(
@@ -133,8 +133,8 @@ const expectShown = (text: string) => {
   for (const internal of internals().filter((one) => one !== "")) expect(text).not.toContain(internal)
 }
 
-describe.each(Object.entries(causes))("with %s", (_, { begin, end, sentence, logged, isOutage }) => {
-  // Called here: a query of postgres.js does not run before it is waited for.
+describe.each(Object.entries(causes))("because of %s", (_, { begin, end, sentence, logged, isOutage }) => {
+  // It is called here, since a query of postgres.js does not run before it is awaited.
   beforeAll(async () => void (await begin()))
   afterAll(async () => {
     await end()
@@ -162,8 +162,8 @@ describe.each(Object.entries(causes))("with %s", (_, { begin, end, sentence, log
   })
 })
 
-test("an export that fails for lack of a login says so without names, in its status and where it is downloaded", async () => {
-  const { begin, end, sentence, logged } = causes["a line of pg_hba.conf that rejects"]!
+test("an export that fails because of a refused login says so without names, in its status and for its download", async () => {
+  const { begin, end, sentence, logged } = causes["a line of pg_hba.conf that rejects the role"]!
   await begin()
   const id = await createExport(service)
   const { error } = await reaches(service, id, "failed")
@@ -176,7 +176,7 @@ test("an export that fails for lack of a login says so without names, in its sta
   expect(written.map(({ message }) => String(message))).toContainEqual(expect.stringMatching(logged))
 })
 
-test("a storage that cannot be used is named without its path, which the log has", async () => {
+test("an unusable storage is reported without its path, which the log has", async () => {
   const id = await createExport(service, "?total=1")
   await reaches(service, id, "completed")
   await rm(service.storage, { recursive: true })
@@ -189,7 +189,7 @@ test("a storage that cannot be used is named without its path, which the log has
   await mkdir(service.storage)
 })
 
-test("a schema that is missing is an internal error, which the log explains", async () => {
+test("a missing schema is an internal error, which the log explains", async () => {
   await admin`alter schema sluice rename to sluice_away`
   const answers = [await fetch(`${service.url}/exports`), await fetch(`${service.url}/exports/csv`, { method: "POST" })]
   await admin`alter schema sluice_away rename to sluice`

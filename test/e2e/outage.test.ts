@@ -1,6 +1,6 @@
 /**
- * A source that is away while jobs run and wait. `OUTAGE_SECONDS`, `OUTAGE_JOBS` and `OUTAGE_ROWS` make it as long, and the
- * jobs as many and as large, as one likes; `OUTAGE_LIMIT` is the SOURCE_OUTAGE, in seconds, that one outage exceeds.
+ * A source that is away while jobs run and wait. `OUTAGE_SECONDS` is the length of an outage, `OUTAGE_JOBS` the number of
+ * jobs and `OUTAGE_ROWS` their size; `OUTAGE_LIMIT` is the SOURCE_OUTAGE, in seconds, that one outage exceeds.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { crc32 } from "node:zlib"
@@ -24,7 +24,7 @@ let service: Service
 let crc: string
 const logged = (asked: Service, text: string) => asked.log().filter(({ message }) => String(message).includes(text))
 
-/** Until the outage has lasted for `OUTAGE_SECONDS`. */
+/** Waits until the outage has lasted for `OUTAGE_SECONDS`. */
 const lasts = async () => {
   const begun = performance.now()
   await until("the outage to last", () => performance.now() - begun > SECONDS * 1000, LIMIT_MS)
@@ -65,12 +65,12 @@ test("jobs that run and jobs that are posted while the source is stopped all com
   const before = new Map<string, number>()
   for (const id of running) before.set(id, (await statusOf(service, id)).progress.percentage)
   await source.stop()
-  // A filter whose values the source would have to look at keeps nobody from asking for a job.
+  // A job is accepted although the source cannot check the values of its filter.
   const filtered = await createExport(service, "?id=gte.-5&signup_date=gt.1970-01-01")
   const wrong = await createExport(service, "?id=gte.none")
   const posted = [...(await create(service, JOBS - 1)), filtered]
   for (const id of [...running, ...posted]) {
-    const { waiting, progress, error, status } = await until("it to say so", async () => {
+    const { waiting, progress, error, status } = await until("the export to say what it waits for", async () => {
       const document = await statusOf(service, id)
       return document.waiting !== null && document
     })
@@ -83,20 +83,21 @@ test("jobs that run and jobs that are posted while the source is stopped all com
   await source.start()
   await expectComplete([...running, ...posted])
   expect((await reaches(service, wrong, "failed")).error).toContain("invalid input syntax")
-  // Nothing of it counts: neither an attempt nor a failure.
+  // The outage counts neither as an attempt nor as a failure.
   expect(logged(service, "will be tried again")).toEqual([])
   expect(logged(service, "export started").map(({ annotations }) => annotations["attempt"])).not.toContain(2)
-  // One at the beginning, and one a minute.
+  // There is a line at the beginning, and one for each minute.
   const lines = logged(service, "the source database cannot be reached").length
   expect(lines).toBeGreaterThanOrEqual(1)
   expect(lines).toBeLessThanOrEqual(1 + Math.ceil(SECONDS / 60 - 0.1))
   expect(logged(service, "the source database is reached again").length).toBe(1)
 })
 
-test("full connection slots are waited for as well", async () => {
+test("jobs also wait for a source whose connections are all in use", async () => {
   const free = await source.fill()
   const ids = await create(service, 2 * JOBS)
-  for (const id of ids) await until("it to say so", async () => (await statusOf(service, id)).waiting !== null)
+  for (const id of ids)
+    await until("the export to say what it waits for", async () => (await statusOf(service, id)).waiting !== null)
   await lasts()
   await free()
   await expectComplete(ids)
@@ -109,7 +110,8 @@ test("a service that stops and another that starts during the outage leave the j
   await source.stop()
   const ids = await create(first, 2)
   const areWaiting = async (asked: Service) => {
-    for (const id of ids) await until("it to say so", async () => (await statusOf(asked, id)).waiting !== null)
+    for (const id of ids)
+      await until("the export to say what it waits for", async () => (await statusOf(asked, id)).waiting !== null)
   }
   await areWaiting(first)
   expect(await first.stop()).toBe(0)

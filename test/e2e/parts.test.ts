@@ -1,4 +1,4 @@
-/** Exports that are read in parts, on several connections of one snapshot. `MOVED_ROUNDS` says how often while rows are moved. */
+/** Exports that several sessions with one snapshot read in parts. `MOVED_ROUNDS` says how often they run while rows are moved. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type { Socket } from "node:net"
 import type postgres from "postgres"
@@ -15,13 +15,13 @@ setDefaultTimeout(90_000)
 const ROUNDS = Number(process.env["MOVED_ROUNDS"] ?? 10)
 
 const services: Array<Service> = []
-/** A database whose table makes some 40 parts, more than the buffers of two sockets hold. */
+/** A database with a table of some 40 parts, more than fits into the buffers of two sockets. */
 const largeDatabase = once(async () => {
   const database = await freshDatabase()
   await multiplyUsers(database, 10)
   return database
 })
-/** A service that reads it, with a database of its own for its jobs. */
+/** Starts a service that reads this database, with an app database of its own. */
 const start = async (env: Record<string, string> = {}, options?: Parameters<typeof startService>[1]): Promise<Service> => {
   const database = await largeDatabase()
   const service = await startService({ SOURCE_DATABASE_URL: database, ...env }, options)
@@ -32,7 +32,7 @@ afterAll(async () => {
   for (const service of services) expect(await service.stop()).toBe(0)
 })
 
-/** A stream whose client stops at the first bytes and takes the rest when `go` is called. */
+/** Begins a stream whose client stops after the first bytes, and takes the rest when `go` is called. */
 const stalledStream = ({ url }: Service) => {
   let stalled: Socket | undefined
   const wire = exchange(url, "GET /api/v1/exports/csv HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", (socket) => {
@@ -46,10 +46,10 @@ const stalledStream = ({ url }: Service) => {
   }
 }
 
-describe("what becomes of a table while it is read breaks the stream, and mixes nothing into it:", () => {
+describe("a stream breaks off, without rows of another table, when its table changes while it is read:", () => {
   test.each([
-    ["another has its name", "alter schema public rename to past; alter schema staging rename to public"],
-    ["its reader may not see all of it", "alter role all_seeing nobypassrls"]
+    ["another table gets its name", "alter schema public rename to past; alter schema staging rename to public"],
+    ["row security begins to hide rows from the role", "alter role all_seeing nobypassrls"]
   ])("%s", async (_, change) => {
     const database = await freshDatabase()
     await multiplyUsers(database, 10)
@@ -84,7 +84,7 @@ const plans = (service: Service) =>
     .filter(({ message }) => message === "export planned")
     .map(({ annotations }) => annotations["parts"] as number)
 
-describe("the whole table, on two connections", () => {
+describe("a table that two sessions read", () => {
   let service: Service
   let expected: Buffer
   beforeAll(async () => {
@@ -93,7 +93,7 @@ describe("the whole table, on two connections", () => {
   })
   const backends = (count: number) =>
     until(`${count} source connections`, async () => (await sourceBackends(service.database)).length === count)
-  /** They have sent what they may, and begin nothing more. */
+  /** Waits until both sessions have sent what they may, and begin no further part. */
   const allStopped = async (count: number) => {
     const sql = await connect(service.database, 1)
     let seen = ""
@@ -112,7 +112,7 @@ describe("the whole table, on two connections", () => {
     ["id", ""],
     ["-id", " desc"],
     ["-id&country_code=not.eq.US&profile=tsv", " desc"]
-  ])("sorted by its key is read in ranges of that, and is what COPY writes in that order: %s", async (order, direction) => {
+  ])("is what COPY writes in the order of its key, in whose ranges it is read: %s", async (order, direction) => {
     const query = `?order_by=${order}`
     const estimate = await fetch(`${service.url}/exports/estimate${query}`, { method: "POST" })
     expect(await estimate.json()).toMatchObject({ plan: { source: "copy", connections: 2, reason: "ranges of its key" } })
@@ -123,7 +123,7 @@ describe("the whole table, on two connections", () => {
     expect(plans(service).at(-1)).toBeGreaterThan(10)
   })
 
-  test("is what COPY writes, and the log tells the plan", async () => {
+  test("is what COPY writes, and the log has the plan", async () => {
     const id = await createExport(service)
     const { progress, crc32 } = await reaches(service, id, "completed")
     const file = await download(service, id)
@@ -133,7 +133,7 @@ describe("the whole table, on two connections", () => {
     expect(plans(service)[0]).toBeGreaterThan(20)
   })
 
-  test("is whole for a client that takes it in fits and starts, whose chunks are used again", async () => {
+  test("is complete for a client that pauses again and again, for which buffers are reused", async () => {
     let received = 0
     const wire = await exchange(
       service.url,
@@ -149,7 +149,7 @@ describe("the whole table, on two connections", () => {
     expect(chunkedBody(wire).equals(expected)).toBe(true)
   })
 
-  test("a client that stops reading stops both, then one is given up, and the stream is whole all the same", async () => {
+  test("pauses in both sessions when its client stops reading, loses one of them, and is complete nevertheless", async () => {
     const stream = stalledStream(service)
     await stream.begun
     await backends(2)
@@ -160,7 +160,7 @@ describe("the whole table, on two connections", () => {
     await sourceIsLeft(service.database)
   })
 
-  test("a helping connection that is killed costs nothing but time", async () => {
+  test("is complete after the session of the reader is killed", async () => {
     const stream = stalledStream(service)
     await stream.begun
     await backends(2)
@@ -169,7 +169,7 @@ describe("the whole table, on two connections", () => {
     expect(chunkedBody(await stream.wire).equals(expected)).toBe(true)
   })
 
-  test("a client that leaves ends both within a second", async () => {
+  test("is left by both sessions within a second after its client has left", async () => {
     const stream = stalledStream(service)
     await stream.begun
     await backends(2)
@@ -178,12 +178,12 @@ describe("the whole table, on two connections", () => {
   })
 })
 
-describe("when connections are scarce", () => {
-  test("each work takes one, jobs wait, and a stream that gets none is told to come back", async () => {
+describe("when MAX_SOURCE_CONNECTIONS is small", () => {
+  test("each export has one session, jobs wait, and a stream that gets none is 503 with Retry-After", async () => {
     const service = await start({ MAX_SOURCE_CONNECTIONS: "2", MAX_CONCURRENT_EXPORTS: "1" }, { limits: shortLimits })
     const stream = stalledStream(service)
     await stream.begun
-    // The stream's helper gives way.
+    // The reader of the stream yields.
     const id = await createExport(service)
     await reaches(service, id, "completed")
     const refused = await fetch(`${service.url}/exports/csv`)
@@ -194,7 +194,7 @@ describe("when connections are scarce", () => {
     expect(chunkedBody(await stream.wire).equals(await download(service, id))).toBe(true)
   })
 
-  test("one is enough", async () => {
+  test("one session is enough", async () => {
     const service = await start({ MAX_SOURCE_CONNECTIONS: "1" })
     const ids = [await createExport(service), await createExport(service)]
     const expected = await copyCsv(service, "select * from users")
@@ -205,7 +205,7 @@ describe("when connections are scarce", () => {
   })
 })
 
-/** Transactions that keep the number of rows and the sum of `lifetime_value`, one after the other until `stop`. */
+/** Runs transactions that keep the number of rows and the sum of `lifetime_value`, one after the other until `stop`. */
 const write = (sql: postgres.Sql) => {
   const stopping = new AbortController()
   let written = 0
@@ -218,7 +218,7 @@ const write = (sql: postgres.Sql) => {
           await tx`update users set lifetime_value = lifetime_value + 12.34 where id = ${to!}`
           await tx`with gone as (delete from users where id = ${gone!} returning *)
           insert into users select ${id}, name, email, signup_date, country_code, subscription_tier, lifetime_value from gone`
-          // Whoever was moved before may be gone: then nothing was added or taken.
+          // The row may be gone since it was moved; then nothing is added or taken.
           const [sum] = await tx`select (select count(*) from users where id in (${from!}, ${to!}))::int as found`
           if (sum!["found"] !== 2 && from !== to) throw new Error("undone")
         })
@@ -237,7 +237,7 @@ const write = (sql: postgres.Sql) => {
   }
 }
 
-/** Rows, distinct ids, and the sum in cents. */
+/** Counts rows and distinct ids, and sums the values in cents. */
 const totals = (file: string) => {
   const lines = file.split("\n").slice(1, -1)
   const ids = new Set(lines.map((line) => line.slice(0, line.indexOf(","))))
@@ -245,7 +245,7 @@ const totals = (file: string) => {
   return { rows: lines.length, ids: ids.size, cents }
 }
 
-describe("while rows are moved, added and removed", () => {
+describe("while rows are moved, added and deleted", () => {
   test(`each of ${2 * ROUNDS} exports, half of them streams, shows one moment`, async () => {
     const service = await startService()
     services.push(service)

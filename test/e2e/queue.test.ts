@@ -1,6 +1,6 @@
 /**
- * Many exports at once: how quickly a backlog is worked off, what cancelled ones cost, and how many may wait.
- * `QUEUE_JOBS` and `QUEUE_CANCELLED` say how many.
+ * Many exports at once: how quickly a backlog is worked off, what cancelled exports cost, and how many may wait.
+ * `QUEUE_JOBS` and `QUEUE_CANCELLED` are the numbers of exports.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type postgres from "postgres"
@@ -15,7 +15,7 @@ const CANCELLED = Number(process.env["QUEUE_CANCELLED"] ?? 100)
 const WORKERS = 3
 setDefaultTimeout(600_000)
 
-/** A lock that lets no export of `users` begin, until it is given back. */
+/** Takes a lock, so that no export of `users` begins until it is released. */
 const lockUsers = async (database: string) => {
   const sql = await connect(database, 1)
   await sql.unsafe("begin; lock table public.users in access exclusive mode")
@@ -35,7 +35,7 @@ describe("a backlog", () => {
   beforeAll(async () => {
     const database = await freshDatabase()
     sql = await connect(database, 1)
-    // Rows for hours, which cost nothing.
+    // These are rows for hours, which cost nothing.
     await sql.unsafe("create view public.slow as select n, pg_sleep(0.1)::text as slept from generate_series(1, 1000000) n")
     service = await startService({ DATABASE_URL: database, EXPORT_DATASETS: "public.users,public.slow" })
   })
@@ -80,7 +80,7 @@ describe("a backlog", () => {
   })
 })
 
-test("more unfinished exports than QUEUE_LIMIT are refused until one is over", async () => {
+test("an export beyond QUEUE_LIMIT unfinished ones is refused until one of them has ended", async () => {
   const service = await startService({ QUEUE_LIMIT: "3" })
   const unlock = await lockUsers(service.database)
   const [first] = [await createExport(service), await createExport(service), await createExport(service)]

@@ -1,6 +1,6 @@
 /**
- * Random requests of several clients at once, against the built service: whatever is asked, it lives, answers as HTTP
- * wants and stays small.
+ * Sends random requests of several clients at once to the built service, which lives, answers as HTTP requires and stays
+ * small.
  *
  *     RANDOM_REQUESTS=10000 RANDOM_CLIENTS=8 RANDOM_SEED=1 bun test test/e2e/random-requests.test.ts
  */
@@ -14,7 +14,7 @@ import { startService, type Service } from "../support/service.ts"
 import { createGoods } from "./mixed-types.fixture.ts"
 import { thingsDatabase } from "./filters.fixture.ts"
 
-/** Relations of other kinds, with data that cannot be read among them. */
+/** Relations of other kinds, some with data that cannot be read. */
 const relations = `
   create view shop.recent as select * from public.users order by id desc;
   create view shop.broken as select id, 1 / (id - id) as share from public.users;
@@ -29,18 +29,18 @@ const REQUESTS = setting("RANDOM_REQUESTS", 400)
 const CLIENTS = setting("RANDOM_CLIENTS", 8)
 const SEED = setting("RANDOM_SEED", Date.now() % 1_000_000_000)
 const MEGABYTES = 150
-/** Longer than any wait of the service that these requests can meet. */
+/** Longer than any wait of the service for these requests. */
 const PATIENCE_MS = 60_000
 
 setDefaultTimeout(60_000 + REQUESTS * 200)
 
-/** What a client made of one request: the bytes that came, or why there are none. */
+/** The outcome of a request: the bytes that came, or why there are none. */
 interface Outcome {
   readonly wire: Buffer
   readonly ended: "closed" | "reset" | "left" | "timeout"
 }
 
-/** Sends a request over a connection of its own, and reads as it says. */
+/** Sends a request over a connection of its own, and reads the answer as the request says. */
 const perform = (service: Service, request: RandomRequest): Promise<Outcome> =>
   new Promise((resolve) => {
     const { hostname, port } = new URL(service.url)
@@ -53,7 +53,7 @@ const perform = (service: Service, request: RandomRequest): Promise<Outcome> =>
       ended = why
       socket.destroy()
     }
-    // Events end with their export, which may wait for others.
+    // Events end with their export, which may wait for other exports.
     const isEvents = request.target.includes("/events")
     const timer = setTimeout(() => leave(isEvents ? "left" : "timeout"), isEvents ? 1_000 : PATIENCE_MS)
     socket.on("error", () => {
@@ -78,7 +78,7 @@ const perform = (service: Service, request: RandomRequest): Promise<Outcome> =>
     })
   })
 
-/** The body, or why it is not whole. */
+/** Returns the body, or why it is incomplete. */
 const wholeBody = (request: RandomRequest, { wire, ended }: Outcome): Buffer | string => {
   const { status, headers } = parseAnswer(wire.toString("latin1"))
   const body = wire.subarray(wire.indexOf("\r\n\r\n") + 4)
@@ -98,14 +98,14 @@ const wholeBody = (request: RandomRequest, { wire, ended }: Outcome): Buffer | s
 const decoded = (body: Uint8Array<ArrayBuffer>, encoding: string | null): Uint8Array =>
   encoding === "gzip" ? Bun.gunzipSync(body) : encoding === "zstd" ? Bun.zstdDecompressSync(body) : body
 
-/** What HTTP and the contract want of an answer that came to its end. */
+/** Checks what HTTP and the contract require of a complete answer. */
 const checkAnswer = (request: RandomRequest, outcome: Outcome) => {
   const answer = parseAnswer(outcome.wire.toString("latin1"))
   const body = wholeBody(request, outcome)
   if (typeof body === "string") throw new Error(body)
   const type = answer.headers.get("Content-Type") ?? ""
   if (answer.status >= 400) {
-    // What is no HTTP the runtime refuses by itself.
+    // Bun itself refuses what is no HTTP.
     if (request.method === "HEAD" || (body.length === 0 && type === "")) return
     expectProblem({ ...answer, body: body.toString() }, answer.status)
   }

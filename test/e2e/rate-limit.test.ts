@@ -6,7 +6,7 @@ import { until } from "../support/until.ts"
 setDefaultTimeout(60_000)
 let service: Service
 beforeAll(async () => {
-  // None is refused for its turn, however long those before it take.
+  // No stream is refused because the streams before it take too long.
   service = await startService({ STREAMS_PER_KEY: String(LIMIT) })
 })
 afterAll(async () => {
@@ -17,14 +17,14 @@ const LIMIT = 60
 const ROW = /^id,name,.*\n1,.*\n$/
 const stream = (query: string, headers: Record<string, string> = {}) =>
   fetch(`${service.url}/api/v1/exports/csv?total=1${query}`, { headers })
-/** `r` and `t` of the RateLimit header. */
+/** Returns `r` and `t` of the RateLimit header. */
 const stateOf = ({ headers }: { readonly headers: Headers }) => {
   expect(headers.get("RateLimit-Policy")).toBe(`"stream";q=${LIMIT};w=60`)
   const [, remaining, seconds] = /^"stream";r=(\d+);t=(\d+)$/.exec(headers.get("RateLimit") ?? "") ?? []
   return { remaining: Number(remaining), seconds: Number(seconds) }
 }
 
-test("of 61 requests with one key in a minute 60 are served, and the last one is told when to come again", async () => {
+test("of 61 requests with one key in a minute 60 are served, and the last one is 429 with Retry-After", async () => {
   for (let request = 1; request <= LIMIT; request++) {
     const response = await stream("&apiKey=sequential")
     expect(response.status).toBe(200)
@@ -46,7 +46,7 @@ describe("when a key is used up", () => {
   beforeAll(async () => {
     for (let request = 0; request < LIMIT; request++) await (await stream("&apiKey=spent")).text()
   })
-  test("it is refused under both prefixes, as parameter and as header, for GET and HEAD", async () => {
+  test("it is refused under both prefixes, as a parameter and as a header, for GET and HEAD", async () => {
     for (const base of ["/exports", "/api/v1/exports"]) {
       expectProblem(await send(service.url, { target: `${base}/csv?total=1&apiKey=spent` }), 429)
       expectProblem(await send(service.url, { target: `${base}/csv?total=1`, headers: { "X-API-Key": "spent" } }), 429)
@@ -54,7 +54,7 @@ describe("when a key is used up", () => {
       expect([status, body]).toEqual([429, ""])
     }
   })
-  test("another key, and the client's address, are not touched", async () => {
+  test("other keys and requests without a key are not affected", async () => {
     for (const query of ["&apiKey=other", "&apiKey=Spent", "&apiKey=spent%20", ""]) {
       const response = await stream(query)
       expect(response.status).toBe(200)
@@ -62,12 +62,12 @@ describe("when a key is used up", () => {
       await response.text()
     }
   })
-  test("the database is not asked whether it takes a filter's value", async () => {
+  test("the database is not asked whether it accepts the value of a filter", async () => {
     const target = "/exports/csv?id=gte.none&apiKey="
     expectProblem(await send(service.url, { target: `${target}asking` }), 400)
     expectProblem(await send(service.url, { target: `${target}spent` }), 429)
   })
-  test("a malformed request is refused before it is read, and no other route is limited", async () => {
+  test("a malformed request is 429 and not 400, and no other route is limited", async () => {
     expectProblem(await send(service.url, { target: "/exports/csv?total=0&apiKey=spent" }), 429)
     for (const path of ["/health", "/exports"]) {
       expect((await send(service.url, { target: path, headers: { "X-API-Key": "spent" } })).status).toBe(200)
@@ -77,7 +77,7 @@ describe("when a key is used up", () => {
   })
 })
 
-test("a malformed request does not count", async () => {
+test("a malformed request does not count in the limit", async () => {
   for (let request = 0; request < 3; request++) {
     const refused = await stream("&id=gte.none&apiKey=malformed")
     expect([refused.status, stateOf(refused).remaining]).toEqual([400, LIMIT])
@@ -86,14 +86,14 @@ test("a malformed request does not count", async () => {
   expect(stateOf(await stream("&apiKey=malformed")).remaining).toBe(LIMIT - 1)
 })
 
-test("a key is the same as parameter and as header, and the parameter wins", async () => {
+test("a key counts as the same in a parameter and in a header, and the parameter wins", async () => {
   expect(stateOf(await stream("&apiKey=either")).remaining).toBe(LIMIT - 1)
   expect(stateOf(await stream("", { "X-API-Key": "either" })).remaining).toBe(LIMIT - 2)
   expect(stateOf(await stream("&apiKey=either", { "X-API-Key": "unused" })).remaining).toBe(LIMIT - 3)
   expect(stateOf(await stream("", { "X-API-Key": "unused" })).remaining).toBe(LIMIT - 1)
 })
 
-test("of 200 requests at once with one key exactly 60 are let in", async () => {
+test("of 200 simultaneous requests with one key exactly 60 are served", async () => {
   const responses = await Promise.all(Array.from({ length: 200 }, () => stream("&apiKey=concurrent")))
   const bodies = await Promise.all(responses.map((response) => response.text()))
   const served = bodies.filter((body, index) => responses[index]!.status === 200 && ROW.test(body))
@@ -102,12 +102,12 @@ test("of 200 requests at once with one key exactly 60 are let in", async () => {
   for (const response of refused) expect(stateOf(response).remaining).toBe(0)
 })
 
-test("a short window slides: refused requests do not lengthen it", async () => {
+test("refused requests do not lengthen the window", async () => {
   const short = await startService({ DATABASE_URL: service.database, RATE_LIMIT_MAX: "2", RATE_LIMIT_WINDOW: "2 seconds" })
   const request = () => send(short.url, { target: "/exports/csv?total=1&apiKey=k" })
   const begun = performance.now()
   expect([(await request()).status, (await request()).status, (await request()).status]).toEqual([200, 200, 429])
-  // Asks all the time: each refusal must not count.
+  // The requests go on all the time, so a refusal that counted would keep the window full.
   const answer = await until("the window to slide on", async () => {
     const again = await request()
     return again.status === 200 && again

@@ -1,4 +1,4 @@
-/** What spreadsheets make of an export: values that look like something else to them come through. */
+/** Spreadsheets have the values of an export, even those that look like something else to them. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { parse } from "csv-parse/sync"
 import * as fc from "fast-check"
@@ -87,7 +87,7 @@ test.each([
   expect(cells).toEqual(rows.map((row) => row.map((value) => markText(value as string, marks))))
 })
 
-test("labels and the text for NULL are marked by the same rule", async () => {
+test("labels and the text for NULL are escaped by the same rule", async () => {
   const columns = "n:00123,t:1-2,v:Total"
   const first = async (choices: Readonly<Record<string, string>>) =>
     String(await stream("random", { columns, profile: "excel", n: "-1", ...choices }))
@@ -95,7 +95,7 @@ test("labels and the text for NULL are marked by the same rule", async () => {
   expect(await first({ formulas: "escape-all" })).toBe("\ufeff'00123,'1-2,Total\r\n")
   expect(await first({ formulas: "keep" })).toBe("\ufeff00123,1-2,Total\r\n")
   await sql`insert into public.random (n, t, v) values (-1, '''00', null)`
-  // A value that equals the text for NULL stands in quotes, as ever.
+  // A value that equals the text for NULL is quoted, as always.
   expect(await first({ header: "none", columns: "n,t,v", null: "00" })).toBe(`\ufeff-1,''00,'00\r\n`)
   expect(await first({ header: "none", columns: "n,t,v", null: "=1" })).toBe(`\ufeff-1,''00,'=1\r\n`)
   expect(await first({ header: "none", columns: "n,t,v", null: "N/A" })).toBe(`\ufeff-1,''00,N/A\r\n`)
@@ -107,11 +107,11 @@ const textColumns = "t, fixed, caseless, ci, size, bytes, key, pair, at"
 const otherColumns = "big, exact, ratio, truth, day, moment"
 const columns = `${textColumns}, ${otherColumns}`.split(", ")
 
-/** Text is to be a string, unless it is a number that is written as it stands. */
+/** Says whether text is a string in the cell, unless it is a number that is written as it is. */
 const showsText = ({ type = "string", value }: Cell, text: string): boolean =>
   /^(0|[1-9]\d{0,14})$/.test(text) ? type === "float" && value === text : type === "string" && [text, `'${text}`].includes(value)
 
-/** Other values are to be as the file has them. A number of more than 15 digits is text there, or was rounded. */
+/** Says whether another value is as in the file. A number of more than 15 digits is text there, or was rounded. */
 const shows = ({ type, value }: Cell, text: string): boolean => {
   if (type === "float") return Number(value).toPrecision(15) === Number(text).toPrecision(15)
   return (type === "date" ? value.replace("T", " ") : value) === text && ["string", "date", "boolean"].includes(type ?? "")
@@ -119,12 +119,12 @@ const shows = ({ type, value }: Cell, text: string): boolean => {
 
 interface CopyInFlight {
   readonly delimiter: string
-  /** Which rows to compare, by their text. */
+  /** Selects the rows to compare, by their text. */
   readonly rows?: (text: string) => boolean
   readonly names?: ReadonlyArray<string>
 }
 
-/** The cells of an opened file that are not what its source has. */
+/** Returns the cells of an opened file that differ from the source. */
 const differences = async (
   file: Buffer,
   sheet: ReadonlyArray<ReadonlyArray<Cell>>,
@@ -148,10 +148,10 @@ const differences = async (
   )
 }
 
-describe.skipIf(!soffice)("opened in LibreOffice", () => {
+describe.skipIf(!soffice)("in LibreOffice", () => {
   const asked = { columns: columns.join(), binary: "base64" }
 
-  test("every profile has the source's values with formulas=escape-all", async () => {
+  test("a file of every profile has the values of the source with formulas=escape-all", async () => {
     const layouts = [
       [["postgres", "rfc4180", "excel"], ",", "utf-8"],
       [["tsv"], "\t", "utf-8"],
@@ -180,7 +180,7 @@ describe.skipIf(!soffice)("opened in LibreOffice", () => {
     expect(await differences(file, sheet!, { delimiter: ";", names: textColumns.split(", ") })).toEqual([])
   })
 
-  test("text that is exported without marks is changed", async () => {
+  test("text that is exported with formulas=keep is changed", async () => {
     const file = await stream("sheet", { ...asked, profile: "excel", formulas: "keep" })
     const [sheet] = await openInLibreOffice([file], { delimiter: ",", encoding: "utf-8" })
     const changed = await differences(file, sheet!, { delimiter: ",", names: ["t"] })

@@ -1,15 +1,15 @@
-/** Statements that a server was sent, without their values: what is left is the same for every harmless request. */
+/** Fingerprints of the statements that a server ran: without values, they are the same for all harmless requests. */
 import type postgres from "postgres"
 import { serverLog } from "../support/shared-service.ts"
 
-/** Has the server log each statement of the sessions that this database gets from now on, without bound values. */
+/** Makes the server log each statement of new sessions of this database, without bound values. */
 export const logStatements = async (sql: postgres.Sql): Promise<void> => {
   const [row] = await sql<[{ name: string }]>`select format('%I', current_database()) as name`
   await sql.unsafe(`alter database ${row.name} set log_statement = 'all'`)
   await sql.unsafe(`alter database ${row.name} set log_parameter_max_length = 0`)
 }
 
-/** All statements that were logged so far, in their order. Lines of one statement but its first begin with a tab. */
+/** Returns all logged statements in their order. All lines of a statement but the first begin with a tab. */
 export const loggedStatements = async (): Promise<ReadonlyArray<string>> => {
   const log = await serverLog()
   return log
@@ -23,7 +23,7 @@ const TOKENS = /[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$\d+|\d+
 const shapeOfToken = (token: string): string =>
   /^[eE]?'/.test(token) ? "'…'" : token.startsWith('"') ? '"…"' : /^\$?\d/.test(token) ? "n" : token
 
-/** Splits tokens at a separator that stands in no parentheses. */
+/** Splits tokens at a separator outside parentheses. */
 const splitAt = (tokens: ReadonlyArray<string>, separator: string): ReadonlyArray<ReadonlyArray<string>> => {
   const parts: Array<Array<string>> = [[]]
   let depth = 0
@@ -36,10 +36,10 @@ const splitAt = (tokens: ReadonlyArray<string>, separator: string): ReadonlyArra
   return parts
 }
 
-/** Steps into a JSON value, by keys and by positions. */
+/** Matches the steps into a JSON value, by keys and by positions. */
 const STEPS = /(?: - >(?: >)? (?:'…'|n) :: text(?: :: int)?)+/g
 
-/** The conditions that groups of them hold, without what joins and negates them. */
+/** Returns the conditions in groups, without what joins and negates them. */
 const conditionsOf = (tokens: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> => {
   const parts = splitAt(tokens, "and").flatMap((part) => splitAt(part, "or"))
   if (parts.length > 1) return parts.flatMap(conditionsOf)
@@ -49,7 +49,7 @@ const conditionsOf = (tokens: ReadonlyArray<string>): ReadonlyArray<ReadonlyArra
   return tokens[0] === "(" && end === tokens.length - 1 ? conditionsOf(tokens.slice(1, -1)) : [tokens]
 }
 
-/** A list of equal items is as good as one of them. */
+/** Replaces a list of equal items by one of them. */
 const written = (tokens: ReadonlyArray<string>) =>
   tokens
     .join(" ")
@@ -59,14 +59,14 @@ const written = (tokens: ReadonlyArray<string>) =>
 const QUERY =
   /^(?<before>.*?select) (?<items>.*?) (?<from>from (?:only )?"…" \. "…"(?: as "…")?)(?: where (?<conditions>.*?))?(?: order by (?<order>(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?))?(?: limit (?<limit>\S+(?: :: \w+)*))?(?<after> \) to stdout .*)?$/s
 
-/** The parts of a statement: of an export each item, condition and order by itself, since their number differs. */
+/** Splits a statement: for an export, each item, condition and order is apart, since their numbers differ. */
 export const shapesOf = (statement: string): ReadonlyArray<string> => {
   const tokens = (statement.match(TOKENS) ?? []).map(shapeOfToken)
   const text = tokens.join(" ").replaceAll(STEPS, " step")
   const { before, items, from, conditions, order, limit, after = "" } = QUERY.exec(text)?.groups ?? {}
   const list = (kind: string, part: string | undefined, separator: string) =>
     part === undefined ? [] : splitAt(part.split(" "), separator).map((one) => `${kind} ${written(one)}`)
-  // A question about each of several values.
+  // This statement asks about each of several values.
   if (before === undefined && text.startsWith("select ( select ")) return list("question", text.slice("select ".length), ",")
   if (before === undefined) return [written(tokens)]
   return [
@@ -78,6 +78,6 @@ export const shapesOf = (statement: string): ReadonlyArray<string> => {
   ]
 }
 
-/** The identifiers of a statement that stand in double quotes. */
+/** Returns the quoted identifiers of a statement. */
 export const identifiersOf = (statement: string): ReadonlyArray<string> =>
   (statement.match(TOKENS) ?? []).filter((token) => token.startsWith('"'))

@@ -1,4 +1,4 @@
-/** The files of exports in the storage: whose they are, when they are removed, and what /ready says of their disk. */
+/** The files of exports in the storage: whose they are, when they are removed, and what /ready says about their disk. */
 import { expect, setDefaultTimeout, test } from "bun:test"
 import { mkdir, readdir, rename, utimes, writeFile } from "node:fs/promises"
 import { join } from "node:path"
@@ -13,7 +13,7 @@ setDefaultTimeout(60_000)
 
 const HOUR_MS = 3_600_000
 
-/** Writes a file of that age. */
+/** Writes a file that is that old. */
 const plant = async (directory: string, name: string, ageMs: number) => {
   const path = join(directory, name)
   await writeFile(path, "x")
@@ -21,7 +21,7 @@ const plant = async (directory: string, name: string, ageMs: number) => {
   await utimes(path, time, time)
 }
 
-test("files of expired exports and of dead attempts are swept, files that may belong to others are not", async () => {
+test("files of expired exports and of dead attempts are removed, and files that may belong to others are not", async () => {
   const storage = await temporaryDirectory()
   const env = { DATABASE_URL: await freshDatabase(), EXPORT_STORAGE_PATH: storage, EXPORT_TTL: "1 second" }
   const first = await startService(env)
@@ -33,7 +33,7 @@ test("files of expired exports and of dead attempts are swept, files that may be
   const [old, young, elsewhere, earlier] = Array.from({ length: 4 }, () => crypto.randomUUID())
   await plant(own, `${old}.1.csv.tmp`, HOUR_MS)
   await plant(own, "notes.txt", HOUR_MS)
-  // Another database's, and one that an earlier version wrote for some database.
+  // One file belongs to another database, and an earlier version wrote the other for some database.
   await mkdir(join(storage, crypto.randomUUID()))
   const other = (await readdir(storage)).find((name) => name !== folder)!
   await plant(join(storage, other), `${elsewhere}.1.csv`, 2 * HOUR_MS)
@@ -53,12 +53,12 @@ test("files of expired exports and of dead attempts are swept, files that may be
   await second.stop()
 })
 
-test("services of two databases share a storage, and neither sweeps away what the other has stored", async () => {
+test("services with two databases share a storage, and neither removes the files of the other", async () => {
   const env = { EXPORT_STORAGE_PATH: await temporaryDirectory(), EXPORT_TTL: "1 day" }
   const first = await startService({ ...env, DATABASE_URL: await freshDatabase() })
   const id = await createExport(first, "?total=10")
   await reaches(first, id, "completed")
-  // Its own exports live a second; a file of somebody else is older than that when it sweeps.
+  // Its exports are kept for a second, and a file of the other service is older than that when it looks for old files.
   const database = await freshDatabase()
   const started = Date.now()
   await until("a second to pass", () => Date.now() - started > 1_000)
@@ -66,7 +66,7 @@ test("services of two databases share a storage, and neither sweeps away what th
   const theirs = await createExport(sweeper, "?total=20")
   const { expiresAt } = await reaches(sweeper, theirs, "completed")
   await sweeper.stop()
-  await until("its export to expire", () => Date.now() > Date.parse(expiresAt!))
+  await until("the export of the second service to expire", () => Date.now() > Date.parse(expiresAt!))
   const again = await startService({ ...env, DATABASE_URL: database, EXPORT_TTL: "1 second" })
   await until("the sweep", () => again.log().some(({ message }) => message === "swept"))
 
@@ -87,7 +87,7 @@ test("a file where an earlier version stored it is still served, and removed wit
   await service.stop()
 })
 
-/** Smaller than what must stay free. */
+/** A disk that is smaller than the space that must stay free. */
 const disk = await mountFileSystem("tmpfs", "size=4m")
 
 test.skipIf(disk === undefined)(
@@ -102,7 +102,7 @@ test.skipIf(disk === undefined)(
   }
 )
 
-/** Room enough, of which nothing is taken before it is used. */
+/** A large disk, which takes no memory before it is used. */
 const large = await mountFileSystem("tmpfs", "size=200m")
 
 test.skipIf(large === undefined)(
@@ -114,13 +114,13 @@ test.skipIf(large === undefined)(
     const remount = (mode: "ro" | "rw") => expect(Bun.spawnSync(["mount", "-o", `remount,${mode}`, large!]).success).toBe(true)
     const isDegraded = async () => (await send(service.url, { target: "/ready" })).body.includes("degraded")
     remount("ro")
-    await until("/ready to say so", isDegraded)
+    await until("/ready to be degraded", isDegraded)
     const answer = await send(service.url, { target: "/ready" })
     const detail = "New exports cannot be stored. Cannot write to the storage: EROFS: read-only file system"
     expect([answer.status, JSON.parse(answer.body)]).toEqual([200, { status: "ready", degraded: [{ field: "storage", detail }] }])
     expect((await download(service, id)).toString().split("\n")).toHaveLength(12)
     remount("rw")
-    await until("/ready to say nothing of it", async () => !(await isDegraded()))
+    await until("/ready not to be degraded", async () => !(await isDegraded()))
     await service.stop()
   }
 )

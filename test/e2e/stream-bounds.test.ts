@@ -1,4 +1,4 @@
-/** What one client may hold of the streams: how many at once, how long each, and what else it asks of the source. */
+/** The limits of one client: streams at once, the time of a stream, and other requests that use the source. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type { Socket } from "node:net"
 import { limits } from "../../src/limits.ts"
@@ -26,7 +26,7 @@ afterAll(async () => {
   expect(await service.stop()).toBe(0)
 })
 
-/** Begins a stream of which the client takes no more than its first bytes. */
+/** Begins a stream of which the client takes the first bytes only. */
 const stall = async (key: string, from = service, more = "") => {
   let stalled: Socket | undefined
   const head = `GET /exports/csv?dataset=users&apiKey=${key}${more} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`
@@ -50,12 +50,12 @@ describe("streams at once of one key", () => {
     expect(error).toBe(detail)
     expect(answer.headers.get("Retry-After")).toBe(String(shortLimits.streamTurnMs / 1000))
     expect(remaining(answer)).toBe(LIMIT - MOST)
-    // It waited without a session of the source.
+    // The stream waited without a session of the source.
     expect(await sourceBackends(service.database)).toHaveLength(MOST)
     for (const { leave } of stalled) leave()
     await sourceIsLeft(service.database)
   })
-  test("start with the next in line when one ends, and other keys do not wait", async () => {
+  test("let the next one start when one ends, while other keys do not wait", async () => {
     const [first, second] = [await stall("next"), await stall("next")]
     const waiting = small("next")
     expect((await small("other")).status).toBe(200)
@@ -64,7 +64,7 @@ describe("streams at once of one key", () => {
     expect([answer.status, remaining(answer)]).toEqual([200, LIMIT - MOST - 1])
     second.leave()
   })
-  test("that are cancelled while they wait give back their turn and their place in the window", async () => {
+  test("that are cancelled while they wait free their turn and their place in the rate limit", async () => {
     const stalled = await Promise.all([stall("left"), stall("left")])
     const left = Bun.connect({
       hostname: new URL(service.url).hostname,
@@ -74,9 +74,9 @@ describe("streams at once of one key", () => {
     const socket = await left
     socket.write("GET /exports/csv?dataset=small&apiKey=left HTTP/1.1\r\nHost: localhost\r\n\r\n")
     const head = () => send(service.url, { method: "HEAD", target: "/exports/csv?dataset=small&apiKey=left&total=0" })
-    await until("it to wait", async () => remaining(await head()) === LIMIT - MOST - 1)
+    await until("the stream to wait", async () => remaining(await head()) === LIMIT - MOST - 1)
     socket.terminate()
-    await until("it to be gone", async () => remaining(await head()) === LIMIT - MOST)
+    await until("the stream to have left", async () => remaining(await head()) === LIMIT - MOST)
     for (const { leave } of stalled) leave()
     expect((await small("left")).status).toBe(200)
   })
@@ -84,7 +84,7 @@ describe("streams at once of one key", () => {
     const all = MOST + limits.addressStreams
     const stalled = await Promise.all(Array.from({ length: all }, (_, index) => stall(`made-up-${index}`)))
     const waiting = small("e")
-    // It waits when the others leave.
+    // The stream waits when the others leave.
     await until(
       "it to count",
       async () => remaining(await send(service.url, { method: "HEAD", target: "/exports/csv?total=0&apiKey=e" })) < LIMIT
@@ -107,10 +107,10 @@ describe("STREAM_MAX_TIME", () => {
   afterAll(async () => {
     expect(await short.stop()).toBe(0)
   })
-  test("breaks a stream off, visibly, and the log says why", async () => {
+  test("aborts a stream, which is visibly incomplete, and the log says why", async () => {
     const [stalled, withRow] = await Promise.all([stall("cut", short), stall("row", short, "&errorRow=true")])
     await until(
-      "both to be broken off",
+      "both streams to be aborted",
       () => short.log().filter(({ message }) => String(message).includes("The stream took longer than 2s")).length === 2
     )
     await sourceIsLeft(service.database)
@@ -132,7 +132,7 @@ describe("STREAM_MAX_TIME", () => {
   })
 })
 
-/** What else a client asks of the source. */
+/** Other requests that use the source. */
 const estimate = (key: string, more: object = {}) =>
   send(service.url, {
     method: "POST",
@@ -160,13 +160,13 @@ describe("other requests that use the source", () => {
     const streamed = await small("asks")
     expect([streamed.status, remaining(streamed)]).toEqual([200, LIMIT - 1])
   })
-  test("filters that the source refuses are limited, and streams with valid filters are not counted twice", async () => {
+  test("requests with filters that the source refuses are limited, and streams with valid filters do not count twice", async () => {
     for (let asked = 0; asked < LIMIT * 10 - 1; asked++) expectProblem(await filtered("gte.none"), 400)
     expect([(await filtered("gte.2")).status, (await filtered("gte.2")).status]).toEqual([200, 200])
     expectProblem(await filtered("gte.none"), 400)
     expectProblem(await filtered("gte.none"), 429)
   })
-  test("jobs are limited only by filters that the source refuses", async () => {
+  test("jobs are limited only if the source refuses their filters", async () => {
     /** Sends batches of `LIMIT`, and returns the statuses of the answers. */
     const batches = async (count: number, id: string) => {
       const statuses: Array<number> = []

@@ -1,4 +1,4 @@
-/** A source on another server than Sluice's own database, and what /ready says when one of them, or the storage, is away. */
+/** A source on another server than the app database, and what /ready says when one of them, or the storage, is away. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { mkdir, rm, writeFile } from "node:fs/promises"
 import { Effect, Exit, Scope } from "effect"
@@ -15,11 +15,11 @@ const ROWS = 1_234
 const scope = Effect.runSync(Scope.make())
 const stopServer = () => Effect.runPromise(Scope.close(scope, Exit.void))
 
-/** On a server of its own, with a table of the same name and other rows than any other database here. */
+/** A database on a server of its own, with a table of the same name and other rows than the databases of the other server. */
 let elsewhere: string
-/** Reads from there, and has its own tables here. */
+/** A service whose source is on that server, and its app database on the shared one. */
 let reader: Service
-/** Has its own tables there, and reads from here. */
+/** A service whose app database is on that server, and its source on the shared one. */
 let keeper: Service
 beforeAll(async () => {
   const directory = await temporaryDirectory()
@@ -47,7 +47,7 @@ describe("a source on another server", () => {
     const response = await fetch(`${reader.url}/api/v1/exports/csv`)
     expect(Buffer.from(await response.arrayBuffer()).equals(expected)).toBe(true)
   })
-  test("is the only one with sessions that read", async () => {
+  test("is the only one with sessions that read exports", async () => {
     const sql = await connect(elsewhere, 1)
     const lock = await sql.reserve()
     await lock.unsafe("begin; lock table users in access exclusive mode")
@@ -58,7 +58,7 @@ describe("a source on another server", () => {
     lock.release()
     await reaches(reader, id, "completed")
   })
-  test("is given nothing: no schema, no table, no session but those that read", async () => {
+  test("gets no schema, no table, and no session but those that read exports", async () => {
     const sql = await connect(elsewhere, 1)
     const found = await sql`
       select 'schema' as kind, nspname as name from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema'
@@ -74,7 +74,7 @@ describe("a source on another server", () => {
 
 const ready = (service: Service, method = "GET") => send(service.url, { target: "/ready", method })
 
-/** Waits until it is 503 and the document names these. */
+/** Waits until /ready is 503 and names these. */
 const expectNamed = async (service: Service, ...fields: ReadonlyArray<string>) => {
   const answer = await until(`${fields.join(" and ")} to be named`, async () => {
     const found = await ready(service)
@@ -84,7 +84,7 @@ const expectNamed = async (service: Service, ...fields: ReadonlyArray<string>) =
   expect(errors.map(({ field }) => field)).toEqual([...fields])
   expect(answer.headers.get("Retry-After")).toMatch(/^[1-9]\d*$/)
   expect((await ready(service, "HEAD")).status).toBe(503)
-  // Whether the process lives is another question.
+  // /health says whether the process lives, whatever the databases do.
   expect(await send(service.url, { target: "/health" })).toMatchObject({ status: 200, body: '{"status":"ok"}' })
 }
 const isReady = (service: Service) => until("the service to be ready", async () => (await ready(service)).status === 200)
@@ -102,7 +102,7 @@ describe("GET /ready", () => {
     }
   })
 
-  test("names the storage while a file is in its place, or nothing", async () => {
+  test("names the storage while it does not exist, or a file is in its place", async () => {
     await rm(reader.storage, { recursive: true })
     await expectNamed(reader, "storage")
     await writeFile(reader.storage, "")
@@ -114,17 +114,17 @@ describe("GET /ready", () => {
     await reaches(reader, id, "completed")
   })
 
-  test("names the database that is away, by what it is used for, and the storage beside it", async () => {
+  test("names the unavailable database by its use, and the storage too", async () => {
     const id = await createExport(reader)
     await reaches(reader, id, "completed")
     await stopServer()
     await expectNamed(reader, "source")
     await expectNamed(keeper, "database")
     await rm(keeper.storage, { recursive: true })
-    await until("both to be named", async () => (await ready(keeper)).body.includes("storage"))
+    await until("the database and the storage to be named", async () => (await ready(keeper)).body.includes("storage"))
     await expectNamed(keeper, "database", "storage")
 
-    // Without its source it still answers for what it has.
+    // Without its source the service still answers requests about its exports.
     expect((await statusOf(reader, id)).status).toBe("completed")
     expect((await download(reader, id)).toString().split("\n")).toHaveLength(ROWS + 2)
     expectProblem(await send(reader.url, { target: "/exports/csv" }), 503)

@@ -1,4 +1,4 @@
-/** What a web page can do to the service from a browser: under a name rebound to it, or across origins. */
+/** What a web page in a browser can do: under a name that was rebound to the service, or across origins. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { expectProblem, send, type RawAnswer } from "../support/raw-http.ts"
 import { startService, type Service } from "../support/service.ts"
@@ -6,7 +6,7 @@ import { startService, type Service } from "../support/service.ts"
 setDefaultTimeout(60_000)
 const APP = "https://app.example.com"
 let service: Service
-/** Behind a proxy, for the pages of another host. */
+/** A service behind a proxy, for the pages of another host. */
 let opened: Service
 beforeAll(async () => {
   service = await startService()
@@ -49,7 +49,7 @@ describe("a host that is not allowed", () => {
       expect(detail).toMatch(/^The host "[^"]+" is not served here$/)
     }
   })
-  test("may be in a probe of /health and /ready", async () => {
+  test("is allowed in a probe of /health and /ready", async () => {
     for (const target of ["/health", "/ready"])
       expect((await ask(service, "GET", target, { Host: "10.42.0.7:8080" })).status).toBe(200)
   })
@@ -104,7 +104,7 @@ describe("a POST or DELETE of a page", () => {
       }
     }
   )
-  test("that comes from the host it asks is allowed, with TLS in front, too", async () => {
+  test("from the host that it is sent to is allowed, also behind a proxy with TLS", async () => {
     const port = portOf(service)
     for (const [Host, Origin] of [
       [`127.0.0.1:${port}`, `http://127.0.0.1:${port}`],
@@ -119,7 +119,7 @@ describe("a POST or DELETE of a page", () => {
   test("without an origin, as programs send it, is allowed", async () => {
     expect((await ask(service, "POST", "/exports?total=1", {})).status).toBe(202)
   })
-  test("cannot read an answer, and gets no preflight answer", async () => {
+  test("cannot be read by the page, and gets no answer to a preflight request", async () => {
     const { status, headers } = await ask(service, "GET", "/datasets", { Origin: APP })
     expect([status, headers.get("Access-Control-Allow-Origin"), headers.get("Vary")]).toEqual([200, null, null])
     const preflight = { Origin: APP, "Access-Control-Request-Method": "POST" }
@@ -127,7 +127,7 @@ describe("a POST or DELETE of a page", () => {
   })
 })
 
-/** The origin whose pages may read the answer, and what the answer varies by. */
+/** Returns the origin whose pages may read an answer, and the headers by which the answer varies. */
 const allowed = ({ headers }: RawAnswer) => [headers.get("Access-Control-Allow-Origin"), headers.get("Vary")]
 
 describe("a page that CORS_ORIGINS names", () => {
@@ -145,7 +145,7 @@ describe("a page that CORS_ORIGINS names", () => {
       expect(answer.headers.get("Access-Control-Allow-Credentials")).toBeNull()
     }
   })
-  test("creates, reads and streams, and sees the headers", async () => {
+  test("creates, reads and streams exports, and sees the headers", async () => {
     const created = await ask(opened, "POST", "/exports?total=1", { Origin: APP })
     expect([created.status, ...allowed(created)]).toEqual([202, APP, "Origin"])
     expect(created.headers.get("Access-Control-Expose-Headers")).toContain("Location")
@@ -154,7 +154,7 @@ describe("a page that CORS_ORIGINS names", () => {
     const wrong = await ask(opened, "GET", "/exports/csv?total=0", { Origin: APP })
     expect([wrong.status, ...allowed(wrong)]).toEqual([400, APP, "Origin"])
   })
-  test("has to have exactly the origin that is named", async () => {
+  test("must have exactly the origin that is named", async () => {
     for (const origin of ["https://evil.example", "http://app.example.com", `${APP}:8443`, `${APP}.evil.example`]) {
       const read = await ask(opened, "GET", "/datasets", { Origin: origin })
       expect([read.status, ...allowed(read)]).toEqual([200, null, "Origin"])
@@ -190,7 +190,7 @@ describe("a body", () => {
       expect((await post(type)).status).toBe(202)
     }
   )
-  test("that is empty needs no type", async () => {
+  test("that is empty needs no Content-Type", async () => {
     for (const type of ["text/plain", undefined]) expect((await post(type, "")).status).toBe(202)
   })
 })

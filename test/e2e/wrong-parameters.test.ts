@@ -1,4 +1,4 @@
-/** Each parameter of each route, unknown, twice or without a value: 400, with the document that names it. */
+/** A parameter of any route that is unknown, repeated or without a value is a 400 that names it. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { operationParameters } from "../support/endpoints.ts"
 import { createExport, reaches, statusOf } from "../support/client.ts"
@@ -15,20 +15,20 @@ beforeAll(async () => {
   await reaches(service, id, "completed")
 })
 afterAll(async () => {
-  // Nothing that was wrong created or removed an export.
+  // No wrong request created or removed an export.
   const { exports } = (await (await fetch(`${service.url}/exports`)).json()) as { exports: ReadonlyArray<{ exportId: string }> }
   expect(exports.map(({ exportId }) => exportId)).toEqual([id])
   expect((await statusOf(service, id)).status).toBe("completed")
   expect(await service.stop()).toBe(0)
 })
 
-/** A right value of each parameter of a query. */
+/** A valid value of each parameter of a query. */
 const right = new URLSearchParams(
   "country_code=US&subscription_tier=free&min_ltv=99.95&columns=id,name&dataset=users&order_by=-id&total=1&limit=1" +
     "&profile=rfc4180&delimiter=;&quoteChar='&quote=all&null=NULL&newline=lf&bom=true&header=names&formulas=keep" +
     "&timezone=UTC&datetime=iso8601&boolean=1/0&binary=hex&decimal=.&encoding=utf-8&apiKey=k&errorRow=true&cursor=czE"
 )
-/** Filters: a bare value may come once. */
+/** Filters. A bare value may occur once. */
 const filters = [
   ["id", "5"],
   ["email", "a@example.com"]
@@ -37,12 +37,12 @@ type Pairs = ReadonlyArray<readonly [name: string, value: string]>
 const rightOf = (names: ReadonlyArray<string>): Pairs =>
   names.map((name) => {
     const value = right.get(name)
-    if (value === null) throw new Error(`no value is known of ${name}`)
+    if (value === null) throw new Error(`there is no value for ${name}`)
     return [name, value]
   })
 const exportParameters = rightOf(operationParameters.find(({ method, isExport }) => method === "POST" && isExport)!.names)
 
-/** Method and path (ID is the export's) with the parameters and the filters that it takes. */
+/** Methods and paths (ID stands for that of the export), with the parameters and the filters that they take. */
 const routes = operationParameters
   .filter(({ path }) => /^\/(exports|datasets)/.test(path))
   .map(({ method, path, names, isExport }) => {
@@ -53,7 +53,7 @@ const routes = operationParameters
 describe.each(["", "/api/v1"])("under %p", (prefix) => {
   test.each(routes)("%s %s", async (method, path, parameters, more) => {
     const target = prefix + path.replace("ID", id)
-    /** Expects this query to be refused because of these parameters, and returns what is wrong with the first. */
+    /** Expects that the query is refused because of these parameters, and returns what is wrong with the first. */
     const refused = async (query: string, ...fields: ReadonlyArray<string>) => {
       const problem = expectProblem(await send(service.url, { method, target: `${target}?${query}` }), 400)
       expect([query, ...problem.errors.map(({ field }) => field)]).toEqual([query, ...fields])
@@ -70,7 +70,7 @@ describe.each(["", "/api/v1"])("under %p", (prefix) => {
       const allowed = await refused(`${name}=1`, name)
       expect(allowed).toStartWith("is not a parameter; ")
       if (names.length === 0) expect(allowed).toContain("none is allowed here")
-      // By name, in whatever order.
+      // The names are compared in any order.
       else expect(names.filter((one) => !new RegExp(String.raw`\b${one}\b`).test(allowed))).toEqual([])
     }
     await refused("sort=1&offset=2&sort=3", "sort", "offset")
@@ -108,7 +108,7 @@ describe.each(["", "/api/v1"])("under %p", (prefix) => {
       'has an unknown operator in "ge.5"; the operators of type bigint are eq, neq, gt, gte, lt, lte, in, isdistinct, is; ' +
         'to compare with that value itself, write "eq.ge.5"'
     )
-    // Known to the runtime, and not to PostgreSQL.
+    // Bun knows this zone, and PostgreSQL does not.
     if (path !== "/exports/estimate") return
     const answer = await send(service.url, { method: "POST", target: prefix + path, body: '{"timezone":"US/Pacific-New"}' })
     expect(expectProblem(answer, 400).detail).toContain('"US/Pacific-New"')

@@ -27,6 +27,13 @@ export const createExport = async ({ url }: Service, query = ""): Promise<string
 export const statusOf = async ({ url }: Service, id: string): Promise<ExportDocument> =>
   (await (await fetch(`${url}/exports/${id}/status`)).json()) as ExportDocument
 
+/** Says whether all that is read of an answer arrives. */
+export const isComplete = (body: Promise<unknown>): Promise<boolean> =>
+  body.then(
+    () => true,
+    () => false
+  )
+
 /** Waits until the export is in `status`. */
 export const reaches = (
   service: Service,

@@ -1,4 +1,4 @@
-/** Attempts to be more than a value through the grammar of filters, columns and orders. */
+/** Attempts to be more than a value, by the grammar of filters, columns and orders. */
 import * as fc from "fast-check"
 import { isQuantifiable, paths } from "./filter-arbitraries.ts"
 import { expressions, kindOf, operatorsOf, searches, type Filter, type Group, type Tree } from "./filter-model.ts"
@@ -33,7 +33,7 @@ export interface GrammarAttack {
   readonly body?: object
 }
 
-/** Fragments where a name, a path, a key, a language, a quantifier, a value, a list or the end of one is read. */
+/** Fragments for the places where a name, a path, a key, a language, a quantifier, a value or a list is read or ends. */
 export const grammarAttack: fc.Arbitrary<GrammarAttack> = fc
   .record({
     text: hostile,
@@ -141,7 +141,7 @@ const hostileFilter: fc.Arbitrary<Filter> = fc
     )
   })
 
-/** The same fragments as values and keys, as they should be written: each is what it is, and no more. */
+/** The same fragments as correctly written values and keys, where each is only a value or a key. */
 export const hostileTrees: fc.Arbitrary<ReadonlyArray<Tree>> = fc
   .record({
     not: fc.boolean(),
@@ -152,7 +152,7 @@ export const hostileTrees: fc.Arbitrary<ReadonlyArray<Tree>> = fc
     fc.constantFrom<ReadonlyArray<Tree>>([group], [group.trees[0]!], [{ ...group, trees: [group, ...group.trees] }])
   )
 
-/** Each operator on a column and on each path in it, negated and not, with each quantifier and with a language. */
+/** Harmless filters: each operator on a column and on each path in it, negated and not, with each quantifier and a language. */
 export const harmlessFilters = (name: Name): ReadonlyArray<ReadonlyArray<Filter>> =>
   [[], ...(paths[name] ?? [])].flatMap((path) => {
     const kind = kindOf({ name, path })
