@@ -1,11 +1,10 @@
-import { Effect, Either, Schema, type Scope } from "effect"
+import { Effect, Either, Option, Schema } from "effect"
 import { filterableOf, type Dataset } from "../../datasets/dataset.ts"
 import { show, someOf, type ColumnCondition } from "../../datasets/filters/conditions.ts"
 import type { CastFailure } from "../../datasets/filters/filter-values.ts"
 import { groupNamed } from "../../datasets/filters/filter-tree.ts"
 import type { DatasetRegistry } from "../../datasets/registry.ts"
 import { DEFAULT_DATASET } from "../../datasets/users.ts"
-import type { ExportSpec } from "../../exports/export-spec.ts"
 import { joinMistakes, mistakeIn, readFilters, type Filter } from "../../exports/filters.ts"
 import {
   conflictsIn,
@@ -16,7 +15,7 @@ import {
   toExportSpec
 } from "../../exports/parameters.ts"
 import type { SourceError } from "../../source/source-error.ts"
-import { InvalidRequest, type FieldProblem, type RateLimited, type Unavailable, type UnsupportedMediaType } from "../failures.ts"
+import { InvalidRequest, type FieldProblem, type RateLimited } from "../failures.ts"
 import type { ApiRequest } from "../request-env.ts"
 import { readJsonBody } from "./json-body.ts"
 import { filtersOf } from "./json-where.ts"
@@ -39,7 +38,6 @@ export interface RequestedDatasets extends Pick<typeof DatasetRegistry.Service, 
     conditions: ReadonlyArray<A>
   ) => Effect.Effect<ReadonlyArray<CastFailure<A>>, SourceError | RateLimited>
 }
-type Failure = InvalidRequest | UnsupportedMediaType | Unavailable | RateLimited | SourceError
 
 /** A request for an export, from a query or a body alike. */
 interface ExportRequest {
@@ -71,28 +69,27 @@ const noDataset = (name: unknown, known: ReadonlyArray<string>) => {
 }
 
 /** Decodes a request, and lets the source check the values of its filters. All mistakes are reported at once. */
-const toSpec = (
+const toSpec = Effect.fnUntraced(function* (
   { dataset, values, filters, errors }: ExportRequest,
   { castFailures, exportSource }: RequestedDatasets
-): Effect.Effect<ExportSpec, Failure> =>
-  Effect.gen(function* () {
-    const decoded = decodeValues(exportParameters(dataset), values)
-    const { conditions, leaves, errors: mistakes } = readFilters(filters, dataset)
-    if (Either.isLeft(decoded)) return yield* invalid([...errors, ...decoded.left, ...mistakes])
-    const parameters = decoded.right
-    const format = formatOf(parameters)
-    // A value that is missing because it is wrong must not seem to conflict with others.
-    const conflicts = errors.length > 0 ? [] : conflictsIn(parameters, format, dataset)
-    const problems = [...errors, ...conflicts, ...mistakes]
-    if (problems.length > 0) return yield* invalid(problems)
-    if (parameters.encoding === "raw" && exportSource === "cursor")
-      return yield* invalid([{ field: "encoding", detail: "must be utf-8: this service cannot send raw bytes" }])
-    const declared = declaredConditions(parameters, dataset)
-    const failures = yield* castFailures([...declared, ...leaves])
-    if (failures.length > 0)
-      return yield* invalid(joinMistakes(failures.map(({ condition, detail }) => mistakeIn(condition, detail))))
-    return toExportSpec(parameters, dataset, [...declared.map(({ condition }) => condition), ...conditions], format)
-  })
+) {
+  const decoded = decodeValues(exportParameters(dataset), values)
+  const { conditions, leaves, errors: mistakes } = readFilters(filters, dataset)
+  if (Either.isLeft(decoded)) return yield* invalid([...errors, ...decoded.left, ...mistakes])
+  const parameters = decoded.right
+  const format = formatOf(parameters)
+  // A value that is missing because it is wrong must not seem to conflict with others.
+  const conflicts = errors.length > 0 ? [] : conflictsIn(parameters, format, dataset)
+  const problems = [...errors, ...conflicts, ...mistakes]
+  if (problems.length > 0) return yield* invalid(problems)
+  if (parameters.encoding === "raw" && exportSource === "cursor")
+    return yield* invalid([{ field: "encoding", detail: "must be utf-8: this service cannot send raw bytes" }])
+  const declared = declaredConditions(parameters, dataset)
+  const failures = yield* castFailures([...declared, ...leaves])
+  if (failures.length > 0)
+    return yield* invalid(joinMistakes(failures.map(({ condition, detail }) => mistakeIn(condition, detail))))
+  return toExportSpec(parameters, dataset, [...declared.map(({ condition }) => condition), ...conditions], format)
+})
 
 /** Explains PostgREST's parameters that have another name here or do not exist. */
 const POSTGREST: Readonly<Record<string, string>> = {
@@ -105,52 +102,42 @@ const describeUnknown = (names: ReadonlyArray<string>, columns?: ReadonlyArray<s
   (Object.hasOwn(POSTGREST, field) ? POSTGREST[field] : undefined) ?? unknownParameter(names, columns)
 
 /** Reads the export that a query asks for, and the parameters in it that belong to the route. */
-export const exportQuery = <A, I>(
+export const exportQuery = Effect.fn("exportQuery")(function* <A, I>(
   { url }: Pick<ApiRequest, "url">,
   datasets: RequestedDatasets,
   routeParameters: Schema.Schema<A, I> & { readonly fields: object }
-) =>
-  Effect.gen(function* () {
-    const known = yield* datasets.all
-    const query = readQuery(url)
-    const dataset = yield* findDataset(query, known)
-    const ofRoute = Object.keys(routeParameters.fields)
-    const names = [...parameterNames(dataset), ...ofRoute]
-    const { parameters, filters } = splitQuery(query.values, dataset, names)
-    const { values, errors } = valuesOf(parameters, names, describeUnknown(names, filterableOf(dataset)))
-    const { spec = [], route = [] } = Object.groupBy(Object.entries(values), ([name]) =>
-      ofRoute.includes(name) ? "route" : "spec"
-    )
-    const decoded = decodeValues(routeParameters, Object.fromEntries(route))
-    const problems = [
-      ...query.errors,
-      ...errors,
-      ...filters.errors,
-      ...Either.match(decoded, { onLeft: (left) => left, onRight: () => [] })
-    ]
-    const request = { dataset, values: Object.fromEntries(spec), filters: filters.values, errors: problems }
-    return { spec: yield* toSpec(request, datasets), parameters: Either.getOrThrow(decoded) }
-  })
+) {
+  const known = yield* datasets.all
+  const query = readQuery(url)
+  const dataset = yield* findDataset(query, known)
+  const ofRoute = Object.keys(routeParameters.fields)
+  const names = [...parameterNames(dataset), ...ofRoute]
+  const { parameters, filters } = splitQuery(query.values, dataset, names)
+  const { values, errors } = valuesOf(parameters, names, describeUnknown(names, filterableOf(dataset)))
+  const { spec = [], route = [] } = Object.groupBy(Object.entries(values), ([name]) =>
+    ofRoute.includes(name) ? "route" : "spec"
+  )
+  const decoded = decodeValues(routeParameters, Object.fromEntries(route))
+  const problems = [...query.errors, ...errors, ...filters.errors, ...Option.getOrElse(Either.getLeft(decoded), () => [])]
+  const request = { dataset, values: Object.fromEntries(spec), filters: filters.values, errors: problems }
+  return { spec: yield* toSpec(request, datasets), parameters: Either.getOrThrow(decoded) }
+})
 
 /** Reads the export that a POST asks for, in its query or in a JSON body. The scope is that of the work on it. */
-export const exportRequest = (
-  request: ApiRequest,
-  datasets: RequestedDatasets
-): Effect.Effect<ExportSpec, Failure, Scope.Scope> =>
-  Effect.gen(function* () {
-    const inQuery = request.url.search.length > 1
-    const body = yield* readJsonBody(request)
-    if (body === undefined) return (yield* exportQuery(request, datasets, Schema.Struct({}))).spec
-    if (inQuery) return yield* new InvalidRequest({ detail: "Parameters are in the query and in the body; use one of them" })
-    const { parameters, where } = body.values
-    const dataset = yield* findDataset({ values: parameters, errors: body.errors }, yield* datasets.all)
-    const names = parameterNames(dataset)
-    const columns = filterableOf(dataset)
-    const { values, errors } = valuesOf(parameters, names, (field) => {
-      if (columns.includes(field)) return "is a column: filter by it in `where`"
-      return groupNamed(field) ? "belongs in `where`" : describeUnknown([...names, "where"])(field)
-    })
-    const filters = filtersOf(where)
-    const problems = [...body.errors, ...errors, ...filters.errors]
-    return yield* toSpec({ dataset, values, filters: filters.values, errors: problems }, datasets)
+export const exportRequest = Effect.fn("exportRequest")(function* (request: ApiRequest, datasets: RequestedDatasets) {
+  const inQuery = request.url.search.length > 1
+  const body = yield* readJsonBody(request)
+  if (body === undefined) return (yield* exportQuery(request, datasets, Schema.Struct({}))).spec
+  if (inQuery) return yield* new InvalidRequest({ detail: "Parameters are in the query and in the body; use one of them" })
+  const { parameters, where } = body.values
+  const dataset = yield* findDataset({ values: parameters, errors: body.errors }, yield* datasets.all)
+  const names = parameterNames(dataset)
+  const columns = filterableOf(dataset)
+  const { values, errors } = valuesOf(parameters, names, (field) => {
+    if (columns.includes(field)) return "is a column: filter by it in `where`"
+    return groupNamed(field) ? "belongs in `where`" : describeUnknown([...names, "where"])(field)
   })
+  const filters = filtersOf(where)
+  const problems = [...body.errors, ...errors, ...filters.errors]
+  return yield* toSpec({ dataset, values, filters: filters.values, errors: problems }, datasets)
+})
