@@ -22,12 +22,6 @@ export const transitions = {
 
 export type Transition = keyof typeof transitions
 
-/** The status after `transition`, or undefined when it is not allowed from `status`: the table as a function, for its tests. */
-export const next = (status: ExportStatus, transition: Transition): ExportStatus | undefined => {
-  const { from, to } = transitions[transition]
-  return (from as ReadonlyArray<ExportStatus>).includes(status) ? to : undefined
-}
-
 export const isFinished = (status: ExportStatus): boolean => status !== "pending" && status !== "processing"
 
 /** A limit of the operator that may leave rows out of a file. A `total` that the requester gave is none. */

@@ -1,38 +1,17 @@
 /** What the store writes of attempts that wait, that nobody ends, and that another one follows, on a real database. */
 import { beforeAll, expect, setDefaultTimeout, test } from "bun:test"
-import { Effect, Exit, Layer, Redacted } from "effect"
-import type postgres from "postgres"
-import { Databases } from "../../src/config.ts"
-import { ExportStore } from "../../src/jobs/export-store.ts"
-import { LeaseLost, type ClaimedJob } from "../../src/jobs/store/commands.ts"
-import { ExportQueue } from "../../src/jobs/queue.ts"
-import { AppDatabase } from "../../src/postgres/app-database.ts"
-import { specOf } from "../support/datasets.ts"
-import { settings } from "../support/effect.ts"
-import { connect, freshDatabase, inScope } from "../support/shared-service.ts"
+import { Effect, Exit } from "effect"
+import { LeaseLost } from "../../src/jobs/store/commands.ts"
+import { startJobs, type Jobs } from "./store.fixture.ts"
 
 setDefaultTimeout(60_000)
 
-let sql: postgres.Sql
-let store: ExportStore
-let queue: ExportQueue
+let { sql, store, created, claimed }: Jobs = {} as Jobs
 beforeAll(async () => {
-  const url = await freshDatabase()
-  sql = await connect(url, 1)
-  const redacted = Redacted.make(url)
-  const databases = Layer.succeed(Databases, { app: redacted, source: redacted, id: crypto.randomUUID() })
-  const layers = Layer.mergeAll(ExportStore.Default, ExportQueue.Default).pipe(
-    Layer.provide(AppDatabase.Default),
-    Layer.provide(databases),
-    Layer.provide(settings())
-  )
-  const services = await inScope(Layer.build(layers))
-  ;[store, queue] = Effect.runSync(Effect.provide(Effect.all([ExportStore, ExportQueue]), services))
+  ;({ sql, store, created, claimed } = await startJobs())
 })
 
 const run = Effect.runPromise
-const created = () => run(store.create(specOf(), queue.enqueue))
-const claimed = async (id: string): Promise<ClaimedJob> => (await run(store.claim(id)))!
 const rowOf = async (id: string) => {
   const [row] = await sql`select status, epoch, crashes, failures, percentage, processed_rows::int as rows,
     waiting_since as since from sluice.exports where id = ${id}`
