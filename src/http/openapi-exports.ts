@@ -25,8 +25,7 @@ const queryParameter = (name: string, schema: JsonSchema, required = false): Par
   return { name, in: "query", required, description, schema: inQuery(schema) }
 }
 
-const common = propertiesOf(Schema.Struct(commonFields({ columns: new Map() })))
-const { dataset: anyDataset = {}, ...options } = common
+const optionNames = Object.keys(commonFields({ columns: new Map() })).filter((name) => name !== "dataset")
 
 const filterLists = ["or", "and", "not.or", "not.and"]
 const filterList = (name: string): Parameter => ({
@@ -51,7 +50,7 @@ const filters: Parameter = {
 }
 
 const refer = (kind: "parameters" | "schemas", name: string): Reference => ({ $ref: `#/components/${kind}/${name}` })
-const optionReferences = [...Object.keys(options), ...filterLists].map((name) => refer("parameters", name))
+const optionReferences = [...optionNames, ...filterLists].map((name) => refer("parameters", name))
 
 /** The query parameters of an export of any dataset. */
 export const exportParameters: ReadonlyArray<Reference> = [
@@ -65,39 +64,44 @@ const bodyOf = (schema: JsonSchema) => ({ required: false, content: { "applicati
 /** The body of an export of any dataset: its parameters may be there or in the query. */
 export const exportBody = bodyOf(refer("schemas", "ExportRequest"))
 
-export const commonComponents = {
-  parameters: Object.fromEntries(
-    [
-      ...Object.entries(common).map(([name, schema]) => queryParameter(name, schema)),
-      ...filterLists.map(filterList),
-      filters
-    ].map((parameter) => [parameter.name, parameter])
-  ),
-  schemas: {
-    ExportOptions: { type: "object", description: "The parameters of an export of any dataset.", properties: options },
-    FilterValue: {
-      description: "An operator and a value, or a value alone, which means `eq`.",
-      type: ["string", "number", "boolean"]
-    },
-    Filter: {
-      description:
-        "A filter, several that must all hold, or, for `or`, `and`, `not.or` and `not.and`, a list of objects with filters.",
-      anyOf: [
-        refer("schemas", "FilterValue"),
-        { type: "array", items: { anyOf: [refer("schemas", "FilterValue"), refer("schemas", "Where")] } }
-      ]
-    },
-    Where: {
-      type: "object",
-      description: "Filters by the names of their columns, or of paths into their JSON. All members must hold.",
-      additionalProperties: refer("schemas", "Filter")
-    },
-    ExportRequest: {
-      description: "An export of any dataset. A dataset may declare further parameters.",
-      type: "object",
-      allOf: [refer("schemas", "ExportOptions")],
-      properties: { dataset: anyDataset, where: refer("schemas", "Where") },
-      unevaluatedProperties: { type: ["string", "number", "boolean"] }
+/** Makes the components that exports refer to. It is not done before somebody asks: the process is then smaller by some MB. */
+export const exportComponents = () => {
+  const common = propertiesOf(Schema.Struct(commonFields({ columns: new Map() })))
+  const { dataset: anyDataset = {}, ...options } = common
+  return {
+    parameters: Object.fromEntries(
+      [
+        ...Object.entries(common).map(([name, schema]) => queryParameter(name, schema)),
+        ...filterLists.map(filterList),
+        filters
+      ].map((parameter) => [parameter.name, parameter])
+    ),
+    schemas: {
+      ExportOptions: { type: "object", description: "The parameters of an export of any dataset.", properties: options },
+      FilterValue: {
+        description: "An operator and a value, or a value alone, which means `eq`.",
+        type: ["string", "number", "boolean"]
+      },
+      Filter: {
+        description:
+          "A filter, several that must all hold, or, for `or`, `and`, `not.or` and `not.and`, a list of objects with filters.",
+        anyOf: [
+          refer("schemas", "FilterValue"),
+          { type: "array", items: { anyOf: [refer("schemas", "FilterValue"), refer("schemas", "Where")] } }
+        ]
+      },
+      Where: {
+        type: "object",
+        description: "Filters by the names of their columns, or of paths into their JSON. All members must hold.",
+        additionalProperties: refer("schemas", "Filter")
+      },
+      ExportRequest: {
+        description: "An export of any dataset. A dataset may declare further parameters.",
+        type: "object",
+        allOf: [refer("schemas", "ExportOptions")],
+        properties: { dataset: anyDataset, where: refer("schemas", "Where") },
+        unevaluatedProperties: { type: ["string", "number", "boolean"] }
+      }
     }
   }
 }

@@ -7,7 +7,7 @@ import { api } from "./api.ts"
 import { servedEndpoints, type Served } from "./endpoint.ts"
 import { ForeignOrigin, InvalidRequest, MisdirectedRequest, type ProblemType } from "./failures.ts"
 import { headerDescriptions } from "./header-descriptions.ts"
-import { commonComponents, datasetPaths, exportParameters, exportBody } from "./openapi-exports.ts"
+import { datasetPaths, exportBody, exportComponents, exportParameters } from "./openapi-exports.ts"
 import type { Document, Header, Media, Operation, Response } from "./openapi-types.ts"
 import { internalError, problemTypes, problemUrn } from "./problem.ts"
 import { prefixes } from "./request-env.ts"
@@ -117,16 +117,17 @@ const describeApi = (): Document => {
   }
   const schemas = Object.fromEntries(Object.entries(made.components.schemas).filter(([name]) => !FOREIGN.has(name)))
   const { Problem: problem = {} } = schemas
+  const ofExports = exportComponents()
   return {
     ...made,
     info: { ...made.info, description: DESCRIPTION },
     servers: prefixes.map((prefix) => ({ url: prefix || "/" })),
     paths,
     components: {
-      ...commonComponents,
+      ...ofExports,
       schemas: {
         ...schemas,
-        ...commonComponents.schemas,
+        ...ofExports.schemas,
         ProblemType: problemTypeSchema,
         Problem: { ...problem, properties: { ...problem.properties, type: { $ref: "#/components/schemas/ProblemType" } } }
       }
@@ -134,10 +135,8 @@ const describeApi = (): Document => {
   }
 }
 
-let described: Document | undefined
-
 /** Returns the document of a service with these datasets. */
 export const openApiDocument = (datasets: Iterable<Dataset>): Document => {
-  const document = (described ??= describeApi())
+  const document = describeApi()
   return { ...document, paths: { ...document.paths, ...datasetPaths(datasets, document.paths["/exports/csv"]!) } }
 }
