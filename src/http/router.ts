@@ -102,7 +102,7 @@ export const makeApp = Effect.gen(function* () {
   })
   app.notFound((c) => {
     const path = pathOf(c).slice(0, 200)
-    const detail = `There is nothing at ${JSON.stringify(path)}; see /exports and /datasets`
+    const detail = `There is nothing at ${JSON.stringify(path)}; see /docs`
     return problemResponse(new NotFound({ what: "path", detail }), path)
   })
   return { app, close }
