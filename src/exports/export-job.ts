@@ -46,7 +46,7 @@ export interface ExportJob {
   readonly crc32: string | null
   /** Base64, once somebody asked for it. */
   readonly sha256: string | null
-  /** The limit that left rows out of the file; null while there is no file. */
+  /** The limit that left rows out of the file. Null also for files of the version before, which did not find out. */
   readonly truncatedBy: TruncatedBy | null
   readonly createdAt: Date
   readonly startedAt: Date | null
@@ -56,5 +56,6 @@ export interface ExportJob {
 
 /** An export with what the headers of its file also need. */
 export interface ExportFile extends ExportJob {
-  readonly format: Format
+  /** Undefined: a newer instance has made the file, in a format that this one does not know. */
+  readonly format: Format | undefined
 }

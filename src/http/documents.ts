@@ -72,7 +72,11 @@ export const ExportDocument = Schema.Struct({
     Schema.Boolean,
     "Whether a limit of the operator left rows out of the file. A `total` of the request is none."
   ),
-  truncatedBy: described(Schema.NullOr(Schema.Literal("maxRows")), "The limit that left rows out."),
+  truncatedBy: described(
+    // A newer instance may have stored a limit that this one does not know.
+    Schema.NullOr(Schema.String.annotations({ examples: ["maxRows"] })),
+    "The limit that left rows out: `maxRows`. Further limits may come."
+  ),
   links: Schema.Struct({ self: Path, events: Path, download: optional(described(Path, "Given while there is a file.")) })
 }).annotations({ identifier: "Export", description: "An export and its progress." })
 export type ExportDocument = typeof ExportDocument.Type

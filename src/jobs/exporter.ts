@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import { limits } from "../limits.ts"
-import { fromStoredSpec, type ExportSpec } from "../exports/export-spec.ts"
+import { fromStoredSpec, type ExportSpec, type UnreadableSpec } from "../exports/export-spec.ts"
 import type { DatabaseError } from "../postgres/app-database.ts"
 import type { ExportBytes } from "../read/export-bytes.ts"
 import { ExportReader } from "../read/export-reader.ts"
@@ -44,8 +44,10 @@ const whileOurs = <A, E, R>(work: Effect.Effect<A, E, R>, look: Effect.Effect<un
     )
   )
 
-const specOf = ({ spec }: ClaimedJob): Effect.Effect<ExportSpec, SourceError> =>
-  Effect.mapError(fromStoredSpec(spec), (cause) => new SourceError({ message: cause.message, retryable: false, cause }))
+const specOf = ({ spec }: ClaimedJob): Effect.Effect<ExportSpec, SourceError | UnreadableSpec> =>
+  Effect.mapError(fromStoredSpec(spec), (cause) =>
+    cause.isLater ? cause : new SourceError({ message: cause.message, retryable: false, cause })
+  )
 
 /** Writes the file of one claimed job: rows → storage → `completed`. */
 export class Exporter extends Effect.Service<Exporter>()("Exporter", {

@@ -60,6 +60,12 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
         )
       }).pipe(
         Effect.catchTags({
+          // A newer instance takes the job: during a rolling upgrade there is one, or the queue delivers the job until it gives up.
+          UnreadableSpec: (error) =>
+            Effect.logWarning(`export returned to the queue: ${error.message}`).pipe(
+              Effect.zipRight(persist(store.release(job, false))),
+              Effect.zipRight(Effect.fail(error))
+            ),
           StorageFull: (error) => Effect.logError(error.message).pipe(Effect.zipRight(persist(store.fail(job, error.message)))),
           SourceError: (error) => failed(job, error),
           StorageError: (error) => failed(job, error)

@@ -6,7 +6,7 @@ import type { ContentCoding } from "./compression.ts"
 const fileName = (file: ExportFile) => {
   const { id, dataset, format, completedAt } = file
   const date = (completedAt ?? new Date()).toISOString().slice(0, 10).replaceAll("-", "")
-  return `${dataset.replaceAll(/[^\w.-]/g, "_")}-${date}-${id.slice(0, 8)}.${extensionOf(format)}`
+  return `${dataset.replaceAll(/[^\w.-]/g, "_")}-${date}-${id.slice(0, 8)}.${format ? extensionOf(format) : "bin"}`
 }
 
 /** Makes a strong entity tag: the bytes of an export never change, and each coding has a tag of its own. */
@@ -31,7 +31,7 @@ export const fileHeaders = ({ etag, lastModified }: ReturnType<typeof validators
 
 /** Returns the headers of an answer with bytes of the file. */
 export const contentHeaders = (file: ExportFile, coding: ContentCoding): Record<string, string> => ({
-  "Content-Type": contentTypeOf(file.format),
+  "Content-Type": file.format ? contentTypeOf(file.format) : "application/octet-stream",
   "Content-Disposition": `attachment; filename="${fileName(file)}"`,
   ...(coding !== "identity" && { "Content-Encoding": coding }),
   ...(file.truncatedBy && { "Sluice-Truncated": file.truncatedBy })

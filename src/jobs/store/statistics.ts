@@ -1,5 +1,5 @@
 import type postgres from "postgres"
-import type { ExportSpec } from "../../exports/export-spec.ts"
+import { toStoredSpec, type ExportSpec } from "../../exports/export-spec.ts"
 import { limits } from "../../limits.ts"
 import { runQuery } from "../../postgres/app-database.ts"
 
@@ -15,15 +15,14 @@ export interface ExportStatistics {
 export type Scope = "same" | "any"
 
 /** Sums up the last finished exports of the spec's dataset, by scope. A scope without exports is absent. */
-export const exportStatistics = (sql: postgres.Sql, { dataset, columns, format }: ExportSpec) =>
+export const exportStatistics = (sql: postgres.Sql, spec: ExportSpec) =>
   runQuery("look up earlier exports", async () => {
     const rows = await sql<Array<ExportStatistics & { scope: Scope }>>`
       with earlier as (
         select bytes, processed_rows as rows, extract(epoch from completed_at - started_at)::float8 as seconds,
-          spec -> 'columns' = ${JSON.stringify(columns)}::text::jsonb
-            and spec -> 'format' = ${JSON.stringify(format)}::text::jsonb as same
-        from sluice.exports
-        where dataset = ${dataset} and status in ('completed', 'expired') and processed_rows > 0
+          (spec -> 'columns', spec -> 'format') = (asked -> 'columns', asked -> 'format') as same
+        from sluice.exports, (select ${JSON.stringify(toStoredSpec(spec))}::text::jsonb as asked) asked
+        where dataset = ${spec.dataset} and status in ('completed', 'expired') and processed_rows > 0
         order by completed_at desc limit ${limits.estimateExports}
       )
       select scope, count(*)::int as exports, sum(bytes)::float8 as bytes, sum(rows)::float8 as rows, sum(seconds) as seconds
