@@ -1,6 +1,6 @@
 /**
- * The process. Start: settings, database, migrations, demo data, queue, workers, HTTP. SIGTERM or SIGINT: no new
- * requests and jobs, `drainMs` for those under way, then everything is released in the opposite order, exit 0.
+ * Starts the service: settings, database, migrations, demo data, queue, workers, HTTP. On SIGTERM or SIGINT it takes no new
+ * requests and jobs, gives those under way `drainMs`, releases everything in the opposite order, and exits with 0.
  */
 import * as BunRuntime from "@effect/platform-bun/BunRuntime"
 import { Effect } from "effect"
@@ -11,7 +11,7 @@ import { watchNpx } from "./npx-watchdog.ts"
 import { live } from "./layers.ts"
 import { reportFailure } from "./report-failure.ts"
 
-/** Ctrl-C under `bun run` arrives twice, from the terminal and from `bun run`; that is one wish. */
+/** Ctrl-C under `bun run` arrives twice, from the terminal and from `bun run`; they count as one signal. */
 const SAME_SIGNAL_MS = 250
 
 let signalledAt: number | undefined
@@ -33,7 +33,7 @@ const serve = Effect.gen(function* () {
     Effect.timeoutTo({
       duration: limits.drainMs,
       onSuccess: () => Effect.void,
-      onTimeout: () => Effect.logWarning("the time is over: bodies under way are broken off, jobs are given back to start anew")
+      onTimeout: () => Effect.logWarning("drain timeout: aborting the responses under way, returning the jobs to the queue")
     }),
     Effect.flatten,
     Effect.ignore

@@ -11,8 +11,8 @@ import { defectResponse, problemResponse } from "./problem.ts"
 class ListenError extends Data.TaggedError("ListenError")<{ readonly message: string; readonly cause: unknown }> {}
 
 /**
- * Returns the request with a whole URL; without a Host, as HTTP/1.0 allows, Bun gives it a bare path. Returns undefined
- * for a wrong Host and for several, of which Bun takes the first and a proxy perhaps another (RFC 9112 §3.2).
+ * Returns the request with a complete URL. Without a Host, as HTTP/1.0 allows, Bun gives it a bare path. Returns undefined
+ * for a wrong Host, and for several, of which Bun takes the first and a proxy perhaps another (RFC 9112 §3.2).
  */
 const withUrl = (request: Request): Request | undefined => {
   if (request.headers.get("Host")?.includes(",")) return undefined
@@ -21,8 +21,8 @@ const withUrl = (request: Request): Request | undefined => {
 }
 
 const NOT_WATCHED =
-  "the sockets of clients cannot be asked here, so slow clients are cut by a timer, and when this process is killed an " +
-  "HTTP/1.0 client takes half a stream for a whole one"
+  "the kernel does not show the state of client connections here, so slow clients are cut by a timer, and an HTTP/1.0 " +
+  "client takes a stream that ends because this process is killed for a complete one"
 
 /** The listening socket. Closing the scope breaks off what is still under way; `drain` before that lets it end. */
 export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
@@ -69,8 +69,8 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
       }),
       (bun) =>
         Effect.promise(async () => {
-          // Closed by `stop`, a connection without chunks, as HTTP/1.0 has it, would look whole.
-          await Promise.all([...bodies].map((breakOff) => breakOff()))
+          // A body without chunks (HTTP/1.0) would look complete if `stop` closed its connection.
+          await Promise.all([...bodies].map((abort) => abort()))
           await Promise.race([bun.stop(), Bun.sleep(limits.abortGraceMs)])
           await bun.stop(true)
         })

@@ -4,8 +4,8 @@ import { AppDatabase, runQuery } from "../postgres/app-database.ts"
 import { channels } from "./store/fragments.ts"
 
 /**
- * What happens to exports, as told by LISTEN/NOTIFY to every instance. Notifications are hints: one that is lost
- * while the connection is down costs time, never truth, which stays in the row. Their source is one connection.
+ * Receives the changes of exports, which NOTIFY announces to every instance, over one connection. Notifications are hints:
+ * one that is lost while the connection is down costs time, and the row still says what is true.
  */
 export class ExportChanges extends Effect.Service<ExportChanges>()("ExportChanges", {
   scoped: Effect.gen(function* () {
@@ -18,7 +18,7 @@ export class ExportChanges extends Effect.Service<ExportChanges>()("ExportChange
     const changed = (id: string) => {
       for (const watcher of watchers.get(id) ?? []) watcher()
     }
-    /** After a gap nobody knows what was missed: everyone looks again. */
+    /** Makes all watchers look again, since nobody knows what was missed while the connection was down. */
     const resync = () => {
       for (const id of watchers.keys()) changed(id)
     }

@@ -20,7 +20,7 @@ export const mayStillRun = (sql: postgres.Sql, id: postgres.Fragment) => sql`exi
 export const withdrawal = (sql: postgres.Sql) =>
   sql`delete from ${sql(SCHEMA)}.job where name = ${QUEUE} and id in (select id from changed)`
 
-/** `sslmode` told to node-postgres explicitly: it reads `require` as "verify the certificate too". */
+/** Passes `sslmode` on explicitly, since node-postgres reads `require` as "verify the certificate, too". */
 const connection = (url: string) => {
   const parsed = new URL(url)
   const mode = parsed.searchParams.get("sslmode") ?? "disable"

@@ -4,8 +4,8 @@ import { limits } from "../limits.ts"
 import { Databases } from "../config.ts"
 
 /**
- * Sluice's own database failed. `unavailable`: it cannot be reached just now, and the same call may work later;
- * else it is a defect of ours. `message` is for people who export, `logged` for the log.
+ * The app database failed. If `unavailable`, it cannot be reached just now, and the same call may succeed later; otherwise
+ * it is a defect of Sluice. `message` is for people who export, and `logged` for the log.
  */
 export class DatabaseError extends Data.TaggedError("DatabaseError")<{
   readonly message: string
@@ -36,7 +36,7 @@ export const toDatabaseError = (verb: string) => (thrown: unknown) => {
   const { code, message } = cause as { code?: unknown; message?: unknown }
   const unavailable = isUnavailable(code)
   const logged = `Cannot ${verb}: ${[code, message].filter(Boolean).join(": ")}`
-  // Characters that it has none of: what was asked for is at fault, and the server names them.
+  // 22P05: the encoding of the database lacks characters of the request, and the server names them.
   const shown = code === "22P05" ? logged : `Cannot ${verb}: an internal error happened; the log says more`
   return new DatabaseError({ message: unavailable ? AWAY : shown, logged, unavailable, cause })
 }
@@ -45,20 +45,20 @@ const options = (application: string, max: number): postgres.Options<{}> => ({
   max,
   idle_timeout: 60,
   connect_timeout: limits.appConnectSeconds,
-  // Else up to 20 s, during which a database that is back looks as if it were away.
+  // By default the pause grows to 20 s, during which a database that is back still counts as unavailable.
   backoff: () => limits.appReconnectSeconds,
   onnotice: () => {},
   connection: { application_name: application, statement_timeout: limits.appStatementMs }
 })
 
-/** Closes a client of a database that may have fallen silent: waits `closeMs` at most, and takes any outcome. */
+/** Closes a client, whose database may have fallen silent. Waits for at most `closeMs`, and ignores failures. */
 export const closeWithin = (close: () => Promise<void>): Effect.Effect<void> =>
   Effect.tryPromise(close).pipe(Effect.interruptible, Effect.timeout(limits.closeMs), Effect.ignore)
 
-/** Runs one query of the app database, bounded in time. `verb` ends the sentence "Cannot …". */
+/** Runs a query of the app database for at most `appStatementMs`. `verb` continues the sentence "Cannot …". */
 export const runQuery = <A>(verb: string, work: () => Promise<A>): Effect.Effect<A, DatabaseError> =>
   Effect.tryPromise({ try: work, catch: toDatabaseError(verb) }).pipe(
-    // In a finalizer, too: timeoutFail would wait there for a loser that cannot be interrupted.
+    // A finalizer is uninterruptible, and timeoutFail would wait there until the query ends.
     Effect.interruptible,
     Effect.timeoutFail({
       duration: limits.appStatementMs,
@@ -72,7 +72,7 @@ export const runQuery = <A>(verb: string, work: () => Promise<A>): Effect.Effect
     })
   )
 
-/** The client of Sluice's own database. Each query is one statement: a transaction would be lost with its connection. */
+/** Owns the client of the app database. Each query is one statement, since a transaction is lost with its connection. */
 export class AppDatabase extends Effect.Service<AppDatabase>()("AppDatabase", {
   scoped: Effect.gen(function* () {
     const url = Redacted.value((yield* Databases).app)

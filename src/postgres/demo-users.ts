@@ -2,7 +2,7 @@ import { Duration, Effect } from "effect"
 import postgres from "postgres"
 import { limits } from "../limits.ts"
 
-/** "seed": held while loading, since several instances may start together. */
+/** The key of the advisory lock for loading ("seed"), since several instances may start together. */
 const SEED_LOCK = 0x73656564
 
 const createTable = `
@@ -33,8 +33,8 @@ const insertRows = `
   from (select i, (i * 2654435761) % 4294967296 as h from generate_series($1::bigint, $2::bigint) i) numbered`
 
 /**
- * Loads `rows` demo users into `public.users` when the table is missing or empty, all in one transaction: a load
- * that is broken off leaves nothing. Returns the rows loaded.
+ * Loads `rows` demo users into `public.users` if the table is missing or empty, in one transaction, so that a failed load
+ * leaves nothing. Returns the number of loaded rows.
  */
 export const seedUsers = (url: string, rows: number) =>
   Effect.gen(function* () {
@@ -61,7 +61,7 @@ export const seedUsers = (url: string, rows: number) =>
     }
     if (state!["missing"]) yield* Effect.forEach(indexes, (index) => run(index), { discard: true })
     yield* run("commit")
-    // Statistics for the planner, and hint bits now instead of in the first export.
+    // This gives the planner statistics, and sets hint bits now instead of in the first export.
     yield* run("vacuum analyze public.users")
     return rows
   }).pipe(

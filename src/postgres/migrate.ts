@@ -7,10 +7,10 @@ import postgres from "postgres"
 import { limits } from "../limits.ts"
 import { toDatabaseError } from "./app-database.ts"
 
-/** "slui": held while migrating, since several instances may start together. */
+/** The key of the advisory lock for migrations ("slui"), since several instances may start together. */
 const MIGRATION_LOCK = 0x736c7569
 
-/** `drizzle/` stands at the top of the project; this file runs from `src/postgres` or, bundled, from `dist`. */
+/** Finds `drizzle/` at the top of the project. This file runs from `src/postgres` or, bundled, from `dist`. */
 const migrationsFolder = (): string => {
   for (let folder = import.meta.dir; ; folder = dirname(folder)) {
     const candidate = join(folder, "drizzle")

@@ -12,7 +12,7 @@ import { exportDocument } from "./export-document.ts"
 import { Unavailable } from "../failures.ts"
 import { Waiter } from "./waiter.ts"
 
-/** The id of an export's last event: a browser that comes back with it is told to stop by 204. */
+/** The id of an export's last event. A browser that reconnects with it gets 204, which makes it stop. */
 const FINAL_ID = "final"
 
 /**
