@@ -136,7 +136,7 @@ describe("an export whose dataset gets another definition while it is queued", (
     const id = await queued(`?dataset=${waiting}&columns=id&total=10&order_by=id`, () =>
       refresh(bound, "the definition to be read", async () => (await described()).maxRows === 3)
     )
-    await reaches(staff.service, id, "completed")
+    expect(await reaches(staff.service, id, "completed")).toMatchObject({ truncated: true, truncatedBy: "maxRows" })
     expect(String(await download(staff.service, id))).toBe("id\n6\n7\n8\n")
     await reset()
   })

@@ -242,19 +242,3 @@ describe("Want-Repr-Digest (RFC 9530)", () => {
     expect((await get(want === "" ? {} : { "Want-Repr-Digest": want })).headers.get("Repr-Digest")).toBeNull()
   })
 })
-
-describe("a file that a limit of the operator has cut", () => {
-  test("says so in its status and its headers, and one that is not cut says that", async () => {
-    const cut = await createExport(service, "?total=10")
-    expect(await reaches(service, cut, "completed")).toMatchObject({ truncated: false, truncatedBy: null })
-    expect((await get({}, "GET", cut)).headers.get("Sluice-Truncated")).toBeNull()
-    const sql = await connect(service.database, 1)
-    await sql`update sluice.exports set truncated_by = 'maxRows' where id = ${cut}`
-    expect(await reaches(service, cut, "completed")).toMatchObject({ truncated: true, truncatedBy: "maxRows" })
-    for (const headers of [{}, { Range: "bytes=0-9" }, { "Accept-Encoding": "gzip" }]) {
-      for (const method of ["GET", "HEAD"]) {
-        expect((await get(headers, method, cut)).headers.get("Sluice-Truncated")).toBe("maxRows")
-      }
-    }
-  })
-})

@@ -59,7 +59,7 @@ const idsOf = async (response: Response): Promise<ReadonlyArray<number>> => {
 describe.each([
   ["copy", truncatedCopy],
   ["cursor", truncated]
-])("an export that is read by a %s", (method, ofMethod) => {
+])("an export with EXPORT_SOURCE=%s", (method, ofMethod) => {
   let service: Service
   let database: string
   beforeAll(async () => {
@@ -80,7 +80,7 @@ describe.each([
   const stream = (query: string, init?: RequestInit) => fetch(`${service.url}/exports/csv${requestOf(query)}`, init)
   const completed = async (query: string) => {
     const id = await createExport(service, requestOf(query))
-    const document: object = await reaches(service, id, "completed")
+    const document = await reaches(service, id, "completed")
     return { document, download: (init?: RequestInit) => fetch(`${service.url}/exports/${id}/download`, init) }
   }
 
