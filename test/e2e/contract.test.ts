@@ -51,7 +51,7 @@ const linksOf = (prefix: string, id: string, hasFile: boolean): ExportDocument["
 }
 
 test.each(["/health", "/exports", "/datasets/users", "/exports/none", "/exports/csv?total=0", "/nothing"])(
-  "HEAD of a document tells the length that GET has: %s",
+  "HEAD of a JSON document has the Content-Length of GET: %s",
   async (path) => {
     const answers = await Promise.all(
       ["GET", "HEAD"].map((method) => fetch(service.url + path, { method, headers: { Connection: "close" } }))

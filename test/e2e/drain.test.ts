@@ -97,13 +97,13 @@ describe("a body that is cut is incomplete", () => {
     const head = wire.toString("latin1", 0, wire.indexOf("\r\n\r\n") + 2)
     expect(head).toStartWith("HTTP/1.1 200")
     expect(head.includes(`\r\nContent-Encoding: ${coding}\r\n`)).toBe(coding !== "identity")
-    expect(() => chunkedBody(wire)).toThrow("the body is not whole")
+    expect(() => chunkedBody(wire)).toThrow("the body is incomplete")
     expect(endOf(coding)).not.toEndWith("\r\n0\r\n\r\n")
   })
   test("for a client that takes what there is", () => {
     const wire = cut.get("reading")!
     expect(wire.length).toBeGreaterThan(65_536)
-    expect(() => chunkedBody(wire)).toThrow("the body is not whole")
+    expect(() => chunkedBody(wire)).toThrow("the body is incomplete")
     expect(endOf("reading")).not.toEndWith("\r\n0\r\n\r\n")
   })
   test("for an HTTP/1.0 client, whose connection is reset, since an ordinary end would be the end of the body", () => {
@@ -114,7 +114,7 @@ describe("a body that is cut is incomplete", () => {
   })
   test.skipIf(!hasNginx)("for a client of an nginx that speaks HTTP/1.0 to the service", () => {
     expect(cut.get("proxied")!.toString("latin1")).toStartWith("HTTP/1.1 200")
-    expect(() => chunkedBody(cut.get("proxied")!)).toThrow("the body is not whole")
+    expect(() => chunkedBody(cut.get("proxied")!)).toThrow("the body is incomplete")
   })
   test("and ends with the error line for a client that asked for it with errorRow=true", () => {
     expect(endOf("errorRow")).toMatch(/\n"__ERROR__","internal_server_error"\n\r\n0\r\n\r\n$/)

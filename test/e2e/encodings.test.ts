@@ -90,7 +90,7 @@ test("a database in LATIN1 is exported in UTF-8 without encoding=raw", async () 
 
 const unreadable = (column: string) =>
   `The column "${column}" holds bytes that are not UTF-8, and the encoding of the database, SQL_ASCII, does not say what they are`
-const told = (column: string) => `${unreadable(column)}. With profile=postgres&encoding=raw the export has them as they are`
+const withAdvice = (column: string) => `${unreadable(column)}. With profile=postgres&encoding=raw the export has them as they are`
 
 describe("bytes that are not UTF-8, without encoding=raw", () => {
   test.each([
@@ -99,14 +99,14 @@ describe("bytes that are not UTF-8, without encoding=raw", () => {
     ["dataset=places&columns=naïve,id&profile=excel-utf16&order_by=-id", "naïve"]
   ])("%s is a 422 that names the column and the encoding", async (query, column) => {
     const { detail } = expectProblem(await stream(services.get("SQL_ASCII")!, query), 422)
-    expect(detail).toBe(told(column))
+    expect(detail).toBe(withAdvice(column))
   })
 
   test("fail a job at once, with the sentence that a stream answers", async () => {
     const service = services.get("SQL_ASCII")!
     const id = await createExport(service, "?dataset=places")
     const { error } = await reaches(service, id, "failed", 10_000)
-    expect(error).toBe(told("naïve"))
+    expect(error).toBe(withAdvice("naïve"))
   })
 
   test.each([

@@ -15,11 +15,11 @@ const STREAM = "/api/v1/exports/csv"
 
 let service: Service
 /** Returns the id of a completed export. */
-let whole: ExportDocument
+let completed: ExportDocument
 beforeAll(async () => {
   service = await startService({ RATE_LIMIT_MAX: "1000" })
   await makeUsersLarge(service.database, ROWS)
-  whole = await reaches(service, await createExport(service), "completed")
+  completed = await reaches(service, await createExport(service), "completed")
 })
 afterAll(async () => {
   expect(await service.stop()).toBe(0)
@@ -170,7 +170,7 @@ test("a job that cannot succeed fails with a sentence that says why", async () =
 test.concurrent("a download whose client pauses for longer than Bun's idle timer would allow is complete", async () => {
   let received = 0
   let paused = false
-  const answer = rawGet(service.url, `/exports/${whole.exportId}/download`, (socket, data) => {
+  const answer = rawGet(service.url, `/exports/${completed.exportId}/download`, (socket, data) => {
     received += data.length
     if (paused) return
     paused = true
@@ -179,7 +179,7 @@ test.concurrent("a download whose client pauses for longer than Bun's idle timer
     setTimeout(() => socket.resume(), 12_000)
   })
   const wire = await answer
-  expect(received).toBe(whole.bytes! + wire.indexOf("\r\n\r\n") + 4)
+  expect(received).toBe(completed.bytes! + wire.indexOf("\r\n\r\n") + 4)
 })
 
 test.concurrent("a job whose query keeps failing is tried three more times, and then fails", async () => {

@@ -105,13 +105,13 @@ describe("other programs read the values of the source from a file of the profil
       .map((column) => column.split(" ") as [string, string])
     const names = columns.map(([name]) => name)
     const file = await stream(asked("goods", { profile: "rfc4180", columns: names.join(), n: "lt.100" }))
-    const told = `n, id::text, price::text, coins::text, ratio, truth, day::text, epoch_us(moment)::text, epoch_us(wall)::text,
+    const items = `n, id::text, price::text, coins::text, ratio, truth, day::text, epoch_us(moment)::text, epoch_us(wall)::text,
       note, key::text`
     const expected = await sql
-      .unsafe(`select ${told.replaceAll(/epoch_us\((\w+)\)/g, "(extract(epoch from $1) * 1000000)::bigint")}
+      .unsafe(`select ${items.replaceAll(/epoch_us\((\w+)\)/g, "(extract(epoch from $1) * 1000000)::bigint")}
       from public.goods where n < 100`)
       .values()
-    const rows = await readByDuckdb(file, layouts["rfc4180"]!, columns, told)
+    const rows = await readByDuckdb(file, layouts["rfc4180"]!, columns, items)
     expect(rows).toHaveLength(26)
     expect(rows).toEqual([...expected])
   })

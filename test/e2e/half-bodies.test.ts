@@ -84,7 +84,7 @@ describe.each(Object.entries(causes))("%s", (_name, happens) => {
     for (const rest of proxied) {
       const { wire } = await rest()
       expect(wire.toString("latin1", 0, 12)).toBe("HTTP/1.1 200")
-      expect(() => chunkedBody(wire)).toThrow("the body is not whole")
+      expect(() => chunkedBody(wire)).toThrow("the body is incomplete")
     }
   })
 })
@@ -100,14 +100,14 @@ test("a client gets a complete stream that just fits into the buffers, or sees t
   await until("the first streams to have been read from the database", () => ended() >= 3)
   service.signal("SIGKILL")
   await service.exited
-  const whole: Array<boolean> = []
+  const complete: Array<boolean> = []
   for (const [at, rest] of clients.entries()) {
     const { wire, error } = await rest()
     const lines = wire.toString("latin1").split("\r\n\r\n")[1]!.split("\n").length
     if (error === undefined) expect(lines).toBe(totals[at]! + 2)
-    whole.push(error === undefined)
+    complete.push(error === undefined)
   }
-  expect(new Set(whole)).toEqual(new Set([true, false]))
+  expect(new Set(complete)).toEqual(new Set([true, false]))
 })
 
 test("a stream over HTTP/1.0 that ended is complete, also for a client that stalls in the middle", async () => {

@@ -142,10 +142,10 @@ test(`${REQUESTS} random requests of ${CLIENTS} clients are answered, and do no 
   const client = async () => {
     while (next < requests.length) {
       const number = next++
-      const told = JSON.stringify(requests[number]).replaceAll(SERVICE_HOST, new URL(service.url).host)
+      const json = JSON.stringify(requests[number]).replaceAll(SERVICE_HOST, new URL(service.url).host)
       const request = {
         ...requests[number]!,
-        ...(JSON.parse(told.replaceAll(EXPORT_ID, ids[number % ids.length] ?? EXPORT_ID)) as object),
+        ...(JSON.parse(json.replaceAll(EXPORT_ID, ids[number % ids.length] ?? EXPORT_ID)) as object),
         body: requests[number]!.body
       }
       const outcome = await perform(service, request as RandomRequest)
@@ -155,11 +155,11 @@ test(`${REQUESTS} random requests of ${CLIENTS} clients are answered, and do no 
       statuses[result] = (statuses[result] ?? 0) + 1
       const created = /"exportId":"([-0-9a-f]{36})"/.exec(status === 202 ? body : "")?.[1]
       if (created !== undefined) ids.push(created)
-      const whole = outcome.ended === "closed" && begun
+      const isComplete = outcome.ended === "closed" && begun
       try {
         if (outcome.ended === "timeout") throw new Error("no answer")
         if (status >= 500) throw new Error(`status ${status}: ${body.slice(0, 500)}`)
-        if (whole) checkAnswer(request as RandomRequest, outcome)
+        if (isComplete) checkAnswer(request as RandomRequest, outcome)
         else if (outcome.ended === "reset" && status < 400) throw new Error("broken off")
       } catch (error) {
         failures.push({ number, error: String(error).slice(0, 1_500), request: JSON.stringify(request).slice(0, 1_500) })

@@ -101,7 +101,7 @@ export const chunkedBody = (wire: Buffer): Buffer => {
   const pieces: Array<Buffer> = []
   for (let at = wire.indexOf("\r\n\r\n") + 4; ;) {
     const line = wire.indexOf("\r\n", at)
-    if (line === -1) throw new Error("the body is not whole")
+    if (line === -1) throw new Error("the body is incomplete")
     const size = Number.parseInt(wire.toString("latin1", at, line), 16)
     if (size === 0) return Buffer.concat(pieces)
     pieces.push(wire.subarray(line + 2, line + 2 + size))
