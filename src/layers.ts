@@ -20,7 +20,7 @@ import { reservedParameters } from "./exports/parameters.ts"
 import { DatasetRegistry } from "./datasets/registry.ts"
 import { SourceOutage } from "./source/outage.ts"
 import { ExportReader } from "./read/export-reader.ts"
-import { fileStorage } from "./storage/file-storage.ts"
+import { fileStorage } from "./storage/local/file-storage.ts"
 
 /** Log lines of the chosen form and level, on standard output. */
 const loggerLive = Layer.unwrapEffect(

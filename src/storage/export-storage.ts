@@ -49,9 +49,15 @@ export interface FileWriter {
   finish(): Promise<StoredFile>
 }
 
+/** A finished file that is sent range by range. */
+export interface FileRanges {
+  /** Streams the bytes from `start` to before `end`. The file is opened when the stream is read. */
+  stream(start: number, end: number): ReadableStream<Uint8Array>
+}
+
 /** A finished file that is open: it may be removed meanwhile. */
 export interface FileReader {
-  /** Fills `into` with what the file has from byte `position` on, and tells how many bytes: 0 at its end. Rejects with StorageError. */
+  /** Fills `into` with the bytes from `position` on, and returns how many there were: 0 at the end. Rejects with StorageError. */
   read(into: Uint8Array, position: number): Promise<number>
 }
 
@@ -61,9 +67,9 @@ export class ExportStorage extends Context.Tag("ExportStorage")<
   {
     /** Opens the file of an attempt. Closing the scope before `finish` leaves nothing of it. */
     readonly create: (attempt: Attempt) => Effect.Effect<FileWriter, StorageError, Scope.Scope>
-    /** The finished file, to be sliced and read as it is needed; fails when it has not `bytes` bytes. */
-    readonly read: (attempt: Attempt, bytes: number) => Effect.Effect<Blob, StorageError>
-    /** The same file, to be read into memory of the reader's. The scope owns it. */
+    /** Finds the finished file, whose ranges are then sent. Fails when it has not `bytes` bytes. */
+    readonly read: (attempt: Attempt, bytes: number) => Effect.Effect<FileRanges, StorageError>
+    /** Opens the same file, to read it into the caller's memory. The scope owns it. */
     readonly open: (attempt: Attempt, bytes: number) => Effect.Effect<FileReader, StorageError, Scope.Scope>
     /** Removes what is stored of an attempt. It may be gone already. */
     readonly remove: (attempt: Attempt) => Effect.Effect<void, StorageError>

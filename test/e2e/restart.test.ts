@@ -75,7 +75,7 @@ test("a job is completed by the next service after SIGKILL, and no file of the f
   expect(progress).toEqual({ totalRows: ROWS, totalRowsExact: true, processedRows: ROWS, percentage: 100 })
   const file = await download(second, id)
   expect(file.equals(await copyCsv(second, "select * from public.users"))).toBe(true)
-  expect(await storedFiles(storage)).toEqual([`${id}.2.csv`])
+  expect(await storedFiles(storage)).toEqual([`${id}.2`])
   expect(await second.stop()).toBe(0)
 })
 
@@ -100,7 +100,7 @@ test("SIGTERM gives a running job back to the next service at once, and a stream
   await reaches(third, id, "completed")
   const sql = await connect(database, 1)
   expect([...(await sql`select epoch, crashes, failures from sluice.exports`)]).toEqual([{ epoch: 2, crashes: 0, failures: 0 }])
-  expect(await storedFiles(storage)).toEqual([`${id}.2.csv`])
+  expect(await storedFiles(storage)).toEqual([`${id}.2`])
   expect(await third.stop()).toBe(0)
 })
 

@@ -70,17 +70,20 @@ test("services with two databases share a storage, and neither removes the files
   const again = await startService({ ...env, DATABASE_URL: database, EXPORT_TTL: "1 second" })
   await until("the sweep", () => again.log().some(({ message }) => message === "swept"))
 
-  expect(await storedFiles(env.EXPORT_STORAGE_PATH)).toEqual([`${id}.1.csv`])
+  expect(await storedFiles(env.EXPORT_STORAGE_PATH)).toEqual([`${id}.1`])
   expect((await download(first, id)).toString().split("\n")).toHaveLength(12)
   await Promise.all([first.stop(), again.stop()])
 })
 
-test("a file where an earlier version stored it is still served, and removed with its export", async () => {
+test.each([
+  ["under its name with .csv", (folder: string) => folder],
+  ["beside the folders of the databases", () => ""]
+])("a file where an earlier version stored it, %s, is still served, and removed with its export", async (_, earlierFolder) => {
   const service = await startService()
   const id = await createExport(service, "?total=10")
   await reaches(service, id, "completed")
   const [folder] = await readdir(service.storage)
-  await rename(join(service.storage, folder!, `${id}.1.csv`), join(service.storage, `${id}.1.csv`))
+  await rename(join(service.storage, folder!, `${id}.1`), join(service.storage, earlierFolder(folder!), `${id}.1.csv`))
   expect((await download(service, id)).toString().split("\n")).toHaveLength(12)
   expect((await fetch(`${service.url}/exports/${id}`, { method: "DELETE" })).status).toBe(204)
   expect(await storedFiles(service.storage)).toEqual([])

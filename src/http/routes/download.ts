@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import type { ExportFile, ExportJob } from "../../exports/export-job.ts"
 import { ExportStore } from "../../jobs/export-store.ts"
-import { ExportStorage, StorageError } from "../../storage/export-storage.ts"
+import { ExportStorage, StorageError, type FileRanges } from "../../storage/export-storage.ts"
 import { toResponse, type BodyAnswer, type Handlers } from "../answer.ts"
 import { NotDownloadable, PreconditionFailed, RangeNotSatisfiable, type HttpFailure } from "../failures.ts"
 import type { ApiRequest } from "../request-env.ts"
@@ -94,7 +94,7 @@ export const downloadHandler = Effect.gen(function* () {
     return Effect.map(body, (stream) => new Response(stream, { headers }))
   }
 
-  const uncompressed = (request: ApiRequest, job: ExportFile, file: Blob, headers: Record<string, string>) =>
+  const uncompressed = (request: ApiRequest, job: ExportFile, file: FileRanges, headers: Record<string, string>) =>
     Effect.gen(function* () {
       const size = job.bytes ?? 0
       const digest = wantsDigest(request) && { "Repr-Digest": `sha-256=:${yield* sha256(job)}:` }
@@ -109,8 +109,8 @@ export const downloadHandler = Effect.gen(function* () {
         "Content-Length": String(end - start + 1),
         ...(range && { "Content-Range": `bytes ${start}-${end}/${size}` })
       }
-      // A file's slice goes from disk to socket in the kernel, and alone keeps Content-Length on Bun.
-      const open = Effect.sync(() => new Response(file.slice(start, end + 1), { status: range ? 206 : 200, headers: sent }))
+      // Bun keeps Content-Length only for the stream of a file, which goes from disk to socket in the kernel.
+      const open = Effect.sync(() => new Response(file.stream(start, end + 1), { status: range ? 206 : 200, headers: sent }))
       return { headers: sent, open }
     })
 

@@ -3,12 +3,22 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { mkdir, mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect } from "effect"
-import { StorageError, StorageFull, type FileWriter } from "../../src/storage/export-storage.ts"
-import { fileStorage } from "../../src/storage/file-storage.ts"
-import { mountFileSystem } from "../support/file-systems.ts"
-import { storedFiles } from "../support/service.ts"
-import { temporaryDirectory } from "../support/shared-service.ts"
-import { failure, listed, newAttempt, openStorage, randomBytes, storageContract, store, writing } from "./storage-contract.ts"
+import { StorageError, StorageFull, type FileWriter } from "../../../src/storage/export-storage.ts"
+import { fileStorage } from "../../../src/storage/local/file-storage.ts"
+import { mountFileSystem } from "../../support/file-systems.ts"
+import { storedFiles } from "../../support/service.ts"
+import { temporaryDirectory } from "../../support/shared-service.ts"
+import {
+  failure,
+  listed,
+  load,
+  newAttempt,
+  openStorage,
+  randomBytes,
+  storageContract,
+  store,
+  writing
+} from "../storage-contract.ts"
 
 setDefaultTimeout(30_000)
 
@@ -44,11 +54,11 @@ describe("files", () => {
     const [storage, attempt] = [await openStorage(fileStorage(root, DATABASE, 0)), newAttempt()]
     await writing(storage, attempt, async (file) => {
       await file.write(randomBytes(10))
-      expect((await readdir(root, { recursive: true })).toSorted()).toEqual([DATABASE, `${DATABASE}/${attempt.id}.1.csv.tmp`])
+      expect((await readdir(root, { recursive: true })).toSorted()).toEqual([DATABASE, `${DATABASE}/${attempt.id}.1.tmp`])
       await file.finish()
-      expect((await readdir(root, { recursive: true })).toSorted()).toEqual([DATABASE, `${DATABASE}/${attempt.id}.1.csv`])
+      expect((await readdir(root, { recursive: true })).toSorted()).toEqual([DATABASE, `${DATABASE}/${attempt.id}.1`])
     })
-    const modes = [root, join(root, DATABASE), join(root, DATABASE, `${attempt.id}.1.csv`)].map(async (path) =>
+    const modes = [root, join(root, DATABASE), join(root, DATABASE, `${attempt.id}.1`)].map(async (path) =>
       ((await stat(path)).mode & 0o777).toString(8)
     )
     expect(await Promise.all(modes)).toEqual(["700", "700", "600"])
@@ -59,10 +69,10 @@ describe("files", () => {
     const folder = join(root, DATABASE)
     await mkdir(folder)
     const [storage, attempt] = [await openStorage(fileStorage(root, DATABASE, 0)), newAttempt()]
-    const others = ["notes.csv", ".probe-1", `${attempt.id}.csv`, `x${attempt.id}.1.csv`]
-    for (const name of [...others, `${attempt.id}.7.csv.tmp`]) await writeFile(join(folder, name), "left")
-    expect(await listed(storage)).toEqual([{ ...attempt, epoch: 7 }])
-    await Effect.runPromise(storage.remove({ ...attempt, epoch: 7 }))
+    const others = ["notes.csv", ".probe-1", `${attempt.id}.csv`, `x${attempt.id}.1`, `${attempt.id}.1.json`]
+    for (const name of [...others, `${attempt.id}.6.csv.tmp`, `${attempt.id}.7.tmp`]) await writeFile(join(folder, name), "left")
+    expect(await listed(storage)).toEqual([6, 7].map((epoch) => ({ ...attempt, epoch })))
+    for (const epoch of [6, 7]) await Effect.runPromise(storage.remove({ ...attempt, epoch }))
     expect((await readdir(folder)).toSorted()).toEqual(others.toSorted())
   })
 
@@ -80,27 +90,35 @@ describe("files", () => {
     expect(await listed(other)).toEqual([attempt])
   })
 
-  test("that an earlier version wrote beside the folders of the databases are read and removed, and listed as perhaps another's", async () => {
+  test("that earlier versions wrote, as .csv or beside the folders of the databases, are listed, read and removed", async () => {
     const root = await temporaryDirectory()
-    const [storage, earlier, later] = [await openStorage(fileStorage(root, DATABASE, 0)), newAttempt(), newAttempt()]
-    await writeFile(join(root, `${earlier.id}.1.csv`), "earlier")
-    await store(storage, later, [Buffer.from("later")])
-    const found = (await Effect.runPromise(storage.list)).map(({ id, isOurs }) => [id, isOurs])
-    expect(found).toEqual([
-      [later.id, true],
-      [earlier.id, false]
-    ])
-    expect(await (await Effect.runPromise(storage.read(earlier, 7))).text()).toBe("earlier")
-    await Effect.runPromise(Effect.scoped(storage.open(earlier, 7)))
-    await Effect.runPromise(storage.remove(earlier))
-    expect(await listed(storage)).toEqual([later])
+    const storage = await openStorage(fileStorage(root, DATABASE, 0))
+    const [inRoot, inFolder, current] = [newAttempt(), newAttempt(), newAttempt()]
+    await store(storage, current, [Buffer.from("current")])
+    await writeFile(join(root, DATABASE, `${inFolder.id}.1.csv`), "earlier")
+    await writeFile(join(root, `${inRoot.id}.1.csv`), "earlier")
+    const found = await Effect.runPromise(storage.list)
+    // A file in the root may be another database's.
+    expect(
+      found
+        .filter(({ isOurs }) => isOurs)
+        .map(({ id }) => id)
+        .toSorted()
+    ).toEqual([current.id, inFolder.id].toSorted())
+    expect(found.filter(({ isOurs }) => !isOurs).map(({ id }) => id)).toEqual([inRoot.id])
+    for (const earlier of [inRoot, inFolder]) {
+      expect(Buffer.from(await load(storage, earlier, 7)).toString()).toBe("earlier")
+      await Effect.runPromise(Effect.scoped(storage.open(earlier, 7)))
+      await Effect.runPromise(storage.remove(earlier))
+    }
+    expect(await listed(storage)).toEqual([current])
   })
 
   test("that were cut short on the disk are refused with both lengths", async () => {
     const root = await temporaryDirectory()
     const [storage, attempt] = [await openStorage(fileStorage(root, DATABASE, 0)), newAttempt()]
     await store(storage, attempt, [randomBytes(100)])
-    await truncate(join(root, DATABASE, `${attempt.id}.1.csv`), 99)
+    await truncate(join(root, DATABASE, `${attempt.id}.1`), 99)
     for (const reading of [storage.read(attempt, 100), Effect.scoped(storage.open(attempt, 100))]) {
       const { message } = await failure<StorageError>(reading)
       expect(message).toBe(`Cannot read export ${attempt.id}: its file has 99 bytes instead of 100`)
@@ -161,13 +179,8 @@ describe("a full disk", () => {
       const { crc32 } = await store(storage, attempt, [randomBytes(MEGABYTE)])
       await writing(storage, newAttempt(), fillUp)
       expect(await listed(storage)).toEqual([attempt])
-      const blob = await Effect.runPromise(storage.read(attempt, MEGABYTE))
-      expect(
-        Bun.hash
-          .crc32(await blob.arrayBuffer())
-          .toString(16)
-          .padStart(8, "0")
-      ).toBe(crc32)
+      const read = await load(storage, attempt, MEGABYTE)
+      expect(Bun.hash.crc32(read).toString(16).padStart(8, "0")).toBe(crc32)
       await Effect.runPromise(storage.remove(attempt))
     })
 

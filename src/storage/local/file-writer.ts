@@ -2,8 +2,8 @@ import { constants } from "node:fs"
 import { open, rename, rm, statfs, type FileHandle } from "node:fs/promises"
 import { dirname } from "node:path"
 import { crc32 } from "node:zlib"
-import { limits } from "../limits.ts"
-import { StorageError, StorageFull, type FileWriter, type StoredFile } from "./export-storage.ts"
+import { limits } from "../../limits.ts"
+import { StorageError, StorageFull, type FileWriter, type StoredFile } from "../export-storage.ts"
 
 /** Ends the name of a file that is not finished. */
 export const TEMPORARY = ".tmp"
@@ -116,7 +116,7 @@ export class LocalFile implements FileWriter {
     this.#bytes += chunk.length
   }
 
-  /** Starts to write the block that is being filled, when the one before it is written. */
+  /** Starts to write the block that is being filled, once the one before it is written. */
   async #flush(): Promise<void> {
     await this.#writing
     this.#throwFailure()
@@ -143,7 +143,7 @@ export class LocalFile implements FileWriter {
       }
     } catch (cause) {
       if (!this.direct || codeOf(cause) !== "EINVAL") throw cause
-      // It cannot be written directly, or not in these units.
+      // The file system does not take direct writes, or not in these units.
       this.direct = false
       await this.#syncing
       await this.file.close()
@@ -152,7 +152,7 @@ export class LocalFile implements FileWriter {
     }
   }
 
-  /** Has the disk at work meanwhile: else all of it would be waited for in the end, and lie in memory until then. */
+  /** Starts to sync what is written. Otherwise all of it would stay in memory until the end, and be waited for there. */
   #sync(): void {
     this.#syncedAt = this.#flushedBytes
     this.#syncing = this.file

@@ -1,39 +1,44 @@
 import { access, constants, mkdir, open, opendir, readdir, rm, stat, statfs, writeFile, type FileHandle } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Layer } from "effect"
-import { limits } from "../limits.ts"
-import { ExportStorage, StorageError, StorageFull, type Attempt, type FileReader, type StoredAttempt } from "./export-storage.ts"
+import { limits } from "../../limits.ts"
+import { ExportStorage, StorageError, StorageFull, type Attempt, type FileReader, type StoredAttempt } from "../export-storage.ts"
 import { codeOf, LocalFile, reasonOf, TEMPORARY } from "./file-writer.ts"
 
 /**
- * Export files on a local disk: `<root>/<database id>/<export id>.<epoch>.csv`. Several app databases may share the
+ * Keeps export files on a local disk: `<root>/<database id>/<export id>.<epoch>`. Several app databases may share the
  * root; each has a folder of its own, so that no sweeper takes another's files for abandoned ones. Earlier versions
- * wrote to the root itself: such files are still read, and removed by the database that knows their export.
+ * ended the names in `.csv`, and before that wrote to the root itself: such files are still read, and removed by the
+ * database that knows their export.
  *
- * A file is written under a temporary name, synced and renamed, so a name that ends in `.csv` is a whole file. It is
- * one file, not one a part, because Bun keeps Content-Length, and hands the copying to the kernel, for a file's slice
- * alone.
+ * A file is written under a temporary name, synced and renamed, so a file without that ending is complete. It is one
+ * file, not one for each part, because Bun keeps Content-Length, and lets the kernel copy, only for the stream of a file.
  */
 export const fileStorage = (root: string, databaseId: string, spaceReserveBytes: number = limits.spaceReserveBytes) =>
   Layer.effect(
     ExportStorage,
     Effect.gen(function* () {
       const folder = join(root, databaseId)
-      /** Calls `use` with the path of the file in this database's folder, or in the root, where earlier versions stored it. */
+      /** The paths of an attempt's file, of this version and of those before it. */
+      const pathsOf = (attempt: Attempt) => [
+        fileIn(folder, attempt),
+        `${fileIn(folder, attempt)}${EARLIER}`,
+        `${fileIn(root, attempt)}${EARLIER}`
+      ]
+      /** Calls `use` with the path of the file. */
       const withFile = async <A>(attempt: Attempt, use: (path: string) => Promise<A>): Promise<A> => {
-        try {
-          return await use(fileIn(folder, attempt))
-        } catch (cause) {
-          if (codeOf(cause) !== "ENOENT") throw cause
-          return await use(fileIn(root, attempt)).catch(async (earlier: unknown) => {
-            if (codeOf(earlier) !== "ENOENT") throw earlier
-            // If the root is missing, too, its disk may not be mounted.
-            await stat(root)
-            throw new MissingFile("its file is not there")
-          })
+        for (const path of pathsOf(attempt)) {
+          try {
+            return await use(path)
+          } catch (cause) {
+            if (codeOf(cause) !== "ENOENT") throw cause
+          }
         }
+        // If the root is missing, too, its disk may not be mounted.
+        await stat(root)
+        throw new MissingFile("its file is not there")
       }
-      yield* storing(`use EXPORT_STORAGE_PATH=${root}`, async () => {
+      yield* tryStorage(`use EXPORT_STORAGE_PATH=${root}`, async () => {
         await mkdir(root, { recursive: true, mode: 0o700 })
         // Not by writing: a disk that is full is no reason not to serve what is there.
         await access(root, constants.R_OK | constants.W_OK | constants.X_OK)
@@ -41,7 +46,7 @@ export const fileStorage = (root: string, databaseId: string, spaceReserveBytes:
       return {
         create: (attempt) =>
           Effect.acquireRelease(
-            storing(`write export ${attempt.id}`, async () => {
+            tryStorage(`write export ${attempt.id}`, async () => {
               // The parents are not created: if the root is missing, its disk may not be mounted.
               await mkdir(folder, { mode: 0o700 }).catch(unless("EEXIST"))
               return await LocalFile.open(fileIn(folder, attempt), spaceReserveBytes)
@@ -49,33 +54,33 @@ export const fileStorage = (root: string, databaseId: string, spaceReserveBytes:
             (file) => Effect.promise(() => file.close())
           ),
         read: (attempt, bytes) =>
-          storing(`read export ${attempt.id}`, () =>
+          tryStorage(`read export ${attempt.id}`, () =>
             withFile(attempt, async (path) => {
               checkSize(await stat(path), bytes)
-              return Bun.file(path)
+              return { stream: (start, end) => Bun.file(path).slice(start, end).stream() }
             })
           ),
         open: (attempt, bytes) =>
           Effect.acquireRelease(
-            storing(`read export ${attempt.id}`, () => withFile(attempt, (path) => OpenFile.open(path, bytes))),
+            tryStorage(`read export ${attempt.id}`, () => withFile(attempt, (path) => OpenFile.open(path, bytes))),
             (file) => Effect.promise(() => file.close())
           ),
         remove: (attempt) =>
-          storing(`remove export ${attempt.id}`, async () => {
-            for (const path of [fileIn(folder, attempt), fileIn(root, attempt)]) {
+          tryStorage(`remove export ${attempt.id}`, async () => {
+            for (const path of pathsOf(attempt)) {
               await rm(path, { force: true })
               await rm(`${path}${TEMPORARY}`, { force: true })
             }
           }),
-        list: storing(`list ${root}`, async () => [
+        list: tryStorage(`list ${root}`, async () => [
           ...((await listAttempts(folder, true).catch(unless("ENOENT"))) ?? []),
           ...(await listAttempts(root, false))
         ]),
-        check: storing("read the storage", async () => {
+        check: tryStorage("read the storage", async () => {
           await using directory = await opendir(root)
           await directory.read()
         }),
-        checkWritable: storing("write to the storage", async () => {
+        checkWritable: tryStorage("write to the storage", async () => {
           const { bavail, bsize } = await statfs(root)
           if (bavail * bsize < spaceReserveBytes) return false
           // One name for all: whoever was killed in between leaves no more than this.
@@ -97,9 +102,12 @@ export const fileStorage = (root: string, databaseId: string, spaceReserveBytes:
     })
   )
 
-const fileIn = (directory: string, { id, epoch }: Attempt) => join(directory, `${id}.${epoch}.csv`)
+/** What earlier versions ended the names of files in. */
+const EARLIER = ".csv"
 
-const FILE_NAME = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,9})\.csv(?:\.tmp)?$/
+const fileIn = (directory: string, { id, epoch }: Attempt) => join(directory, `${id}.${epoch}`)
+
+const FILE_NAME = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,9})(?:\.csv)?(?:\.tmp)?$/
 
 const unless = (code: string) => (cause: unknown) => {
   if (codeOf(cause) !== code) throw cause
@@ -116,7 +124,7 @@ const toStorageError = (verb: string, cause: unknown) => {
     : new StorageError({ message, cause })
 }
 
-const storing = <A>(verb: string, work: () => Promise<A>): Effect.Effect<A, StorageError> =>
+const tryStorage = <A>(verb: string, work: () => Promise<A>): Effect.Effect<A, StorageError> =>
   Effect.tryPromise({ try: work, catch: (cause) => toStorageError(verb, cause) })
 
 const listAttempts = async (directory: string, isOurs: boolean): Promise<ReadonlyArray<StoredAttempt>> => {
