@@ -73,6 +73,19 @@ describe("the problem document names", () => {
   })
 })
 
+test("a client tells by `type` what it is that does not exist, and what is wrong", async () => {
+  const types: ReadonlyArray<readonly [target: string, status: number, type: string]> = [
+    ["/nothing", 404, "not-found"],
+    [`/exports/${ID}`, 404, "export-not-found"],
+    ["/exports/no-uuid/download", 404, "export-not-found"],
+    ["/datasets/nothing", 404, "dataset-not-found"],
+    ["/exports?limit=0", 400, "invalid-request"],
+    ["/exports/estimate", 405, "method-not-allowed"],
+    [`/exports?x=${"1".repeat(17_000)}`, 414, "url-too-long"]
+  ]
+  for (const [target, status, type] of types) expectProblem(await send(service.url, { target }), status, type)
+})
+
 const post = (body: string | Uint8Array, status: number, more: Partial<RawRequest> = {}) =>
   expectRefused({ method: "POST", target: "/exports/csv", body, ...more }, status)
 
