@@ -1,4 +1,4 @@
-/** Every operation of /openapi.json is walked with requests made from the document, and each answer is held to it. */
+/** Sends requests that are made from /openapi.json to each of its operations, and checks the answers against it. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import type { Document } from "../../src/http/openapi-types.ts"
 import { createExport, reaches, type ProblemDocument } from "../support/client.ts"
@@ -49,7 +49,7 @@ const problemOf = async (answer: Response) => (await answer.clone().json()) as P
 const named = ({ method, path }: DescribedOperation) => `${method} ${path}`
 const takesBody = ({ operation }: DescribedOperation) => operation.requestBody !== undefined
 
-/** The parameters of a query that only this operation has, or all of one that is for any dataset. */
+/** Returns the parameters of a query, without the common ones if the operation is that of one dataset. */
 const ownOf = (one: DescribedOperation) => {
   const common = Object.keys(document.components.parameters!)
   return inQuery(one).filter(({ name }) => !one.path.includes("#") || !common.includes(name))
@@ -66,7 +66,7 @@ const forEachOf = async <A>(all: ReadonlyArray<A>, run: (one: A) => Promise<void
 }
 
 describe("an answer is as the document says", () => {
-  test("to each operation, with nothing but what it needs", async () => {
+  test("to each operation, asked with its required parameters alone", async () => {
     for (const one of operations) {
       const params = one.method === "DELETE" ? { id: await createExport(service, "?total=1") } : {}
       const answer = await ask(one, { params })
@@ -79,7 +79,7 @@ describe("an answer is as the document says", () => {
     const cases = operations.flatMap((one) => ownOf(one).map((parameter) => ({ one, parameter })))
     await forEachOf(cases, async ({ one, parameter }) => {
       const { name } = parameter
-      // A job for one value of each, a stream for every value.
+      // A job is asked for with one value of each, and a stream with every value.
       const values = one.method === "GET" ? allowedBy(parameter) : allowedBy(parameter).slice(0, 1)
       for (const value of values) {
         const answer = await ask(one, { query: `${name}=${encodeURIComponent(value)}` })
@@ -91,7 +91,7 @@ describe("an answer is as the document says", () => {
     })
   })
 
-  test("to a body with filters, and with each member that has such values", async () => {
+  test("to a body with filters, and with each member for which there are values", async () => {
     await forEachOf(operations.filter(takesBody), async (one) => {
       const members = ownOf(one).filter(({ schema }) => schema["type"] !== "array" && !("const" in schema))
       const bodies = [
@@ -110,7 +110,7 @@ describe("an answer is as the document says", () => {
     })
   })
 
-  test("to a header of a request that it describes", async () => {
+  test("to each header of a request that the document describes", async () => {
     const download = operations.find(({ path }) => path === "/exports/{id}/download")!
     const events = operations.find(({ path }) => path === "/exports/{id}/events")!
     const whole = await ask(download, {})
@@ -169,7 +169,7 @@ describe("a refusal is as the document says", () => {
     })
   })
 
-  test("of a body whose members are unknown or of another type, or that is none", async () => {
+  test("of a body with unknown or repeated members, with members of another type, and of one that is no JSON object", async () => {
     await forEachOf(operations.filter(takesBody), async (one) => {
       const bodyWith = (name: string, json: string) =>
         `${JSON.stringify(datasetOf(one)).slice(0, -1)},"${name}":${json}}`.replace("{,", "{")
@@ -185,7 +185,7 @@ describe("a refusal is as the document says", () => {
     })
   })
 
-  test("of a name in a path that nothing has", async () => {
+  test("of a path with a name that does not exist", async () => {
     for (const one of operations.filter(({ path }) => path.includes("{"))) {
       for (const none of ["6f1c2a34-0000-4000-8000-00000000beef", "none", "%00"])
         await refused(one, { params: { id: none, name: none, file: none } }, 404)
@@ -225,7 +225,7 @@ describe("the routes are those of the document", () => {
     }
   })
 
-  test("HEAD says what GET says, without a body", async () => {
+  test("and HEAD is GET without a body", async () => {
     for (const one of operations.filter(({ method }) => method === "GET")) {
       const get = await ask(one, {})
       const head = await ask({ ...one, method: "HEAD" }, {})

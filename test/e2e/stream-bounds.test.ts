@@ -86,7 +86,7 @@ describe("streams at once of one key", () => {
     const waiting = small("e")
     // The stream waits when the others leave.
     await until(
-      "it to count",
+      "the stream to count",
       async () => remaining(await send(service.url, { method: "HEAD", target: "/exports/csv?total=0&apiKey=e" })) < LIMIT
     )
     await until("the readers to leave", async () => (await sourceBackends(service.database)).length === all)

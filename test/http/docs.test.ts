@@ -55,7 +55,7 @@ test("shows the parameters, the filters, the body and the answers of an operatio
     expect(textContent).toContain(part)
 })
 
-test("takes no name for HTML", () => {
+test("shows names that look like HTML as text", () => {
   const name = HOSTILE.replaceAll(/[^\w.-]/g, "_")
   expect(opened(`streamExport.${name}`).textContent).toContain(HOSTILE)
   expect(document.querySelector("img")).toBeNull()

@@ -1,4 +1,4 @@
-/** The description of the API is what others say it must be, and says what the service serves. */
+/** The description of the API is valid for other programs, and describes what the service serves. */
 import { describe, expect, test } from "bun:test"
 import { join } from "node:path"
 import { Validator } from "@seriousme/openapi-schema-validator"
@@ -120,7 +120,7 @@ test("each operation has a name of its own, and says what it does", () => {
   for (const { operation } of operations) expect(operation.summary).toMatch(/^[A-Z]/)
 })
 
-test("each problem type is described, and some operation has it, but for that of methods that a path does not have", () => {
+test("each problem type is described, and all but method-not-allowed belong to some operation", () => {
   const { oneOf } = document.components.schemas["ProblemType"] as unknown as { oneOf: ReadonlyArray<{ const: string }> }
   expect(oneOf.map((one) => one.const)).toEqual(problemTypes.map(problemUrn))
   const paths = JSON.stringify(document.paths)

@@ -1,4 +1,4 @@
-/** The description of the API, as a program reads it that holds the service to it. */
+/** Reads the description of the API, and checks the answers of the service against it. */
 import { expect } from "bun:test"
 import Ajv from "ajv/dist/2020"
 import formats from "ajv-formats"
@@ -33,7 +33,7 @@ export const operationsOf = (document: Document): ReadonlyArray<DescribedOperati
 /** Headers that HTTP and the runtime add to any answer. */
 const ANY_ANSWER = new Set(["connection", "content-type", "content-length", "date", "transfer-encoding"])
 
-/** Forbids members that are not described, so that none is forgotten. */
+/** Forbids members that are not described, so that no description is forgotten. */
 const strict = (schema: unknown, isPart = false): unknown => {
   if (Array.isArray(schema)) return schema.map((item) => strict(item, isPart))
   if (typeof schema !== "object" || schema === null) return schema
@@ -47,7 +47,7 @@ const strict = (schema: unknown, isPart = false): unknown => {
   }
 }
 
-/** Returns what checks that an answer is as an operation describes it. */
+/** Makes a function that checks whether an answer is as an operation describes it. */
 export const makeChecker = (document: Document) => {
   const ajv = new Ajv({ strict: false, allErrors: true })
   formats.default(ajv)

@@ -7,7 +7,7 @@ import { usersDataset } from "./datasets.ts"
 import { operationsOf } from "./described.ts"
 import { inQuery } from "./described-requests.ts"
 
-/** What stands in the place of each name in a path. */
+/** The values for the names in a path. */
 export type PathValues = Readonly<Record<"id" | "name" | "file", string>>
 
 /** Each path, under each prefix, with the methods that it takes. */
