@@ -29,7 +29,7 @@ const loggerLive = Layer.unwrapEffect(
   )
 )
 
-/** The databases, reachable, migrated and, if so wanted, seeded; the embedded one lives as long as the scope. */
+/** Provides the databases: reachable, migrated, and seeded if SEED_ROWS asks for it. The embedded one lives as long as the scope. */
 const databasesLive = Layer.scoped(
   Databases,
   Effect.gen(function* () {

@@ -114,7 +114,7 @@ export const limits = {
   /** How long the search for the column with bytes that are not UTF-8 may take after an export failed because of them. */
   invalidBytesMs: 5_000,
   /** Requests whose filter values the source checks at once. */
-  castConnections: 4,
+  castSessions: 4,
   appConnections: 4,
   queueConnections: 3,
   appConnectSeconds: 5,

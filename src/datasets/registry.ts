@@ -58,11 +58,11 @@ export class DatasetRegistry extends Effect.Service<DatasetRegistry>()("DatasetR
 
     const read = Effect.gen(function* () {
       const definitions = yield* readDatasetsFile
-      const connection = yield* outage.watch(openSession(url))
+      const session = yield* outage.watch(openSession(url))
       const { relations, datasets, nameConflicts, mistakes } = yield* Effect.tryPromise({
         try: async () => {
-          const found = await connection.query<RelationRow>(datasetsStatement(exportDatasets), limits.catalogBytes)
-          return { relations: found, ...(await fitDefinitions(connection, found, definitions, reserved)) }
+          const found = await session.query<RelationRow>(datasetsStatement(exportDatasets), limits.catalogBytes)
+          return { relations: found, ...(await fitDefinitions(session, found, definitions, reserved)) }
         },
         catch: toSourceError
       })
@@ -115,7 +115,7 @@ export class DatasetRegistry extends Effect.Service<DatasetRegistry>()("DatasetR
     /** What may be exported, by name. Fails until the source database has answered once. */
     const all: Effect.Effect<ReadonlyMap<string, Dataset>, SourceError> = Effect.flatMap(Ref.get(registry), ({ datasets }) => {
       if (datasets) return Effect.succeed(datasets)
-      const message = "Cannot tell what may be exported: the source database has not answered yet"
+      const message = "The datasets are not known yet: the source database has not answered"
       return Effect.fail(new SourceError({ message, retryable: true, outage: true }))
     })
 
@@ -127,12 +127,12 @@ export class DatasetRegistry extends Effect.Service<DatasetRegistry>()("DatasetR
       return yield* new SourceError({ message, retryable: false })
     })
 
-    const turns = yield* Effect.makeSemaphore(limits.castConnections)
+    const turns = yield* Effect.makeSemaphore(limits.castSessions)
     /** Returns the conditions with values that the server refuses for their columns. It is asked within `streamAdmissionMs`. */
     const castFailures = <A extends ColumnCondition>(conditions: ReadonlyArray<A>) =>
       conditions.some(needsCast)
-        ? Effect.flatMap(outage.watch(openSession(url)), (connection) =>
-            Effect.tryPromise({ try: () => findCastFailures(connection, conditions), catch: toSourceError })
+        ? Effect.flatMap(outage.watch(openSession(url)), (session) =>
+            Effect.tryPromise({ try: () => findCastFailures(session, conditions), catch: toSourceError })
           ).pipe(
             Effect.scoped,
             turns.withPermits(1),

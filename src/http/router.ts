@@ -32,7 +32,7 @@ const urlLimit: MiddlewareHandler = async function urlLimit(c, next) {
 
 /**
  * RFC 9110 §6.6.1 wants a Date in every answer, and §8.6 in one to HEAD no Content-Length but that of the body to GET.
- * Bun leaves out the one, and tells 0 for the other. Bodies that are there are documents; streams have none for HEAD.
+ * Bun leaves out the one, and sends 0 as the other. A body that is there is a document; streams have none for HEAD.
  */
 const headFields: MiddlewareHandler = async function headFields(c, next) {
   await next()

@@ -52,7 +52,7 @@ const specOf = ({ spec }: ClaimedJob): Effect.Effect<ExportSpec, SourceError | U
 /** Writes the file of one claimed job: rows → storage → `completed`. */
 export class Exporter extends Effect.Service<Exporter>()("Exporter", {
   effect: Effect.gen(function* () {
-    const source = yield* ExportReader
+    const reader = yield* ExportReader
     const storage = yield* ExportStorage
     const store = yield* ExportStore
     const wait = yield* SourceWait
@@ -73,7 +73,7 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
           // Opened first, so that on the way out the source is ended before the file's last write is waited for.
           const file = yield* storage.create(job)
           const { bytes, truncatedBy } = yield* whileOurs(
-            source.openForJob(spec),
+            reader.openForJob(spec),
             Effect.delay(store.confirm(job), limits.progressGapMs)
           )
           yield* reached

@@ -111,7 +111,7 @@ const changedType = (now: string, then: string) => `is ${now} now, and was ${the
 const isOther = ({ name }: Dataset, column: string, change: string) =>
   new SourceError({ message: `Cannot export ${name}: its column ${column} ${change}`, retryable: false })
 
-/** An error of the plan. A column that is gone may be one of the dataset's conditions, which its definition hides. */
+/** Replaces the error of a missing column that only the dataset's definition names: it may be hidden. */
 export const withoutHidden = (error: SourceError, dataset: Dataset): SourceError => {
   const isMissing = sqlState(error) === "42703"
   return isMissing && dataset.conditions.length > 0 ? doesNotFit(dataset) : error

@@ -87,7 +87,7 @@ const SENTENCES: ReadonlyArray<readonly [RegExp, string]> = [
 ]
 
 /**
- * Chooses what clients are told. Errors in the data or the query are shown in the server's words, which help to correct
+ * Chooses the message for clients. Errors in the data or the query are shown in the server's words, which help to correct
  * the request.
  */
 const sentenceFor = (code: string, permanent: boolean, cause: unknown): string => {

@@ -34,15 +34,15 @@ export class CsvEncoder {
   /** 1 for each byte that makes a value need quotes. */
   readonly #special = new Uint8Array(256)
 
-  /** `texts` tells which columns are text: those that `quoting: "text"` is about. */
-  constructor(dialect: Dialect, chunks: ChunkWriter, texts: ReadonlyArray<boolean> = []) {
+  /** `isTextColumn` says which columns are text: those that `quoting: "text"` quotes. */
+  constructor(dialect: Dialect, chunks: ChunkWriter, isTextColumn: ReadonlyArray<boolean> = []) {
     this.#delimiter = dialect.delimiter.charCodeAt(0)
     this.#quote = dialect.quote.charCodeAt(0)
     this.#null = Buffer.from(dialect.null)
     this.#crlf = dialect.newline === "crlf"
     this.#forceAll = dialect.quoting === "all"
     this.#quoteHeader = dialect.quoting !== "minimal"
-    this.#forced = dialect.quoting === "text" ? texts : []
+    this.#forced = dialect.quoting === "text" ? isTextColumn : []
     this.#chunks = chunks
     this.#slack = 5 + this.#null.length
     this.#longValue = Math.min(LONG_VALUE, (chunks.pool.bufferBytes - this.#slack) / 2)

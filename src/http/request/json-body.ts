@@ -41,8 +41,8 @@ const EXAMPLE = 'an object such as {"country_code": "US"}'
 
 /**
  * Reads the body of a request, a JSON object: the members that a query has, too, and the filters in its `where`. Returns
- * undefined if there is no body. Numbers become text with the digits as written: 0.1 never
- * passes through a float. The scope is that of the work on the request.
+ * undefined if there is no body. Numbers become text with the digits as written: 0.1 never passes through a float. The
+ * scope is that of the work on the request.
  */
 export const readJsonBody = Effect.fn("readJsonBody")(function* (request: ApiRequest) {
   const body = yield* readText(request)

@@ -4,7 +4,7 @@ import type { ExportStorage } from "../../storage/export-storage.ts"
 import type { ExportDocument } from "../documents.ts"
 import type { Prefix } from "../request-env.ts"
 
-/** Says whether the file is there as it was written. If the storage cannot tell, the answer is yes. */
+/** Says whether the file is there as it was written. If the storage does not answer, it counts as there. */
 const hasFile = (job: ExportJob, storage: ExportStorage["Type"]) =>
   job.status === "completed"
     ? storage.read(job, job.bytes ?? 0).pipe(

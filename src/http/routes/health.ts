@@ -34,7 +34,7 @@ const shown = ({ field, detail }: Unanswered): FieldProblem => ({ field, detail 
 /** Whether the process lives, and whether it can do its work. */
 export const healthHandlers = Effect.gen(function* () {
   const store = yield* ExportStore
-  const source = yield* ExportReader
+  const reader = yield* ExportReader
   const storage = yield* ExportStorage
   const headers = { "Cache-Control": "no-store" }
 
@@ -44,7 +44,7 @@ export const healthHandlers = Effect.gen(function* () {
   )
   const all = Effect.all(
     {
-      errors: Effect.all([check("database", store.check), check("source", source.check), check("storage", storage.check)], {
+      errors: Effect.all([check("database", store.check), check("source", reader.check), check("storage", storage.check)], {
         concurrency: "unbounded"
       }),
       degraded: writable

@@ -48,7 +48,7 @@ const streamHeaders = (
 export const streamHandler = Effect.gen(function* () {
   const { streamMaxTime } = yield* AppConfig
   const compression = yield* Compression
-  const source = yield* ExportReader
+  const reader = yield* ExportReader
   const datasets = yield* DatasetRegistry
   const limiter = yield* RateLimiter
   const turns = yield* StreamTurns
@@ -61,7 +61,7 @@ export const streamHandler = Effect.gen(function* () {
     const headers = streamHeaders(spec.format, coding)
     const reserved = Effect.map(compression.reserve(coding), (given) => (coding = given))
     const turn = turns.take(apiKeyOf(request), request.env.address).pipe(Effect.onError(() => undo))
-    const opened = Effect.map(source.openForStream(spec), (one) => {
+    const opened = Effect.map(reader.openForStream(spec), (one) => {
       truncatedBy = one.truncatedBy
       return one.bytes
     })

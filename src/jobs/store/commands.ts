@@ -36,7 +36,7 @@ export interface ClaimedJob extends Attempt {
 
 export interface Progress {
   readonly processedRows: number
-  /** The planner's guess. */
+  /** The planner's estimate. */
   readonly totalRows: number
 }
 

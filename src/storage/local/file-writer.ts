@@ -12,7 +12,7 @@ const WRITE = constants.O_WRONLY | constants.O_CREAT
 /** What direct I/O wants lengths and positions to be multiples of, on any usual disk. */
 const SECTOR_BYTES = 4096
 
-/** What the system says, without the path: an export's error is told to clients. */
+/** Returns the system's message without the path, since clients see the error of an export. */
 export const reasonOf = (cause: unknown): string => (cause as Error).message.replace(/, \w+( '.*)?$/s, "")
 
 export const codeOf = (cause: unknown) => (cause as { readonly code?: string }).code ?? ""
@@ -38,7 +38,7 @@ export class LocalFile implements FileWriter {
   #taking: Promise<unknown> = Promise.resolve()
   #writing: Promise<void> = Promise.resolve()
   #syncing: Promise<void> | undefined
-  /** Why a write or a sync failed: the system tells that once. */
+  /** Why a write or a sync failed, which the system reports once. */
   #failure: unknown
   #finished = false
 
