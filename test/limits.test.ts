@@ -35,6 +35,11 @@ test("draining and its last words fit into the grace of docker compose and of ot
   expect(limits.releaseMs + limits.queueStopMs).toBeLessThan(limits.drainMs)
 })
 
+test("Bun's idle timer is at its maximum, since it must not end a connection before our own limits do", () => {
+  expect(limits.idleSeconds).toBe(255)
+  expect(Math.max(limits.requestHeadMs, limits.clientIdleMs, limits.clientStallMs)).toBeLessThanOrEqual(limits.idleSeconds * 1000)
+})
+
 test("what is sent in intervals comes before a reader takes silence for an end", () => {
   expect(limits.eventGapMs).toBeLessThan(limits.eventKeepAliveMs)
   expect(limits.eventKeepAliveMs).toBeLessThan(limits.clientStallMs)

@@ -13,6 +13,8 @@ import { until } from "../support/until.ts"
 const LIMIT = 5
 const CRASHES = Number(process.env["CRASHES"] ?? 1)
 const SECONDS = Number(process.env["APP_OUTAGE_SECONDS"] ?? 1)
+/** A dead process is noticed soon. */
+const soon = { limits: { queueSuperviseSeconds: 1 } }
 setDefaultTimeout(600_000)
 
 const isReading = (service: Service, id: string) =>
@@ -23,7 +25,7 @@ test("a job whose process dies 5 times fails, and is not run a sixth time", asyn
   await makeUsersLarge(database, 100_000_000)
   const sql = await connect(database, 1)
   const settings = { DATABASE_URL: database, EXPORT_STORAGE_PATH: await temporaryDirectory() }
-  let service = await startService(settings)
+  let service = await startService(settings, soon)
   const id = await createExport(service)
   for (let crash = 1; crash <= CRASHES; crash++) {
     await isReading(service, id)
@@ -34,7 +36,7 @@ test("a job whose process dies 5 times fails, and is not run a sixth time", asyn
     // The last heartbeat was so long ago that the queue takes the worker for dead.
     await sql`update sluice_queue.job set heartbeat_on = heartbeat_on - interval '1 minute' where id = ${id}`
     if (crash === CRASHES) await sql`update sluice.exports set crashes = ${LIMIT - 1}`
-    service = await startService(settings)
+    service = await startService(settings, soon)
   }
   const { error, progress } = await reaches(service, id, "failed")
   expect(error).toBe("The service ended unexpectedly 5 times while it ran this export")
@@ -50,9 +52,9 @@ test("an outage of the app database counts as no crash, and is logged when it be
   const source = await freshDatabase()
   const owner = await connect(source, 1)
   // The export is read for longer than the outage lasts.
-  const rows = (SECONDS + 3) * 100
+  const rows = (SECONDS + 2) * 100
   await owner.unsafe(`create view public.slow as select n, pg_sleep(0.01)::text as slept from generate_series(1, ${rows}) n`)
-  const service = await startService({ DATABASE_URL: app.url, SOURCE_DATABASE_URL: source, EXPORT_DATASETS: "public.slow" })
+  const service = await startService({ DATABASE_URL: app.url, SOURCE_DATABASE_URL: source, EXPORT_DATASETS: "public.slow" }, soon)
   const id = await createExport(service, "?dataset=slow")
   await isReading(service, id)
   await app.stop()

@@ -82,14 +82,14 @@ describe("the complete file", () => {
 })
 
 describe("a range", () => {
-  test("is a slice of the file, 10,000 times", async () => {
-    const requests = 10_000
+  test("is a slice of the file, 300 times", async () => {
+    const requests = 300
     let made = 0
     const client = async () => {
       while (made++ < requests) {
         // Ranges of each order of magnitude are as frequent; at the end of the file they are cut.
         const start = Math.floor(Math.random() * file.length)
-        const length = Math.floor(2 ** (Math.random() * (made % 500 === 0 ? 22 : 13))) + 1
+        const length = Math.floor(2 ** (Math.random() * (made % 50 === 0 ? 22 : 13))) + 1
         const suffix = made % 10 === 0
         const response = await get({ Range: suffix ? `bytes=-${length}` : `bytes=${start}-${start + length - 1}` })
         const [from, to] = suffix

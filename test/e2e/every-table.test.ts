@@ -7,6 +7,8 @@ import { startService, type Service } from "../support/service.ts"
 import { connect, freshDatabase } from "../support/shared-service.ts"
 import { createEveryType, identifier, literal } from "./every-type.fixture.ts"
 
+/** Of the catalog every fourth table is exported, or all of them. */
+const ALL_TABLES = process.env["CATALOG"] === "full"
 setDefaultTimeout(60_000)
 
 /** Names that have another meaning in SQL, CSV, URLs or JSON unless they are quoted. */
@@ -149,13 +151,14 @@ describe("the catalog", () => {
       const names = datasets.map(({ name }) => name).filter((name) => /^(pg_catalog|information_schema)\./.test(name))
       expect(names).toEqual(relations.map(({ name }) => name))
     }
+    const chosen = relations.filter(({ name }, at) => ALL_TABLES || at % 4 === 0 || name === "pg_catalog.pg_locks")
     const outcomes: Record<string, Array<string>> = {}
-    await forEach(relations, async ({ name, query }) => {
+    await forEach(chosen, async ({ name, query }) => {
       const outcome = await outcomeOf(name, query)
       outcomes[outcome] = [...(outcomes[outcome] ?? []), name]
     })
     expect(outcomes["wrong"]).toBeUndefined()
-    expect(outcomes["equal"]!.length).toBeGreaterThan(170)
+    expect(outcomes["equal"]!.length).toBeGreaterThan(ALL_TABLES ? 170 : 40)
     expect(outcomes["other"]!.every((name) => name.startsWith("pg_catalog."))).toBe(true)
     // These show the session that reads them, or the memory of a kind of machine that few have.
     expect(outcomes["other"]).toContain("pg_catalog.pg_locks")

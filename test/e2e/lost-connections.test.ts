@@ -17,10 +17,10 @@ import { sourceServer } from "../support/source-server.ts"
 import { offerTls } from "../support/tls.ts"
 import { until } from "../support/until.ts"
 
-const TERMINATIONS = Number(process.env["LOST_CONNECTIONS"] ?? 60)
+const TERMINATIONS = Number(process.env["LOST_CONNECTIONS"] ?? 30)
 const RESTARTS = Number(process.env["LOST_SERVERS"] ?? 2)
 const FULL = process.env["LOST_CONNECTIONS"] !== undefined
-const CLIENTS = 8
+const CLIENTS = FULL ? 8 : 4
 setDefaultTimeout(60_000 + TERMINATIONS * 1_000 + RESTARTS * 30_000)
 
 interface Started {
@@ -42,7 +42,7 @@ const outside = async (sslmode: "disable" | "require"): Promise<Started> => {
     await offerTls(sql, true)
     await sql.end()
   }
-  const service = await startService({ ...settings, DATABASE_URL: `${server.url}?sslmode=${sslmode}` })
+  const service = await startService({ ...settings, DATABASE_URL: `${server.url}?sslmode=${sslmode}` }, { limits: soon })
   return {
     service,
     admin: server.url,
@@ -61,7 +61,7 @@ const outside = async (sslmode: "disable" | "require"): Promise<Started> => {
 const embedded = async (): Promise<Started> => {
   const directory = await temporaryDirectory()
   await Effect.runPromise(makeSuperuser(directory))
-  const service = await startService({ ...settings, DATABASE_URL: "", DATA_DIR: directory, SEED_ROWS: "5000" })
+  const service = await startService({ ...settings, DATABASE_URL: "", DATA_DIR: directory, SEED_ROWS: "5000" }, { limits: soon })
   const admin = asSuperuser((await readFile(join(directory, "database-url"), "utf8")).trim())
   return {
     service: { ...service, database: admin },
@@ -75,6 +75,8 @@ const embedded = async (): Promise<Started> => {
   }
 }
 
+/** A delivery that got lost on its way to a worker comes again soon. */
+const soon = { jobRetryDelayMaxSeconds: 1, queueSuperviseSeconds: 1 }
 const settings = { RATE_LIMIT_MAX: "10000", EXPORT_TTL: "20 seconds", LOG_LEVEL: "info" }
 
 /** Sends one query over a connection of its own. */

@@ -12,7 +12,7 @@ import { until } from "../support/until.ts"
 
 setDefaultTimeout(90_000)
 
-const ROUNDS = Number(process.env["MOVED_ROUNDS"] ?? 10)
+const ROUNDS = Number(process.env["MOVED_ROUNDS"] ?? 5)
 
 const services: Array<Service> = []
 /** A database with a table of some 40 parts, more than fits into the buffers of two sockets. */

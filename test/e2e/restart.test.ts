@@ -11,7 +11,7 @@ import { until } from "../support/until.ts"
 
 setDefaultTimeout(90_000)
 
-const ROWS = 1_000_000
+const ROWS = 500_000
 const scope = Effect.runSync(Scope.make())
 afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
@@ -69,7 +69,10 @@ test("a job is completed by the next service after SIGKILL, and no file of the f
   const sql = await connect(database, 1)
   await sql`update sluice_queue.job set heartbeat_on = heartbeat_on - interval '1 minute' where id = ${id}`
 
-  const second = await startService({ DATABASE_URL: database, EXPORT_STORAGE_PATH: storage })
+  const second = await startService(
+    { DATABASE_URL: database, EXPORT_STORAGE_PATH: storage },
+    { limits: { queueSuperviseSeconds: 1 } }
+  )
   expect((await statusOf(second, id)).progress.percentage).toBeGreaterThanOrEqual(atDeath)
   const { progress } = await reaches(second, id, "completed", 50_000)
   expect(progress).toEqual({ totalRows: ROWS, totalRowsExact: true, processedRows: ROWS, percentage: 100 })

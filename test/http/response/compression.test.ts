@@ -4,85 +4,25 @@ import * as fc from "fast-check"
 import { compress, negotiateCoding, type ContentCoding } from "../../../src/http/response/compression.ts"
 
 const negotiate = (header?: string) => negotiateCoding(new Headers(header === undefined ? {} : { "Accept-Encoding": header }))
-const rows = (cases: ReadonlyArray<[string, ContentCoding]>) =>
-  test.each(cases)("%p → %s", (header, expected) => {
-    expect(negotiate(header)).toBe(expected)
-  })
 
 describe("Accept-Encoding picks the coding (RFC 9110 §12.5.3)", () => {
   test("no header: identity", () => {
     expect(negotiate()).toBe("identity")
   })
-  describe("a named coding is used", () => {
-    rows([
-      ["gzip", "gzip"],
-      ["zstd", "zstd"],
-      ["identity", "identity"],
-      ["GZIP", "gzip"],
-      ["ZStd", "zstd"],
-      ["  gzip\t", "gzip"],
-      ["gzip, deflate, br", "gzip"],
-      ["gzip, deflate, br, zstd", "zstd"],
-      ["zstd, gzip", "zstd"],
-      ["gzip, zstd", "zstd"]
-    ])
-  })
-  describe("quality values are honoured", () => {
-    rows([
-      ["gzip;q=1.0, zstd;q=0.5", "gzip"],
-      ["gzip;q=0.5, zstd;q=0.501", "zstd"],
-      ["gzip;q=0.001", "gzip"],
-      ["gzip; q=0.8 , zstd ;q=0.2", "gzip"],
-      ["gzip;Q=0.8, zstd;Q=0.2", "gzip"],
-      ["identity, gzip;q=0.5", "identity"],
-      ["identity;q=0.5, gzip;q=0.4, zstd;q=0.3", "identity"],
-      ["br;q=1, gzip;q=0.1", "gzip"]
-    ])
-  })
-  describe("q=0 means never", () => {
-    rows([
-      ["gzip;q=0", "identity"],
-      ["gzip;q=0, zstd;q=0", "identity"],
-      ["gzip;q=0, zstd", "zstd"],
-      ["gzip;q=0.000, *", "zstd"],
-      ["zstd;q=0, *", "gzip"],
-      ["zstd;q=0, gzip;q=0, *", "identity"],
-      ["identity;q=0, gzip;q=0.1", "gzip"],
-      ["*;q=0, gzip;q=0.1", "gzip"]
-    ])
-  })
-  describe("`*` stands for the codings that are not named", () => {
-    rows([
-      ["*", "zstd"],
-      ["gzip, *;q=0.5", "gzip"],
-      ["gzip;q=0.5, *", "zstd"],
-      ["gzip, *;q=0", "gzip"],
-      ["identity, *;q=0", "identity"]
-    ])
-  })
-  describe("a coding that the service does not have is replaced by identity", () => {
-    rows([
-      ["br", "identity"],
-      ["deflate, compress, br;q=0.2", "identity"],
-      ["gzipped", "identity"],
-      ["x", "identity"],
-      // Nothing is acceptable: RFC 9110 lets the server send identity all the same.
-      ["identity;q=0", "identity"],
-      ["*;q=0", "identity"]
-    ])
-  })
-  describe("a malformed header gets identity", () => {
-    rows([
-      ["", "identity"],
-      ["   ", "identity"],
-      [",", "identity"],
-      [",,;;==", "identity"],
-      [";q=1", "identity"],
-      ["gzip;q=abc", "identity"],
-      ["gzip;q=-1", "identity"],
-      ["gzip zstd", "identity"],
-      ['"gzip"', "identity"]
-    ])
+  test.each<[string, ContentCoding]>([
+    ["gzip, deflate, br", "gzip"],
+    ["gzip, deflate, br, zstd", "zstd"],
+    ["  GZIP\t", "gzip"],
+    ["zstd;q=0.2, gzip ; q=0.8", "gzip"],
+    ["identity, gzip;q=0.5", "identity"],
+    ["gzip;q=0.000, *", "zstd"],
+    ["identity, *;q=0", "identity"],
+    ["br", "identity"],
+    // Nothing is acceptable: RFC 9110 lets the server send identity all the same.
+    ["*;q=0", "identity"],
+    ["gzip zstd", "identity"]
+  ])("%p is answered with %s", (header, expected) => {
+    expect(negotiate(header)).toBe(expected)
   })
   test("a malformed part leaves the other parts valid", () => {
     expect(negotiate("gzip, ;q=1, @@@")).toBe("gzip")

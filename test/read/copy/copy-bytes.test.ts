@@ -124,7 +124,7 @@ describe("the file", () => {
         expect(file.equals(await copyOut(url(), query, dialect))).toBe(true)
         expect([rows, cursor.rows]).toEqual([table.rows.length, table.rows.length])
       }),
-      { ...property, numRuns: Number(process.env["FILE_RUNS"] ?? 25) }
+      { ...property, numRuns: Number(process.env["FILE_RUNS"] ?? 12) }
     )
   })
 

@@ -73,7 +73,7 @@ describe("the file", () => {
         expect(Bun.deepEquals(parseCsv(file, dialect), [columns, ...source])).toBe(true)
         expect(await lostByLoading(file, query, dialect)).toBe(0)
       }),
-      { ...property, numRuns: Number(process.env["FILE_RUNS"] ?? 20) }
+      { ...property, numRuns: Number(process.env["FILE_RUNS"] ?? 10) }
     )
   })
 
