@@ -6,13 +6,13 @@ const src = join(import.meta.dir, "../src")
 /** Which folders the files of a folder may import from, beside their own and those that all may import. */
 const allowed: Record<string, ReadonlyArray<string>> = {
   "setting-kinds.ts": ["datasets"],
-  http: ["jobs", "read", "datasets", "exports", "storage", "formats", "source", "rate-limit"],
+  http: ["jobs", "read", "datasets", "exports", "storage", "formats", "source", "rate-limit", "postgres"],
   jobs: ["read", "storage", "exports", "postgres", "source"],
   read: ["source", "datasets", "exports", "formats"],
   exports: ["datasets", "formats"],
   datasets: ["source"],
   postgres: ["exports"],
-  storage: ["exports"],
+  storage: [],
   source: [],
   formats: [],
   "rate-limit": [],
@@ -24,6 +24,7 @@ const forAll = new Set(["config.ts", "settings.ts", "setting-kinds.ts", "limits.
 interface Import {
   readonly from: string
   readonly to: string
+  readonly names: string
 }
 
 const folderOf = (path: string) => (path.includes(sep) ? path.slice(0, path.indexOf(sep)) : path)
@@ -31,8 +32,11 @@ const folderOf = (path: string) => (path.includes(sep) ? path.slice(0, path.inde
 const imports: Array<Import> = []
 for (const from of new Bun.Glob("**/*.ts").scanSync(src)) {
   const text = await Bun.file(join(src, from)).text()
-  for (const [, to = ""] of text.matchAll(/^import (?:type )?[^"]*"(\.[^"]+)"/gm)) {
-    imports.push({ from, to: relative(src, join(src, dirname(from), to)) })
+  for (const [, names = "", to = ""] of text.matchAll(/^(?:import|export) ((?:type )?[^"=]*?)(?: from )?"(\.[^"]+)"/gm)) {
+    imports.push({ from, to: relative(src, join(src, dirname(from), to)), names })
+  }
+  for (const [, to = ""] of text.matchAll(/\bimport\("(\.[^"]+)"/g)) {
+    imports.push({ from, to: relative(src, join(src, dirname(from), to)), names: "*" })
   }
 }
 
@@ -45,6 +49,11 @@ test("folders import only what they may, and nothing outside src", () => {
     return !allowed[source]?.includes(target)
   })
   expect(wrong).toEqual([])
+})
+
+test("http takes the error of the app database from postgres, and nothing else", () => {
+  const taken = imports.filter(({ from, to }) => folderOf(from) === "http" && folderOf(to) === "postgres")
+  expect(new Set(taken.map(({ names }) => names.replace("type ", "")))).toEqual(new Set(["{ DatabaseError }"]))
 })
 
 test("no file imports itself by way of others", () => {
@@ -60,7 +69,7 @@ test("no file imports itself by way of others", () => {
   for (const file of targets.keys()) expect(visit(file, [])).toBeUndefined()
 })
 
-test("the environment is read in config.ts alone, and effects are run in main.ts and the bridge alone", async () => {
+test("the environment is read in config.ts alone, and effects are run in the files of this list alone", async () => {
   for (const file of new Bun.Glob("**/*.ts").scanSync(src)) {
     const text = await Bun.file(join(src, file)).text()
     if (file !== "config.ts") expect({ file, reads: /process\.env|Bun\.env/.test(text) }).toEqual({ file, reads: false })

@@ -1,6 +1,7 @@
 import { Data } from "effect"
 import type { ExportStatus } from "../exports/export-job.ts"
-import type { DatabaseError, ExportNotFound } from "../jobs/store/queries.ts"
+import type { ExportNotFound } from "../jobs/store/queries.ts"
+import type { DatabaseError } from "../postgres/app-database.ts"
 import type { QueueFull } from "../jobs/store/commands.ts"
 import type { TooManyStreams } from "../rate-limit/stream-turns.ts"
 import type { SourceBusy } from "../source/admission.ts"

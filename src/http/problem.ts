@@ -1,6 +1,7 @@
 import { Schema } from "effect"
 import { STATUS_CODES } from "node:http"
-import { DatabaseError, ExportNotFound } from "../jobs/store/queries.ts"
+import { ExportNotFound } from "../jobs/store/queries.ts"
+import { DatabaseError } from "../postgres/app-database.ts"
 import { QueueFull } from "../jobs/store/commands.ts"
 import { limits } from "../limits.ts"
 import { TooManyStreams } from "../rate-limit/stream-turns.ts"

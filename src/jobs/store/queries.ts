@@ -2,11 +2,8 @@ import { Data, Effect } from "effect"
 import type postgres from "postgres"
 import type { ExportFile, ExportJob } from "../../exports/export-job.ts"
 import { fromStoredFormat } from "../../exports/export-spec.ts"
-import { DatabaseError, runQuery } from "../../postgres/app-database.ts"
+import { runQuery, type DatabaseError } from "../../postgres/app-database.ts"
 import type { StoredAttempt } from "../../storage/export-storage.ts"
-
-/** Every read and write of an export may fail with it. */
-export { DatabaseError }
 
 /** There is no export with this id; none has an id that is no UUID. */
 export class ExportNotFound extends Data.TaggedError("ExportNotFound")<{ readonly id: string }> {
