@@ -17,8 +17,8 @@ const TEMPLATE = "sluice_template"
 /** The number of demo users in each test database. */
 export const USERS = 50_000
 
-const scope = Effect.runSync(Scope.make())
-/** Runs an effect whose resources last until the end of the test run. */
+let scope = Effect.runSync(Scope.make())
+/** Runs an effect whose resources last until the end of the test run; of the test file, where several run at once. */
 export const inScope = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.runPromise(Scope.extend(effect, scope))
 
 /** Runs `make` when its result is first asked for. */
@@ -57,15 +57,34 @@ export const startServer = (dataDir: string) =>
     Effect.map(({ url }) => withDatabase(asSuperuser(url), "postgres"))
   )
 
-const template = once(async () => {
-  const dataDir = await temporaryDirectory()
-  const url = await inScope(startServer(dataDir))
-  const admin = await inScope(
+const adminOf = (url: string) =>
+  inScope(
     Effect.acquireRelease(
       Effect.sync(() => postgres(url, { max: 1, onnotice: () => {} })),
       (sql) => Effect.promise(() => sql.end({ timeout: 1 }))
     )
   )
+
+/** A server with a template database. */
+interface TestServer {
+  readonly url: string
+  readonly dataDir: string
+}
+
+/** What `parallel.ts` has prepared for the processes in which it runs the tests: a server for each, and the bundle. */
+interface Prepared {
+  readonly servers: ReadonlyArray<TestServer>
+  readonly bundle: string
+}
+const PREPARED = "SLUICE_TEST_PREPARED"
+const { [PREPARED]: given, JEST_WORKER_ID: worker = "1" } = process.env
+const prepared = given === undefined ? undefined : (JSON.parse(given) as Prepared)
+
+/** Starts a server, and makes the template database there. */
+const makeServer = async (): Promise<TestServer> => {
+  const dataDir = await temporaryDirectory()
+  const url = await inScope(startServer(dataDir))
+  const admin = await adminOf(url)
   await admin.unsafe(`create database ${TEMPLATE}`)
   await Effect.runPromise(migrateDatabase(withDatabase(url, TEMPLATE)))
   // Each copy of the template is another database, and gives itself an id when its service starts.
@@ -73,8 +92,20 @@ const template = once(async () => {
   await made`delete from sluice.identity`
   await made.end()
   await Effect.runPromise(seedUsers(withDatabase(url, TEMPLATE), USERS).pipe(Effect.provide(quiet)))
-  return { url, admin, dataDir }
-})
+  return { url, dataDir }
+}
+
+/** What `bun test` needs in its environment to run in `processes` processes. */
+export const prepare = async (processes: number): Promise<Readonly<Record<string, string>>> => {
+  const [bundle, ...servers] = await Promise.all([serverBundle(), ...Array.from({ length: processes }, makeServer)])
+  return { [PREPARED]: JSON.stringify({ bundle, servers } satisfies Prepared) }
+}
+
+const makeTemplate = async () => {
+  const server = prepared ? prepared.servers[Number(worker) - 1]! : await makeServer()
+  return { ...server, admin: await adminOf(server.url) }
+}
+let template = once(makeTemplate)
 
 /** Reads the log of the shared server. */
 export const serverLog = async (): Promise<string> => readFile(join((await template()).dataDir, "postgres.log"), "utf8")
@@ -99,6 +130,7 @@ export const connect = (url: string, max = 4) =>
 
 /** The bundle that `bun run server` would run. */
 export const serverBundle = once(async () => {
+  if (prepared) return prepared.bundle
   const build = Bun.spawn([process.execPath, "run", "--silent", "build"], {
     cwd: join(import.meta.dir, "../.."),
     stdout: "ignore"
@@ -107,4 +139,9 @@ export const serverBundle = once(async () => {
   return join(import.meta.dir, "../../dist/main.js")
 })
 
-export const closeShared = () => Effect.runPromise(Scope.close(scope, Exit.void))
+/** Releases what is in scope, and begins anew for a further file of tests. */
+export const closeShared = async (): Promise<void> => {
+  await Effect.runPromise(Scope.close(scope, Exit.void))
+  scope = Effect.runSync(Scope.make())
+  template = once(makeTemplate)
+}
