@@ -166,6 +166,10 @@ export const limits = {
   /** Bytes per read of a stored file. */
   readBytes: 262_144,
   sweepMs: 30_000,
+  /** Ended exports whose files one sweep removes. */
+  sweepExports: 1_000,
+  /** How often the whole storage is listed, for files that no export needs. */
+  storageSweepMs: 3_600_000,
   /** The days for which a finished export stays listed after its file is gone. */
   historyDays: 7,
   /** Earlier exports of a dataset that an estimate is based on. */

@@ -66,6 +66,10 @@ export class ExportStore extends Effect.Service<ExportStore>()("ExportStore", {
 
       expireDue: retention.expireDue(sql).pipe(span("expireDue")),
       failAbandoned: retention.failAbandoned(sql).pipe(span("failAbandoned")),
+      endedExports: retention.endedExports(sql).pipe(span("endedExports")),
+      markFilesRemoved: Effect.fn("ExportStore.markFilesRemoved")((ids: ReadonlyArray<string>) =>
+        retention.markFilesRemoved(sql, ids)
+      ),
       deleteOldExports: retention.deleteOldExports(sql).pipe(span("deleteOldExports")),
 
       exportStatistics: Effect.fn("ExportStore.exportStatistics")((spec: ExportSpec) => statistics.exportStatistics(sql, spec))

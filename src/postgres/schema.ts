@@ -1,3 +1,4 @@
+import { sql } from "drizzle-orm"
 import {
   bigint,
   bigserial,
@@ -49,6 +50,8 @@ export const exports = sluice.table(
     sha256: text("sha256"),
     /** The limit of the operator that left rows out of the file. */
     truncatedBy: text("truncated_by").$type<TruncatedBy>(),
+    /** The export has ended without a file to serve, and nothing of it is stored any more. */
+    filesRemoved: boolean("files_removed").notNull().default(false),
     createdAt: time("created_at").notNull().defaultNow(),
     startedAt: time("started_at"),
     completedAt: time("completed_at"),
@@ -56,7 +59,10 @@ export const exports = sluice.table(
   },
   (table) => [
     index("exports_status_expires_at").on(table.status, table.expiresAt),
-    index("exports_completed_at").on(table.completedAt)
+    index("exports_completed_at").on(table.completedAt),
+    index("exports_files")
+      .on(table.id)
+      .where(sql`not files_removed and status in ('failed', 'cancelled', 'expired')`)
   ]
 )
 

@@ -2,6 +2,7 @@ import { Effect } from "effect"
 import type postgres from "postgres"
 import { limits } from "../../limits.ts"
 import { runQuery } from "../../postgres/app-database.ts"
+import type { Attempt } from "../../storage/export-storage.ts"
 import { mayStillRun } from "../queue.ts"
 import { from, to, withNotify } from "./fragments.ts"
 
@@ -25,6 +26,24 @@ export const failAbandoned = (sql: postgres.Sql) => {
     )
   ).pipe(Effect.map(idsOf))
 }
+
+/** Lists exports that ended without a file to serve, each with its last attempt, as long as their files are not removed. */
+export const endedExports = (sql: postgres.Sql) =>
+  runQuery(
+    "look up ended exports",
+    () => sql<Array<Attempt>>`
+      select id, epoch from sluice.exports
+      where not files_removed and status in ('failed', 'cancelled', 'expired') limit ${limits.sweepExports}`
+  )
+
+/** Records that nothing of these exports is stored any more. */
+export const markFilesRemoved = (sql: postgres.Sql, ids: ReadonlyArray<string>) =>
+  runQuery(
+    "record removed files",
+    () => sql`
+      update sluice.exports set files_removed = true
+      where id = any(${[...ids]}::uuid[]) and status in ('failed', 'cancelled', 'expired')`
+  ).pipe(Effect.asVoid)
 
 /** Deletes the rows of exports whose file was gone `historyDays` ago, and returns how many there were. */
 export const deleteOldExports = (sql: postgres.Sql) =>

@@ -1,0 +1,2 @@
+ALTER TABLE "sluice"."exports" ADD COLUMN "files_removed" boolean DEFAULT false NOT NULL;--> statement-breakpoint
+CREATE INDEX "exports_files" ON "sluice"."exports" USING btree ("id") WHERE not files_removed and status in ('failed', 'cancelled', 'expired');
