@@ -61,23 +61,34 @@ export const streamBody = <E, R>(
         run(Effect.logInfo(`response ended: ${outcome}`).pipe(Effect.annotateLogs({ bytes, seconds })))
         return Runtime.runPromise(runtime)(Scope.close(scope, outcome === "complete" ? Exit.void : Exit.fail(outcome)))
       }
-      return pullStream(chunks, first, close, (message) => run(Effect.logWarning(message)), options)
+      return pullStream(readOnward(first, chunks), close, (message) => run(Effect.logWarning(message)), options)
     })
   )
 
 type Outcome = "complete" | "client left" | "client stalled" | "aborted"
 
+/** Reads chunks, of which the first is there already. Takes a chunk back when the next one is asked for. */
+const readOnward = (first: Uint8Array | undefined, chunks: Chunks) => {
+  let ahead: { readonly chunk: Uint8Array | undefined } | undefined = { chunk: first }
+  let inUse: Uint8Array | undefined
+  return async () => {
+    if (inUse) chunks.recycle?.(inUse)
+    inUse = undefined
+    const { chunk } = ahead ?? { chunk: await chunks.next() }
+    ahead = undefined
+    inUse = chunk
+    return chunk
+  }
+}
+
 const pullStream = (
-  chunks: Chunks,
-  first: Uint8Array | undefined,
+  next: () => Promise<Uint8Array | undefined>,
   close: (outcome: Outcome, bytes: number) => Promise<void>,
   warn: (message: string) => void,
   { request, limit, onError, through = (body) => body }: StreamOptions
 ): ReadableStream<Uint8Array> => {
-  let ahead: { readonly chunk: Uint8Array | undefined } | undefined = { chunk: first }
   let last: Uint8Array | undefined
   let bytes = 0
-  let inUse: Uint8Array | undefined
   let hasEnded = false
   let sending: ReadableStreamDefaultController<Uint8Array> | undefined
   const { signal } = request
@@ -112,12 +123,9 @@ const pullStream = (
         sending = controller
       },
       async pull(controller) {
-        // Bun's socket, or a compression, asks for the next chunk once it has written or copied the previous one.
-        if (inUse) chunks.recycle?.(inUse)
-        inUse = undefined
         try {
-          const { chunk } = ahead ?? { chunk: await chunks.next() }
-          ahead = undefined
+          // Bun's socket, or a compression, asks for the next chunk once it has written or copied the previous one.
+          const chunk = await next()
           if (hasEnded) return
           if (chunk === undefined) {
             await finish("complete")
@@ -126,7 +134,6 @@ const pullStream = (
           }
           bytes += chunk.length
           if (onError) last = Buffer.from(chunk.subarray(-2))
-          inUse = chunk
           controller.enqueue(chunk)
         } catch (cause) {
           // A read error after the body has ended is expected: the end of the body ended the read.
