@@ -10,7 +10,7 @@ import { until } from "../support/until.ts"
 
 setDefaultTimeout(90_000)
 
-const ROWS = 1_500_000
+const ROWS = 800_000
 const STREAM = "/api/v1/exports/csv"
 
 let service: Service

@@ -5,6 +5,7 @@ import { appendFile, chown, mkdir, mkdtemp, readdir, readFile, readlink, rm, sta
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import postgres from "postgres"
+import { once } from "../support/shared-service.ts"
 import { startEmbeddedPostgres } from "../../src/embedded-postgres/embedded-postgres.ts"
 
 setDefaultTimeout(60_000) // initdb on a slow disk
@@ -25,6 +26,18 @@ const directory = async () => {
   return made
 }
 afterAll(() => Promise.all(directories.map((made) => rm(made, { recursive: true, force: true }))))
+
+/** A data directory with a cluster, copied from one that is created once. */
+const directoryWithCluster = async () => {
+  const [from, to] = [await cluster(), await directory()]
+  if (!Bun.spawnSync(["cp", "-a", `${from}/.`, to]).success) throw new Error(`cannot copy ${from}`)
+  return to
+}
+const cluster = once(async () => {
+  const made = await directory()
+  await run(startEmbeddedPostgres(made))
+  return made
+})
 
 /** One query on a connection of its own. */
 const ask = async (url: string, query: string) => {
@@ -114,7 +127,7 @@ describe("startEmbeddedPostgres", () => {
   })
 
   test("runs several clusters at once, and stops each alone", async () => {
-    const [a, b] = [await directory(), await directory()]
+    const [a, b] = [await directoryWithCluster(), await directoryWithCluster()]
     await during(a, async (url) => {
       await during(b, (other) => ask(other, "select 1"))
       expect(await processesOf(b)).toEqual([])
@@ -128,7 +141,7 @@ describe("startEmbeddedPostgres", () => {
   })
 
   test.each(["SIGKILL", "SIGINT"] as const)("starts the server again on the same port after %s", async (signal) => {
-    const dataDir = await directory()
+    const dataDir = await directoryWithCluster()
     warnings.length = 0
     await during(dataDir, async (url) => {
       await ask(url, "create table kept as select 1 as one")
@@ -142,7 +155,7 @@ describe("startEmbeddedPostgres", () => {
   })
 
   test("starts the server again when the wrapper around it is killed", async () => {
-    const dataDir = await directory()
+    const dataDir = await directoryWithCluster()
     await during(dataDir, async (url) => {
       const before = await serverOf(dataDir)
       const wrapper = (await processesOf(dataDir)).find(({ argv }) => argv[0] === "sh")
@@ -153,7 +166,7 @@ describe("startEmbeddedPostgres", () => {
   })
 
   test("stops the server when its service is killed, and the next service starts it", async () => {
-    const dataDir = await directory()
+    const dataDir = await directoryWithCluster()
     const { child, firstLine } = owner(dataDir)
     await ask(await firstLine(), "create table kept as select 7 as seven")
     child.kill("SIGKILL")
@@ -167,14 +180,14 @@ describe("startEmbeddedPostgres", () => {
   })
 
   test("lets its process end once the scope is closed", async () => {
-    const { child, firstLine } = owner(await directory())
+    const { child, firstLine } = owner(await directoryWithCluster())
     expect(await firstLine()).toStartWith("postgres://sluice:")
     await child.stdin.end()
     expect(await child.exited).toBe(0)
   })
 
   test("refuses a directory that another service uses, and leaves the server there alone", async () => {
-    const dataDir = await directory()
+    const dataDir = await directoryWithCluster()
     await during(dataDir, async (url) => {
       const what = `process ${await serverOf(dataDir)} is already using it. Stop that service, or set another DATA_DIR.`
       expect((await failure(dataDir)).message).toBe(`Cannot start PostgreSQL in ${dataDir}/postgres: ${what}`)
@@ -207,7 +220,7 @@ describe("startEmbeddedPostgres", () => {
   })
 
   test("fails at once with the end of the log when the server cannot start", async () => {
-    const dataDir = await directory()
+    const dataDir = await directoryWithCluster()
     await run(startEmbeddedPostgres(dataDir))
     await appendFile(join(dataDir, "postgres/postgresql.conf"), "\nnonsense = 1\n")
     const error = await failure(dataDir)

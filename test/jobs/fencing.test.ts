@@ -102,7 +102,7 @@ describe.each(unfenced)("%s", (verb, outcomes, write) => {
 
 test("an attempt that a later one has overtaken changes nothing, and its file is never served", async () => {
   const database = await freshDatabase()
-  await multiplyUsers(database, 10)
+  await multiplyUsers(database, 6)
   const sql = await connect(database, 1)
   const env = { DATABASE_URL: database, EXPORT_STORAGE_PATH: await temporaryDirectory() }
   const first = await startService(env)
