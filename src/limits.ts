@@ -23,6 +23,12 @@ export const limits = {
   filterDepth: 8,
   /** Digits of a number in a filter; the server would write out all of `1e131071`. */
   numberDigits: 400,
+  /**
+   * Filterable columns that /openapi.json describes, over all datasets, and how many a dataset counts as at least. A
+   * thousand described datasets would take hundreds of MB.
+   */
+  describedColumns: 2_000,
+  describedLeastColumns: 10,
   /** Characters of an API key. */
   apiKeyChars: 256,
   /** Requests remembered by the rate limiter, over all keys. Past it the key that was quiet longest is forgotten. */

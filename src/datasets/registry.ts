@@ -75,7 +75,12 @@ export class DatasetRegistry extends Effect.Service<DatasetRegistry>()("DatasetR
         ...unreadable.map(({ schema, table }) => `${schema}.${table} has no columns that this role may read`),
         ...nameConflicts.map((name) => `${name} has the name of another dataset; give it another one in DATASETS_FILE`)
       ]
-      yield* Ref.update(registry, (before) => ({ ...before, datasets, excluded }))
+      yield* Ref.update(registry, (before) => ({
+        ...before,
+        // What nothing has changed stays the same object, so that nobody derives the same from it again.
+        datasets: Bun.deepEquals(before.datasets, datasets) ? before.datasets : datasets,
+        excluded
+      }))
       if (mistakes.length > 0) return yield* wrongFile(mistakes)
     }).pipe(Effect.scoped)
 

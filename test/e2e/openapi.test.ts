@@ -1,8 +1,8 @@
 /** Sends requests that are made from /openapi.json to each of its operations, and checks the answers against it. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
-import type { Document } from "../../src/http/openapi-types.ts"
+import type { Document } from "../../src/http/openapi/types.ts"
 import { createExport, reaches, type ProblemDocument } from "../support/client.ts"
-import { makeChecker, operationsOf, type DescribedOperation } from "../support/described.ts"
+import { makeChecker, operationsOf, wrongInBody, type DescribedOperation } from "../support/described.ts"
 import { allowedBy, constOf, datasetOf, inQuery, sendTo, type Asked } from "../support/described-requests.ts"
 import { connect, freshDatabase } from "../support/shared-service.ts"
 import { startService, type Service } from "../support/service.ts"
@@ -108,6 +108,50 @@ describe("an answer is as the document says", () => {
         await check(one, answer)
       }
     })
+  })
+
+  const accepted: ReadonlyArray<object> = [
+    { where: { id: null } },
+    { where: { id: ["gt.1", null] } },
+    { where: { id: 7, '"name"': "like.A*" } },
+    { where: { or: [{ id: "lt.3" }, { "not.and": [{ id: ["gt.5", "lt.9"] }] }] } },
+    { total: "1" },
+    { limit: 1 },
+    { bom: "true" },
+    { bom: false },
+    { delimiter: 1 },
+    { null: 0 },
+    { columns: "id,name:Name" },
+    { columns: ["id", { name: "name", label: "Name" }] }
+  ]
+  test.each(accepted)("to the body %j, which the document allows", async (body) => {
+    const ofUsers = { min_ltv: 0.1 }
+    for (const one of operations.filter((each) => takesBody(each) && !/#(?!dataset=users)/.test(each.path))) {
+      const sent = { ...body, ...ofUsers }
+      const answer = await ask(one, { body: JSON.stringify(sent) })
+      const wrong = wrongInBody(document, one, sent)
+      expect({ one: named(one), sent, isFine: answer.ok, wrong }).toEqual({ one: named(one), sent, isFine: true, wrong: [] })
+    }
+  })
+
+  const refusedBodies: ReadonlyArray<object> = [
+    { where: { no_such_column: 1 } },
+    { where: { id: [] } },
+    { where: { id: "" } },
+    { where: { or: [] } },
+    { where: 7 },
+    { columns: "" },
+    { columns: [] },
+    { timezone: "" },
+    { total: 0 },
+    { bom: "yes" },
+    { no_such_member: 1 }
+  ]
+  test.each(refusedBodies)("to the body %j, which the document refuses for a dataset", async (body) => {
+    const one = operations.find(({ path, method }) => path === "/exports/csv#dataset=users" && method === "POST")!
+    const answer = await ask(one, { body: JSON.stringify(body) })
+    expect({ body, status: answer.status }).toEqual({ body, status: 400 })
+    expect(wrongInBody(document, one, body)).not.toEqual([])
   })
 
   test("to each header of a request that the document describes", async () => {

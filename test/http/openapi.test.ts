@@ -6,10 +6,11 @@ import { byName } from "../../src/datasets/column.ts"
 import type { Dataset } from "../../src/datasets/dataset.ts"
 import { api } from "../../src/http/api.ts"
 import { servedEndpoints } from "../../src/http/endpoint.ts"
-import { openApiDocument } from "../../src/http/openapi.ts"
-import type { Operation, Parameter } from "../../src/http/openapi-types.ts"
+import { openApiDocument } from "../../src/http/openapi/document.ts"
+import { limits } from "../../src/limits.ts"
 import { problemTypes, problemUrn } from "../../src/http/problem.ts"
 import { columnOf, usersDataset } from "../support/datasets.ts"
+import { operationsOf, type DescribedOperation } from "../support/described.ts"
 import { temporaryDirectory } from "../support/shared-service.ts"
 
 const root = join(import.meta.dir, "../..")
@@ -31,20 +32,10 @@ const odd: Dataset = {
 const alike: Dataset = { ...odd, name: "a _{}_ /#?" }
 
 const document = openApiDocument([usersDataset, orders, odd, alike])
-const operations = Object.entries(document.paths).flatMap(([path, item]) =>
-  Object.entries(item).flatMap(([method, operation]) =>
-    method === "servers" ? [] : [{ path, method, operation: operation as Operation }]
-  )
-)
-const operationOf = (path: string, method = "get") => document.paths[path]![method] as Operation
-const parametersOf = ({ parameters }: Operation): ReadonlyArray<Parameter> =>
-  parameters.map((parameter) =>
-    "$ref" in parameter ? document.components.parameters![parameter.$ref.split("/").at(-1)!]! : parameter
-  )
-const queryNames = (operation: Operation) =>
-  parametersOf(operation)
-    .filter((parameter) => parameter.in === "query")
-    .map(({ name }) => name)
+const operations = operationsOf(document)
+const operationAt = (path: string, method = "GET") => operations.find((one) => one.path === path && one.method === method)!
+const queryNames = ({ parameters }: DescribedOperation) =>
+  parameters.filter((parameter) => parameter.in === "query").map(({ name }) => name)
 
 /** Runs a program on the document and returns what it wrote. */
 const run = async (...program: ReadonlyArray<string>) => {
@@ -79,38 +70,76 @@ describe("a document of four datasets", () => {
     const { code, output } = await run("test/support/make-types.ts")
     expect(code).toBe(0)
     expect(output).toContain('"/exports/csv#dataset=sales.orders": {')
-    expect(output).toMatch(/"streamExport\.sales\.orders": \{\s*parameters: \{\s*query: \{[^}]*\btags\?: string\[\]/)
+    expect(output).toMatch(
+      /"streamExport\.sales\.orders": \{\s*parameters: \{\s*query: \{[^}]*\btags\?: components\["schemas"\]\["QueryFilter\.[a-z.]+"\]/
+    )
   }, 30_000)
 
   test("names the filters and the parameters of each", () => {
-    const users = queryNames(operationOf("/exports/csv#dataset=users"))
+    const users = queryNames(operationAt("/exports/csv#dataset=users"))
     expect(users).toEqual(expect.arrayContaining(["id", "email", "signup_date", "country_code", "min_ltv", "order_by", "or"]))
-    const own = queryNames(operationOf("/exports/csv#dataset=sales.orders"))
+    const own = queryNames(operationAt("/exports/csv#dataset=sales.orders"))
     expect(own).toEqual(expect.arrayContaining(["dataset", "since", "id", "tags", "total"]))
     expect(own).not.toContain("country_code")
-    for (const { operation } of operations) {
-      const names = parametersOf(operation).map((parameter) => `${parameter.in} ${parameter.name}`)
+    for (const { parameters } of operations) {
+      const names = parameters.map((parameter) => `${parameter.in} ${parameter.name}`)
       expect(names).toEqual([...new Set(names)])
     }
   })
 
   test("names no column that may not be filtered by", () => {
-    expect(queryNames(operationOf(`/exports/csv#dataset=${encodeURIComponent(odd.name)}`))).toContain("<b>")
+    expect(queryNames(operationAt(`/exports/csv#dataset=${encodeURIComponent(odd.name)}`))).toContain("<b>")
     expect(JSON.stringify(document)).not.toContain("secret")
   })
 
   test("says which operators a column has", () => {
-    const filter = parametersOf(operationOf("/exports/csv#dataset=sales.orders")).find(({ name }) => name === "tags")
+    const filter = operationAt("/exports/csv#dataset=sales.orders").parameters.find(({ name }) => name === "tags")
     expect(filter?.description).toContain("text[]")
-    expect(filter?.description).toContain("cs, cd, ov")
+    expect(filter?.schema["description"]).toContain("cs, cd, ov")
   })
+})
+
+describe("a document of a thousand datasets with 20 columns", () => {
+  const columns = byName(Array.from({ length: 20 }, (_, n) => columnOf(`a_column_with_a_long_name_${n}`, ["text", "text", "S"])))
+  const many = openApiDocument(
+    Array.from({ length: 1_000 }, (_, n) => ({
+      ...usersDataset,
+      name: `schema.table_with_a_long_name_${n}`,
+      parameters: {},
+      columns
+    }))
+  )
+  const described = Object.keys(many.paths).filter((path) => path.includes("#"))
+
+  test("has less than 3 MB", () => {
+    expect(JSON.stringify(many).length).toBeLessThan(3_000_000)
+  })
+
+  test("describes the first of them, says so, and says where the others are described", () => {
+    expect(described).toHaveLength(limits.describedColumns / 20)
+    expect(described[0]).toBe("/exports/csv#dataset=schema.table_with_a_long_name_0")
+    expect(many.info["description"]).toContain(`Of the 1000 datasets, the first ${described.length} are described here`)
+    expect(many.info["description"]).toContain("/datasets/{name}")
+    expect(document.info["description"]).not.toContain("the first")
+  })
+})
+
+test("a dataset whose rows are limited has a total that is at most its limit, in a query and in a body", () => {
+  const limited = operationsOf(openApiDocument([{ ...usersDataset, maxRows: 500 }])).filter(({ path }) => path.includes("#"))
+  expect(limited).toHaveLength(2)
+  for (const { operation, parameters } of limited) {
+    for (const name of ["total", "limit"]) {
+      const described = parameters.filter((parameter) => parameter.name === name)
+      expect(described.map(({ schema }) => schema["maximum"])).toEqual([500])
+      const body = operation.requestBody?.content["application/json"]?.schema.properties?.[name]
+      if (operation.requestBody) expect(body).toMatchObject({ maximum: 500 })
+    }
+  }
 })
 
 test("the document has each endpoint of the API, and no other", () => {
   const served = servedEndpoints(api).map(({ endpoint: { method, path } }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`)
-  const described = operations
-    .filter(({ path }) => !path.includes("#"))
-    .map(({ method, path }) => `${method.toUpperCase()} ${path}`)
+  const described = operations.filter(({ path }) => !path.includes("#")).map(({ method, path }) => `${method} ${path}`)
   expect(described.toSorted()).toEqual(served.toSorted())
 })
 

@@ -1,5 +1,5 @@
 /** Requests made from the description of the API. */
-import type { Parameter } from "../../src/http/openapi-types.ts"
+import type { Parameter } from "../../src/http/openapi/types.ts"
 import type { DescribedOperation } from "./described.ts"
 
 export interface Asked {

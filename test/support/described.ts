@@ -2,7 +2,14 @@
 import { expect } from "bun:test"
 import Ajv from "ajv/dist/2020"
 import formats from "ajv-formats"
-import type { Document, Header, JsonSchema, Operation, Parameter, Response as Described } from "../../src/http/openapi-types.ts"
+import type {
+  Document,
+  Header,
+  JsonSchema,
+  Operation,
+  Parameter,
+  ResponseObject as Described
+} from "../../src/http/openapi/types.ts"
 
 export interface DescribedOperation {
   readonly path: string
@@ -12,7 +19,7 @@ export interface DescribedOperation {
 }
 
 const follow = <A extends object>(document: Document, value: A | { readonly $ref: string }): A => {
-  if (!("$ref" in value)) return value
+  if (!("$ref" in value) || typeof value.$ref !== "string") return value as A
   const keys = value.$ref.slice(2).split("/")
   return keys.reduce<unknown>(
     (part, key) => (part as Record<string, unknown>)[key.replaceAll("~1", "/").replaceAll("~0", "~")],
@@ -22,10 +29,12 @@ const follow = <A extends object>(document: Document, value: A | { readonly $ref
 
 export const operationsOf = (document: Document): ReadonlyArray<DescribedOperation> =>
   Object.entries(document.paths).flatMap(([path, item]) =>
-    Object.entries(item).flatMap(([method, described]) => {
-      if (method === "servers") return []
-      const operation = described as Operation
-      const parameters = operation.parameters.map((parameter) => follow(document, parameter))
+    (["get", "post", "delete"] as const).flatMap((method) => {
+      const operation = item[method]
+      if (!operation) return []
+      const parameters = [...(item.parameters ?? []), ...operation.parameters]
+        .map((parameter) => follow(document, parameter))
+        .map((parameter) => ({ ...parameter, schema: follow(document, parameter.schema) }))
       return [{ path, method: method.toUpperCase(), operation, parameters }]
     })
   )
@@ -45,6 +54,15 @@ const strict = (schema: unknown, isPart = false): unknown => {
     ...(!open && { additionalProperties }),
     ...(open && !isPart && rest["type"] === "object" && rest.properties && { unevaluatedProperties: false })
   }
+}
+
+/** Returns what is wrong with the JSON body of a request to an operation, by its description. */
+export const wrongInBody = ({ components }: Document, { operation }: DescribedOperation, body: unknown) => {
+  const validate = new Ajv({ strict: false, allErrors: true }).compile({
+    allOf: [operation.requestBody!.content["application/json"]!.schema],
+    components
+  })
+  return validate(body) ? [] : validate.errors
 }
 
 /** Makes a function that checks whether an answer is as an operation describes it. */

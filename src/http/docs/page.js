@@ -27,7 +27,7 @@ const parameterTable = (parameters) =>
       [element("code", {}, name), required ? " required" : ""],
       place,
       typeOf(schema),
-      inline(description)
+      inline(schema.description && schema.description !== description ? `${description} ${schema.description}` : description)
     ])
   )
 
@@ -59,8 +59,10 @@ const bodyTable = (requestBody, resolve) => {
   )
 }
 
-const operationElement = (path, method, operation, resolve) => {
-  const parameters = operation.parameters.map(resolve)
+const operationElement = (path, method, operation, resolve, shared) => {
+  const parameters = [...shared, ...operation.parameters]
+    .map(resolve)
+    .map((parameter) => ({ ...parameter, schema: resolve(parameter.schema) }))
   const details = element(
     "details",
     { class: "operation", id: operation.operationId },
@@ -88,7 +90,12 @@ const operationElement = (path, method, operation, resolve) => {
 
 const operationsOf = (api) =>
   Object.entries(api.paths).flatMap(([path, item]) =>
-    METHODS.filter((method) => item[method]).map((method) => ({ path, method, operation: item[method] }))
+    METHODS.filter((method) => item[method]).map((method) => ({
+      path,
+      method,
+      operation: item[method],
+      shared: item.parameters ?? []
+    }))
   )
 
 const section = (id, title, ...children) => element("section", { id }, element("h2", {}, title), ...children)
@@ -112,7 +119,7 @@ const isOfDataset = ({ path }) => path.includes("#")
 const show = (api, guide) => {
   const resolve = resolver(api)
   const operations = operationsOf(api)
-  const shown = ({ path, method, operation }) => operationElement(path, method, operation, resolve)
+  const shown = ({ path, method, operation, shared }) => operationElement(path, method, operation, resolve, shared)
   const sections = [
     ...api.tags.map(({ name, description }) =>
       section(

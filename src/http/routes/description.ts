@@ -4,7 +4,7 @@ import { DatasetRegistry } from "../../datasets/registry.ts"
 import type { Handlers } from "../answer.ts"
 import { files, html } from "../docs/files.ts"
 import { NotFound, PreconditionFailed } from "../failures.ts"
-import { openApiDocument } from "../openapi.ts"
+import { openApiDocument } from "../openapi/document.ts"
 import type { ApiRequest } from "../request-env.ts"
 import { evaluatePreconditions } from "../response/preconditions.ts"
 

@@ -2,15 +2,16 @@
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as OpenApi from "@effect/platform/OpenApi"
 import { Option, SchemaAST } from "effect"
-import type { Dataset } from "../datasets/dataset.ts"
-import { api } from "./api.ts"
-import { servedEndpoints, type Served } from "./endpoint.ts"
-import { ForeignOrigin, InvalidRequest, MisdirectedRequest, type ProblemType } from "./failures.ts"
+import type { Dataset } from "../../datasets/dataset.ts"
+import { api } from "../api.ts"
+import { servedEndpoints, type Served } from "../endpoint.ts"
+import { ForeignOrigin, InvalidRequest, MisdirectedRequest, type ProblemType } from "../failures.ts"
+import { datasetPaths, describedOf, filterSchemas } from "./dataset-paths.ts"
+import { anyExportBody, anyExportParameters, exportComponents } from "./export-components.ts"
 import { headerDescriptions } from "./header-descriptions.ts"
-import { datasetPaths, exportBody, exportComponents, exportParameters } from "./openapi-exports.ts"
-import type { Document, Header, Media, Operation, Response } from "./openapi-types.ts"
-import { internalError, problemTypes, problemUrn } from "./problem.ts"
-import { prefixes } from "./request-env.ts"
+import type { Document, Header, Media, Method, Operation, ResponseObject } from "./types.ts"
+import { internalError, problemTypes, problemUrn } from "../problem.ts"
+import { prefixes } from "../request-env.ts"
 
 const DESCRIPTION =
   "Exports of PostgreSQL data as CSV, as jobs whose file is downloaded later and as direct streams. Each GET has a HEAD. " +
@@ -41,7 +42,7 @@ const headersOf = (names: ReadonlyArray<string>): Record<string, Header> =>
     })
   )
 
-const problemResponse = (status: number, types: ReadonlyArray<ProblemType>, more: ReadonlyArray<string>): Response => ({
+const problemOf = (status: number, types: ReadonlyArray<ProblemType>, more: ReadonlyArray<string>): ResponseObject => ({
   description: types.map(({ meaning }) => meaning).join(" "),
   headers: headersOf(["Cache-Control", ...(problemHeaders[status] ?? []), ...more]),
   content: {
@@ -57,7 +58,7 @@ const problemResponse = (status: number, types: ReadonlyArray<ProblemType>, more
 })
 
 /** The bodies of an answer by their media types, of which `fromApi` has the first alone. */
-const contentOf = ({ content }: Response, ast: Option.Option<SchemaAST.AST>): Record<string, Media> | undefined => {
+const contentOf = ({ content }: ResponseObject, ast: Option.Option<SchemaAST.AST>): Record<string, Media> | undefined => {
   if (!content || Option.isNone(ast)) return undefined
   const types = SchemaAST.isUnion(ast.value) ? ast.value.types : [ast.value]
   const names = types.map((type) => HttpApiSchema.getEncoding(type).contentType)
@@ -66,12 +67,12 @@ const contentOf = ({ content }: Response, ast: Option.Option<SchemaAST.AST>): Re
     : Object.fromEntries(names.map((name) => [name, { schema: { type: "string" } }]))
 }
 
-const responsesOf = ({ endpoint, details, successes }: Served, made: Operation): Record<string, Response> => {
+const responsesOf = ({ endpoint, details, successes }: Served, made: Operation): Record<string, ResponseObject> => {
   const more = details.window ? ["RateLimit", "RateLimit-Policy"] : []
   const outer = endpoint.method === "GET" ? anyProblem : writeProblem
   const problems = [...outer, InvalidRequest.problems[400], ...details.problems]
   const given = [...successes].map(([status, { ast }]) => {
-    const response = made.responses[status] as Response
+    const response = made.responses[status] as ResponseObject
     const content = contentOf(response, ast)
     const headers = headersOf([...(details.headers[status] ?? []), ...more])
     return [status, { description: response.description, headers, ...(content && { content }) }] as const
@@ -80,7 +81,7 @@ const responsesOf = ({ endpoint, details, successes }: Served, made: Operation):
     .toSorted(([one], [other]) => one - other)
     .map(([status, types]) => {
       const isOuter = types.some((type) => outer.includes(type))
-      return [status, problemResponse(status, types, isOuter ? more.map((name) => `${name}?`) : more)] as const
+      return [status, problemOf(status, types, isOuter ? more.map((name) => `${name}?`) : more)] as const
     })
   return Object.fromEntries([...given, ...failed])
 }
@@ -90,8 +91,8 @@ const completed = (served: Served, made: Operation): Operation => {
   const { requestBody: _, ...operation } = made
   return {
     ...operation,
-    parameters: [...made.parameters, ...(details.ofDataset ? exportParameters : [])],
-    ...(details.ofDataset && endpoint.method === "POST" && { requestBody: exportBody }),
+    parameters: [...made.parameters, ...(details.ofDataset ? anyExportParameters : [])],
+    ...(details.ofDataset && endpoint.method === "POST" && { requestBody: anyExportBody }),
     responses: responsesOf(served, made)
   }
 }
@@ -111,8 +112,8 @@ const describeApi = (): Document => {
   for (const served of servedEndpoints(api)) {
     const { endpoint, details } = served
     const path = endpoint.path.replaceAll(/:(\w+)/g, "{$1}")
-    const method = endpoint.method.toLowerCase()
-    const operation = completed(served, made.paths[path]![method] as Operation)
+    const method = endpoint.method.toLowerCase() as Method
+    const operation = completed(served, made.paths[path]![method]!)
     paths[path] = { ...paths[path], ...(details.atRoot && { servers: [{ url: "/" }] }), [method]: operation }
   }
   const schemas = Object.fromEntries(Object.entries(made.components.schemas).filter(([name]) => !FOREIGN.has(name)))
@@ -120,7 +121,6 @@ const describeApi = (): Document => {
   const ofExports = exportComponents()
   return {
     ...made,
-    info: { ...made.info, description: DESCRIPTION },
     servers: prefixes.map((prefix) => ({ url: prefix || "/" })),
     paths,
     components: {
@@ -135,8 +135,21 @@ const describeApi = (): Document => {
   }
 }
 
+/** Says which datasets the document leaves out, since it would be too large with them. */
+const omission = (described: number, all: number) =>
+  described === all
+    ? ""
+    : ` Of the ${all} datasets, the first ${described} are described here; \`/datasets/{name}\` describes each of them.`
+
 /** Returns the document of a service with these datasets. */
 export const openApiDocument = (datasets: Iterable<Dataset>): Document => {
-  const document = describeApi()
-  return { ...document, paths: { ...document.paths, ...datasetPaths(datasets, document.paths["/exports/csv"]!) } }
+  const all = [...datasets]
+  const described = describedOf(all)
+  const { info, paths, components, ...document } = describeApi()
+  return {
+    ...document,
+    info: { ...info, description: DESCRIPTION + omission(described.length, all.length) },
+    paths: { ...paths, ...datasetPaths(described, paths["/exports/csv"]!) },
+    components: { ...components, schemas: { ...components.schemas, ...filterSchemas(described) } }
+  }
 }

@@ -27,7 +27,7 @@ export interface Media {
   readonly schema: JsonSchema
 }
 
-export interface Response {
+export interface ResponseObject {
   readonly description: string
   readonly headers?: Readonly<Record<string, Header>>
   readonly content?: Readonly<Record<string, Media>>
@@ -39,11 +39,18 @@ export interface Operation {
   readonly tags: ReadonlyArray<string>
   readonly parameters: ReadonlyArray<Parameter | Reference>
   readonly requestBody?: { readonly required: boolean; readonly content: Readonly<Record<string, Media>> }
-  readonly responses: Readonly<Record<string, Response | Reference>>
+  readonly responses: Readonly<Record<string, ResponseObject | Reference>>
 }
 
-/** Its operations by their methods, and the servers if it does not stand under all. */
-export type PathItem = Readonly<Record<string, Operation | ReadonlyArray<{ readonly url: string }>>>
+export type Method = "get" | "post" | "delete"
+
+/** The operations of a path by their methods. */
+export interface PathItem extends Readonly<Partial<Record<Method, Operation>>> {
+  /** Where the path stands, if not under all servers. */
+  readonly servers?: ReadonlyArray<{ readonly url: string }>
+  /** The parameters that all of its operations have. */
+  readonly parameters?: ReadonlyArray<Parameter | Reference>
+}
 
 export interface Document {
   readonly openapi: string
