@@ -52,28 +52,27 @@ const databasesLive = Layer.scoped(
   })
 )
 
-/** The one place that picks live implementations. */
-export const live = Layer.mergeAll(HttpServer.Default, Worker.Default, Sweeper.Default).pipe(
-  Layer.provide(Compression.Default),
+const storageLive = Layer.unwrapEffect(
+  Effect.zipWith(AppConfig, Databases, ({ storagePath }, { id }) => fileStorage(storagePath, id))
+)
+
+/** The outside: settings, the log, the databases, and where files are kept. */
+const infrastructure = Layer.mergeAll(AppDatabase.Default, SourceOutage.Default, storageLive).pipe(
+  Layer.provideMerge(databasesLive),
+  Layer.provideMerge(loggerLive),
+  Layer.provideMerge(AppConfig.Default)
+)
+
+/** Exports: what may be exported, how it is read, and the jobs that do it. */
+const domain = Layer.mergeAll(Worker.Default, Sweeper.Default).pipe(
   Layer.provide(Exporter.Default),
   Layer.provide(SourceWait.Default),
-  Layer.provide(
-    Layer.mergeAll(
-      ExportStore.Default,
-      ExportChanges.Default,
-      ExportQueue.Default,
-      ExportReader.Default,
-      memoryRateLimiter,
-      StreamTurns.Default
-    )
-  ),
-  Layer.provide(DatasetRegistry.Default(reservedParameters)),
-  Layer.provide(SourceOutage.Default),
-  Layer.provide(
-    Layer.unwrapEffect(Effect.zipWith(AppConfig, Databases, ({ storagePath }, { id }) => fileStorage(storagePath, id)))
-  ),
-  Layer.provide(AppDatabase.Default),
-  Layer.provide(databasesLive),
-  Layer.provideMerge(loggerLive),
-  Layer.provide(AppConfig.Default)
+  Layer.provideMerge(Layer.mergeAll(ExportStore.Default, ExportChanges.Default, ExportQueue.Default, ExportReader.Default)),
+  Layer.provideMerge(DatasetRegistry.Default(reservedParameters))
 )
+
+/** What clients reach. */
+const http = HttpServer.Default.pipe(Layer.provide(Layer.mergeAll(Compression.Default, memoryRateLimiter, StreamTurns.Default)))
+
+/** The one place that picks live implementations. What is above in a group, or in a later group, is released first. */
+export const live = http.pipe(Layer.provideMerge(domain), Layer.provideMerge(infrastructure))

@@ -33,7 +33,10 @@ const serve = Effect.gen(function* () {
     Effect.timeoutTo({
       duration: limits.drainMs,
       onSuccess: () => Effect.void,
-      onTimeout: () => Effect.logWarning("drain timeout: aborting the responses under way, returning the jobs to the queue")
+      onTimeout: () =>
+        Effect.flatMap(Effect.all([server.pending, worker.running]), ([responses, jobs]) =>
+          Effect.logWarning(`drain timeout: aborting ${responses} responses, returning ${jobs} jobs to the queue`)
+        )
     }),
     Effect.flatten,
     Effect.ignore

@@ -81,6 +81,7 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
     }).pipe(Effect.catchAll((reason) => Effect.logWarning(`${NOT_WATCHED}: ${reason}`)))
     /** Takes no new connections and waits for the requests under way. */
     const drain = close.pipe(Effect.zipRight(Effect.promise(() => server.stop())))
-    return { url: server.url, drain } as const
+    const pending = Effect.sync(() => server.pendingRequests)
+    return { url: server.url, drain, pending } as const
   })
 }) {}

@@ -104,6 +104,6 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
     /** Takes no new jobs and waits for those at work. What is still there when the scope closes is given back. */
     const drain = queue.stopWork.pipe(Effect.zipRight(FiberMap.awaitEmpty(fibers)))
 
-    return { drain } as const
+    return { drain, running: FiberMap.size(fibers) } as const
   })
 }) {}

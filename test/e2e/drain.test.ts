@@ -86,6 +86,13 @@ test("a service exits in time even if its clients do not end, and ends its sessi
   expect(await sourceBackends(service.database)).toEqual([])
 })
 
+test("the log says how many responses are aborted when the time is over", () => {
+  const lines = service.log().map(({ message }) => String(message))
+  expect(lines).toContainEqual(
+    expect.stringMatching(/^drain timeout: aborting [1-9]\d* responses, returning 0 jobs to the queue$/)
+  )
+})
+
 test("a client that takes the rest in time gets the complete file", async () => {
   expect(went.toString("latin1", 0, 15)).toBe("HTTP/1.1 200 OK")
   expect(chunkedBody(went).equals(await copyCsv(service, `select * from users limit ${ROWS}`))).toBe(true)
