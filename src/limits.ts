@@ -29,6 +29,8 @@ export const limits = {
    */
   describedColumns: 2_000,
   describedLeastColumns: 10,
+  /** Wrong fields of one request that an answer lists; of further ones it says how many there are. */
+  wrongFields: 100,
   /** Characters of an API key. */
   apiKeyChars: 256,
   /** Requests remembered by the rate limiter, over all keys. Past it the key that was quiet longest is forgotten. */

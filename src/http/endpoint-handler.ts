@@ -4,19 +4,17 @@ import { toResponse, type Answer } from "./answer.ts"
 import type { Served } from "./endpoint.ts"
 import type { HttpFailure } from "./failures.ts"
 import { setRateLimit } from "./middleware/rate-limit.ts"
-import { decode, queryValues } from "./request/query.ts"
+import { decodeQuery } from "./request/query.ts"
 import type { ApiRequest, AppContext, Prefix } from "./request-env.ts"
 
 type AnyHandler = (request: ApiRequest<never, never>) => Effect.Effect<Answer<unknown>, HttpFailure>
 
 const none = Schema.Struct({})
 
-/** Decodes the query: each of its parameters at most once, with a value, and nothing else. All mistakes are reported at once. */
+/** Decodes the query. All mistakes are reported at once. */
 const queryDecoder = ({ endpoint, details }: Served) => {
   const schema = Option.getOrElse(endpoint.urlParamsSchema, () => none) as Schema.Schema<unknown, unknown>
-  const names = SchemaAST.getPropertySignatures(SchemaAST.encodedAST(schema.ast)).map(({ name }) => String(name))
-  if (details.ofDataset) return () => Effect.succeed({})
-  return ({ url }: ApiRequest) => Effect.flatMap(queryValues(url, names), decode(schema))
+  return ({ url }: ApiRequest) => (details.ofDataset ? Effect.succeed({}) : decodeQuery(url, schema))
 }
 
 /** Encodes documents with the schema of the endpoint's first answer. */
@@ -33,7 +31,7 @@ const headResponse = (headers: Readonly<Record<string, string>>): Response =>
 
 /** Makes of an endpoint and its handler what answers a request: decodes it, runs the handler, encodes its answer. */
 export const serveEndpoint = (served: Served, handler: AnyHandler, limiter: RateLimiter["Type"]) => {
-  const decodeQuery = queryDecoder(served)
+  const queryOf = queryDecoder(served)
   const encode = documentEncoder(served)
   const { window } = served.details
 
@@ -46,7 +44,7 @@ export const serveEndpoint = (served: Served, handler: AnyHandler, limiter: Rate
 
   return {
     answer: (request: ApiRequest) =>
-      Effect.flatMap(decodeQuery(request), (query) => answer({ ...request, query } as ApiRequest<never, never>)),
+      Effect.flatMap(queryOf(request), (query) => answer({ ...request, query } as ApiRequest<never, never>)),
     /** Completes each answer, also that of a failure. */
     after: (request: ApiRequest, response: Response) =>
       window === undefined ? Effect.void : setRateLimit(request, response, limiter, window)

@@ -23,7 +23,7 @@ import { splitQuery } from "./query-filters.ts"
 import {
   decodeValues,
   invalid,
-  MAX_ERRORS,
+  MOST_LISTED,
   readQuery,
   unknownParameter,
   valuesOf,
@@ -64,7 +64,7 @@ const findDataset = (
 
 const noDataset = (name: unknown, known: ReadonlyArray<string>) => {
   if (known.length === 0) return "cannot be chosen: no datasets are configured (EXPORT_DATASETS)"
-  const allowed = `must be one of ${someOf(known, MAX_ERRORS)}`
+  const allowed = `must be one of ${someOf(known, MOST_LISTED)}`
   return name === undefined ? `is missing; it ${allowed}` : `${allowed}, not ${show(name)}`
 }
 
@@ -98,8 +98,10 @@ const POSTGREST: Readonly<Record<string, string>> = {
   offset:
     "is not a parameter; an export is all of one snapshot and has no pages: a filter by a key, such as id=gt.1000, leaves rows out"
 }
-const describeUnknown = (names: ReadonlyArray<string>, columns?: ReadonlyArray<string>) => (field: string) =>
-  (Object.hasOwn(POSTGREST, field) ? POSTGREST[field] : undefined) ?? unknownParameter(names, columns)
+const describeUnknown = (names: ReadonlyArray<string>, columns?: ReadonlyArray<string>) => {
+  const unknown = unknownParameter(names, columns)
+  return (field: string) => (Object.hasOwn(POSTGREST, field) ? POSTGREST[field]! : unknown)
+}
 
 /** Reads the export that a query asks for, and the parameters in it that belong to the route. */
 export const exportQuery = Effect.fn("exportQuery")(function* <A, I>(
@@ -133,9 +135,10 @@ export const exportRequest = Effect.fn("exportRequest")(function* (request: ApiR
   const dataset = yield* findDataset({ values: parameters, errors: body.errors }, yield* datasets.all)
   const names = parameterNames(dataset)
   const columns = filterableOf(dataset)
+  const unknown = describeUnknown([...names, "where"])
   const { values, errors } = valuesOf(parameters, names, (field) => {
     if (columns.includes(field)) return "is a column: filter by it in `where`"
-    return groupNamed(field) ? "belongs in `where`" : describeUnknown([...names, "where"])(field)
+    return groupNamed(field) ? "belongs in `where`" : unknown(field)
   })
   const filters = filtersOf(where)
   const problems = [...body.errors, ...errors, ...filters.errors]

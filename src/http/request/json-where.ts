@@ -5,7 +5,7 @@ import { groupNamed, TOO_DEEP, type WrittenTree } from "../../datasets/filters/f
 import type { Filter } from "../../exports/filters.ts"
 import type { FieldProblem } from "../failures.ts"
 import { isObject, textOf } from "./json-value.ts"
-import { checkText, MAX_ERRORS, type Read } from "./query.ts"
+import { checkText, type Read } from "./query.ts"
 
 const FILTER = "must be a filter such as gte.100, or a list of filters"
 const SEVERAL = "is a list of filters that must all hold, so each needs its operator; in.(1,2) is one of several values"
@@ -21,7 +21,7 @@ type Members = Readonly<Record<string, unknown>>
 export const filtersOf = (where: Members): Read<ReadonlyArray<Filter>> => {
   const errors: Array<FieldProblem> = []
   const refuse = (field: string, detail: string): [] => {
-    if (errors.length < MAX_ERRORS) errors.push({ field, detail })
+    errors.push({ field, detail })
     return []
   }
 

@@ -1,22 +1,34 @@
-import { Effect, Either, ParseResult, Schema } from "effect"
+import { Effect, Either, ParseResult, SchemaAST, type Schema } from "effect"
 import { someOf } from "../../datasets/filters/conditions.ts"
+import { limits } from "../../limits.ts"
 import { InvalidRequest, type FieldProblem } from "../failures.ts"
 
-/** Problems of one request that an error lists. */
-export const MAX_ERRORS = 20
+/** What a sentence lists at most. */
+export const MOST_LISTED = 20
 /** Characters of a wrong name that an error shows. */
 const MAX_NAME = 60
+/** Stands for the fields beyond those that an error lists. */
+const OTHERS = "*"
 
 /** Makes an error of all that is wrong with a request: for each field the first problem. */
 export const invalid = (problems: ReadonlyArray<FieldProblem>): InvalidRequest => {
   const byField = new Map<string, string>()
   for (const { field, detail } of problems) {
     const name = field.slice(0, MAX_NAME)
-    if (!byField.has(name) && byField.size < MAX_ERRORS) byField.set(name, detail)
+    if (!byField.has(name)) byField.set(name, detail)
   }
-  const errors = [...byField].map(([field, detail]) => ({ field, detail }))
-  return new InvalidRequest({ detail: errors.map(({ field, detail }) => `${field} ${detail}`).join("; "), errors })
+  const all = [...byField].map(([field, detail]) => ({ field, detail }))
+  const errors = all.slice(0, limits.wrongFields)
+  const more = all.length - errors.length
+  const sentences = errors.map(({ field, detail }) => `${field} ${detail}`)
+  return new InvalidRequest({
+    detail: [...sentences.slice(0, MOST_LISTED), ...moreWrong(all.length - MOST_LISTED)].join("; "),
+    errors: [...errors, ...moreWrong(more).map((detail) => ({ field: OTHERS, detail }))]
+  })
 }
+
+const moreWrong = (count: number): ReadonlyArray<string> =>
+  count > 0 ? [`${count} more ${count === 1 ? "field is" : "fields are"} wrong`] : []
 
 /** A parameter as a request has it: a text in a query; in a JSON body perhaps a list or an object. */
 export interface RawParameter<A = unknown> {
@@ -66,7 +78,6 @@ export const readQuery = ({ search }: URL): Read<ReadonlyArray<RawParameter<stri
       if (detail === undefined) values.push({ field, value })
       else errors.push({ field, detail })
     }
-    if (errors.length >= MAX_ERRORS) break
   }
   return { values, errors }
 }
@@ -75,7 +86,7 @@ export const readQuery = ({ search }: URL): Read<ReadonlyArray<RawParameter<stri
 export const valuesOf = <A>(
   parameters: ReadonlyArray<RawParameter<A>>,
   allowed: ReadonlyArray<string>,
-  describeUnknown: (field: string) => string = () => unknownParameter(allowed)
+  describeUnknown: (field: string) => string
 ): Read<Readonly<Record<string, A>>> => {
   const errors: Array<FieldProblem> = []
   const values = new Map<string, A>()
@@ -83,22 +94,9 @@ export const valuesOf = <A>(
     if (!allowed.includes(field)) errors.push({ field, detail: describeUnknown(field) })
     else if (values.has(field)) errors.push({ field, detail: "is given more than once" })
     else values.set(field, value)
-    if (errors.length >= MAX_ERRORS) break
   }
   return { values: Object.fromEntries(values), errors }
 }
-
-/** Reads a query that has each of `allowed` at most once, with a value, and nothing else. */
-export const queryValues = (
-  url: URL,
-  allowed: ReadonlyArray<string>
-): Effect.Effect<Readonly<Record<string, string>>, InvalidRequest> =>
-  Effect.suspend(() => {
-    const query = readQuery(url)
-    const { values, errors } = valuesOf(query.values, allowed)
-    const problems = [...query.errors, ...errors]
-    return problems.length > 0 ? Effect.fail(invalid(problems)) : Effect.succeed(values)
-  })
 
 /** Says what is wrong with a name that is none of `allowed`; by `columns` a request may be filtered, too. */
 export const unknownParameter = (allowed: ReadonlyArray<string>, columns: ReadonlyArray<string> = []) => {
@@ -109,15 +107,21 @@ export const unknownParameter = (allowed: ReadonlyArray<string>, columns: Readon
 
 /** Decodes values. Each issue names its parameter. */
 export const decodeValues = <A, I>(schema: Schema.Schema<A, I>, values: Readonly<Record<string, unknown>>) =>
-  Either.mapLeft(Schema.decodeUnknownEither(schema, { errors: "all", onExcessProperty: "error" })(values), (error) =>
-    ParseResult.ArrayFormatter.formatErrorSync(error).map(({ path, message }): FieldProblem => ({
+  Either.mapLeft(ParseResult.decodeUnknownEither(schema, { errors: "all", onExcessProperty: "error" })(values), (issue) =>
+    ParseResult.ArrayFormatter.formatIssueSync(issue).map(({ path, message }): FieldProblem => ({
       field: String(path[0] ?? ""),
       detail: message
     }))
   )
 
-/** Decodes the values of a query with a schema over text. */
-export const decode =
-  <A, I>(schema: Schema.Schema<A, I>) =>
-  (values: Readonly<Record<string, string>>): Effect.Effect<A, InvalidRequest> =>
-    Either.mapLeft(decodeValues(schema, values), invalid)
+/** Decodes a query that has each parameter of the schema at most once, with a value, and nothing else. */
+export const decodeQuery = <A, I>(url: URL, schema: Schema.Schema<A, I>): Effect.Effect<A, InvalidRequest> =>
+  Effect.suspend(() => {
+    const names = SchemaAST.getPropertySignatures(SchemaAST.encodedAST(schema.ast)).map(({ name }) => String(name))
+    const query = readQuery(url)
+    const unknown = unknownParameter(names)
+    const { values, errors } = valuesOf(query.values, names, () => unknown)
+    const decoded = decodeValues(schema, values)
+    const problems = [...query.errors, ...errors, ...(Either.isLeft(decoded) ? decoded.left : [])]
+    return problems.length > 0 ? Effect.fail(invalid(problems)) : Effect.succeed(Either.getOrThrow(decoded))
+  })
