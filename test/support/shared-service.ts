@@ -85,6 +85,10 @@ const makeServer = async (): Promise<TestServer> => {
   const dataDir = await temporaryDirectory()
   const url = await inScope(startServer(dataDir))
   const admin = await adminOf(url)
+  // Nothing here has to outlast a crash of the machine.
+  for (const setting of ["fsync", "full_page_writes", "synchronous_commit"])
+    await admin.unsafe(`alter system set ${setting} = off`)
+  await admin`select pg_reload_conf()`
   await admin.unsafe(`create database ${TEMPLATE}`)
   await Effect.runPromise(migrateDatabase(withDatabase(url, TEMPLATE)))
   // Each copy of the template is another database, and gives itself an id when its service starts.

@@ -30,7 +30,13 @@ export const sourceServer = async (connections = CONNECTIONS): Promise<SourceSer
   const { account, postgres: program, path } = await Effect.runPromise(makeSuperuser(await temporaryDirectory()))
   const port = freePort()
   const url = asSuperuser(`postgres://127.0.0.1:${port}/sluice`)
-  const settings = [`port=${port}`, "listen_addresses=127.0.0.1", "unix_socket_directories=", `max_connections=${connections}`]
+  const settings = [
+    `port=${port}`,
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    "fsync=off",
+    `max_connections=${connections}`
+  ]
   let running: ReturnType<typeof run> | undefined
   const run = () =>
     Bun.spawn([program, "-D", dataDirectory(path), ...settings.flatMap((setting) => ["-c", setting])], {
