@@ -96,6 +96,9 @@ export const makeApp = Effect.gen(function* () {
     }
   }
 
+  // Relative, so that a proxy may give the service a path of its own.
+  app.get("/docs/", () => new Response(null, { status: 308, headers: { Location: "../docs" } }))
+
   app.onError((error, c) => {
     log(Effect.logError("a request failed unexpectedly", error))
     return defectResponse(pathOf(c))

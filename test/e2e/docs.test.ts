@@ -56,9 +56,10 @@ test("/docs loads nothing but files of this service, and its policy allows nothi
   const policy = page.headers.get("Content-Security-Policy")!.split("; ")
   expect(policy).toContain("default-src 'none'")
   expect(policy.filter((directive) => !/ '(none|self)'$/.test(directive))).toEqual([])
-  expect(html).not.toMatch(/<style|<script>| on\w+=| style=|https?:/)
+  expect(html).not.toMatch(/<style|<script>|<[^>]* (on\w+|style)=|<img|src="(https?:)?\/\//)
+  expect(html).toContain('<h3 id="guide-filters">Filters</h3>')
 
-  const queue = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => new URL(path!, page.url).href)
+  const queue = [...html.matchAll(/(?:src|href)="([^"#:]+)"/g)].map(([, path]) => new URL(path!, page.url).href)
   const loaded = new Set<string>()
   for (const url of queue) {
     if (loaded.has(url)) continue
@@ -73,10 +74,17 @@ test("/docs loads nothing but files of this service, and its policy allows nothi
   }
   expect([...loaded].map((url) => url.slice(service.url.length)).toSorted()).toEqual([
     "/docs/elements.js",
-    "/docs/markdown.js",
     "/docs/page.css",
     "/docs/page.js",
     "/docs/try-it.js",
     "/openapi.json"
   ])
+})
+
+test("/docs/ leads to /docs", async () => {
+  const answer = await fetch(`${service.url}/docs/`, { redirect: "manual" })
+  expect({ status: answer.status, location: answer.headers.get("Location") }).toEqual({ status: 308, location: "../docs" })
+  const followed = await fetch(`${service.url}/docs/`)
+  expect({ url: followed.url, status: followed.status }).toEqual({ url: `${service.url}/docs`, status: 200 })
+  await followed.body?.cancel()
 })

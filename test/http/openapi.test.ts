@@ -137,6 +137,14 @@ test("a dataset whose rows are limited has a total that is at most its limit, in
   }
 })
 
+test("the state of a window is in each answer but those that are given before the request is read", () => {
+  const { responses } = operationAt("/exports/csv").operation
+  const required = Object.entries(responses)
+    .filter(([, answer]) => "headers" in answer && answer.headers?.["RateLimit"]?.required)
+    .map(([status]) => status)
+  expect(required).toEqual(["200", "422", "429", "503", "504"])
+})
+
 test("the document has each endpoint of the API, and no other", () => {
   const served = servedEndpoints(api).map(({ endpoint: { method, path } }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`)
   const described = operations.filter(({ path }) => !path.includes("#")).map(({ method, path }) => `${method} ${path}`)

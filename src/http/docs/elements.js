@@ -17,8 +17,9 @@ export const table = (head, rows) =>
 
 const INLINE = /`([^`]+)`|\[([^\]]+)\]\(([^)\s]+)\)|\*\*([^*]+)\*\*/g
 
+/** Makes a link to a page of the web, of this service or of this page. A browser takes two slashes for another host. */
 const link = (text, target) =>
-  /^(https?:\/\/|#|\/)/.test(target) ? element("a", { href: target }, text) : document.createTextNode(text)
+  /^(https?:\/\/|#|\/(?![/\\]))/.test(target) ? element("a", { href: target }, text) : document.createTextNode(text)
 
 /** Reads the marks within a line of Markdown: code, links and bold text. */
 export const inline = (text) => {

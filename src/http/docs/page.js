@@ -1,5 +1,4 @@
 import { element, inline, table } from "./elements.js"
-import { markdown } from "./markdown.js"
 import { tryIt } from "./try-it.js"
 
 const METHODS = ["get", "post", "delete"]
@@ -61,7 +60,7 @@ const bodyTable = (requestBody, resolve) => {
 
 const operationElement = (path, method, operation, resolve, shared) => {
   const parameters = [...shared, ...operation.parameters]
-    .map(resolve)
+    .map((given) => ({ ...resolve(given), component: given.$ref }))
     .map((parameter) => ({ ...parameter, schema: resolve(parameter.schema) }))
   const details = element(
     "details",
@@ -116,7 +115,10 @@ const schemaElement = (name, schema) => {
 
 const isOfDataset = ({ path }) => path.includes("#")
 
-const show = (api, guide) => {
+/** The guide is in the page from the beginning. */
+const guide = document.getElementById("guide")
+
+const show = (api) => {
   const resolve = resolver(api)
   const operations = operationsOf(api)
   const shown = ({ path, method, operation, shared }) => operationElement(path, method, operation, resolve, shared)
@@ -148,14 +150,12 @@ const show = (api, guide) => {
       ...Object.entries(api.components.schemas)
         .filter(([name]) => name !== "ProblemType")
         .map(([name, schema]) => schemaElement(name, schema))
-    ),
-    element("section", { id: "guide" }, ...markdown(guide))
+    )
   ]
-  const guideLinks = [...sections.at(-1).querySelectorAll("h3")].map((heading) => [heading.id, heading.textContent])
   const links = [
-    ...sections.slice(0, -1).map((one) => [one.id, one.querySelector("h2").textContent]),
+    ...sections.map((one) => [one.id, one.querySelector("h2").textContent]),
     ["guide", "Guide"],
-    ...guideLinks
+    ...[...guide.querySelectorAll("h3")].map((heading) => [heading.id, heading.textContent])
   ]
   document.querySelector("nav ul").append(...links.map(([id, text]) => element("li", {}, element("a", { href: `#${id}` }, text))))
   document
@@ -163,20 +163,21 @@ const show = (api, guide) => {
     .replaceChildren(
       element("h1", {}, `${api.info.title} ${api.info.version}`),
       element("p", {}, ...inline(api.info.description ?? "")),
-      ...sections
+      ...sections,
+      guide
     )
 }
 
 const load = async (path) => {
   const response = await fetch(path)
-  if (response.ok) return response
+  if (response.ok) return response.json()
   const { detail } = await response.json()
   throw new Error(`${path}: ${response.status}: ${detail}`)
 }
 
 try {
-  const [api, guide] = await Promise.all([load("openapi.json"), load("docs/guide.md")])
-  show(await api.json(), await guide.text())
+  show(await load("openapi.json"))
 } catch (error) {
-  document.querySelector("main").replaceChildren(element("p", {}, `The description cannot be shown. ${error.message}`))
+  const failure = element("p", {}, `The description cannot be shown. ${error.message}`)
+  document.querySelector("main").replaceChildren(failure, guide)
 }

@@ -6,12 +6,18 @@ const MOST_BYTES = 65_536
 /** Where the service stands: the page may be behind a proxy with a path of its own. */
 const base = new URL(document.baseURI).pathname.replace(/\/docs\/?$/, "")
 
+/** Says whether a parameter stands for all filters, which are then given as they stand in a query. */
+const isFilters = ({ component }) => component === "#/components/parameters/filters"
+
+/** Says whether a page can send a parameter: browsers set this header themselves. */
+const canBeSent = ({ in: place, name }) => place !== "header" || name !== "Accept-Encoding"
+
 const fixedValue = ({ schema }) => schema?.const
 
 const fieldOf = (parameter) => {
   const { name, in: place, required, schema = {} } = parameter
   const [example] = schema.examples ?? []
-  const placeholder = name === "filters" ? "id=gt.5&name=like.A*" : String(example ?? schema.enum?.join(" | ") ?? "")
+  const placeholder = isFilters(parameter) ? "id=gt.5&name=like.A*" : String(example ?? schema.enum?.join(" | ") ?? "")
   const input = element("input", { name, placeholder, autocomplete: "off", spellcheck: "false" })
   input.value = fixedValue(parameter) ?? ""
   if (fixedValue(parameter) !== undefined) input.readOnly = true
@@ -34,7 +40,7 @@ const requestOf = (path, fields) => {
     if (place === "path") target = target.replace(`{${name}}`, encodeURIComponent(value))
     else if (value === "") continue
     else if (place === "header") headers.set(name, value)
-    else if (name === "filters") query.push(value)
+    else if (isFilters(parameter)) query.push(value)
     else query.push(`${encodeURIComponent(name)}=${encodeURIComponent(value)}`)
   }
   return { url: base + target + (query.length > 0 ? `?${query.join("&")}` : ""), headers }
@@ -59,7 +65,7 @@ const showBody = async (response, output, stop) => {
 
 /** Makes the form that sends an operation's request and shows its answer. */
 export const tryIt = (path, method, operation, parameters) => {
-  const fields = parameters.map(fieldOf)
+  const fields = parameters.filter(canBeSent).map(fieldOf)
   const body = operation.requestBody && element("textarea", { name: "body", placeholder: "{}", spellcheck: "false" })
   const send = element("button", { type: "submit" }, "Send")
   const stop = element("button", { type: "button", disabled: "" }, "Stop")

@@ -20,7 +20,12 @@ const DESCRIPTION =
   "filters and the parameters of each dataset, which POST /exports and POST /exports/estimate take, too."
 
 /** What any request may be answered with before it reaches its endpoint, or instead of its answer. */
-const anyProblem: ReadonlyArray<ProblemType> = [InvalidRequest.problems[414], MisdirectedRequest.problem, internalError]
+const anyProblem: ReadonlyArray<ProblemType> = [
+  InvalidRequest.problems[400],
+  InvalidRequest.problems[414],
+  MisdirectedRequest.problem,
+  internalError
+]
 const writeProblem: ReadonlyArray<ProblemType> = [...anyProblem, ForeignOrigin.problem]
 
 /** The headers of all problem documents of a status. */
@@ -70,7 +75,7 @@ const contentOf = ({ content }: ResponseObject, ast: Option.Option<SchemaAST.AST
 const responsesOf = ({ endpoint, details, successes }: Served, made: Operation): Record<string, ResponseObject> => {
   const more = details.window ? ["RateLimit", "RateLimit-Policy"] : []
   const outer = endpoint.method === "GET" ? anyProblem : writeProblem
-  const problems = [...outer, InvalidRequest.problems[400], ...details.problems]
+  const problems = [...outer, ...details.problems]
   const given = [...successes].map(([status, { ast }]) => {
     const response = made.responses[status] as ResponseObject
     const content = contentOf(response, ast)
