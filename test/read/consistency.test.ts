@@ -1,4 +1,4 @@
-/** What changes between the snapshot of an export and the locks that its plan takes, where nothing was locked before. */
+/** Changes between the snapshot of an export and the locks that its plan takes, to relations that were not locked before. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Effect } from "effect"
 import type postgres from "postgres"
@@ -42,7 +42,7 @@ const datasetOf = async (connection: SourceSession, table: string) => {
   return toDataset(row!)!
 }
 
-/** Plans an export of a table of `setup`, which changes after the snapshot was taken; or fails as that does. */
+/** Plans an export of a table of `setup` that changes after the snapshot was taken. Fails as the plan fails. */
 const planned = (table: string, change: string, before: (connection: SourceSession) => Promise<unknown> = async () => {}) =>
   Effect.gen(function* () {
     const catalog = yield* openSession(database)
@@ -63,7 +63,7 @@ const planned = (table: string, change: string, before: (connection: SourceSessi
     })
   }).pipe(Effect.scoped, Effect.runPromise)
 
-describe("what changed is noticed, and the export is tried again", () => {
+describe("a change that the snapshot cannot show makes the export start again", () => {
   test.each([
     [
       "a table that is rewritten",
@@ -73,7 +73,7 @@ describe("what changed is noticed, and the export is tried again", () => {
     ],
     ["a table that is truncated", "plain", "truncate s.plain", "plain"],
     [
-      "a table that another one takes the place of",
+      "a table that is replaced by another",
       "plain",
       "create table s.next as table s.plain; alter table s.plain rename to past; alter table s.next rename to plain",
       "s.plain"
@@ -97,7 +97,7 @@ describe("what changed is noticed, and the export is tried again", () => {
       "alter table s.days detach partition s.early; insert into s.days select day + 300 from s.early; drop table s.early",
       "early"
     ],
-    ["a partition of a partition that is gone", "days", "drop table s.late_a", "late_a"],
+    ["a partition of a partition that is dropped", "days", "drop table s.late_a", "late_a"],
     ["a partition that was detached", "days", "alter table s.days detach partition s.late", "late"],
     [
       "a table with the rows of a partition that becomes another",
@@ -113,7 +113,7 @@ describe("what changed is noticed, and the export is tried again", () => {
   })
 })
 
-describe("what is no such change is not", () => {
+describe("a change that the snapshot can show does not", () => {
   test.each([
     ["rows", "days", "delete from s.days where day % 2 = 0; insert into s.days select n from generate_series(0, 99) n"],
     ["an index", "plain", "create index on s.plain (id)"],
@@ -140,7 +140,7 @@ const locking = (table: string) => async (connection: SourceSession) => {
   await lockDataset(connection, toDataset(row!)!)
 }
 
-describe("what can be locked is, before the snapshot", () => {
+describe("an export locks before its snapshot", () => {
   test.each([
     ["a table", "plain", "truncate s.plain"],
     ["a view and what it shows", "shown", "truncate s.plain"],
@@ -152,7 +152,7 @@ describe("what can be locked is, before the snapshot", () => {
     await sql.unsafe("rollback")
   })
 
-  test("but not a partition, which the export may leave out, nor a materialized view", async () => {
+  test("no partition, which the export may leave out, and no materialized view", async () => {
     await sql.unsafe(`drop schema if exists s cascade; ${setup}`)
     expect(await planned("days", "begin; lock table s.early; commit", locking("days"))).toBe("unchanged")
     expect(await planned("sums", "begin; lock table s.plain; commit", locking("sums"))).toBe("unchanged")

@@ -1,4 +1,4 @@
-/** What the tests of source connections share: a database, the look at its backends, and connections that fail loudly. */
+/** What the tests of source sessions share: a database, a view of its backends, and sessions whose failures are seen. */
 import { afterAll, beforeAll, expect } from "bun:test"
 import net from "node:net"
 import { Effect, Exit, Scope } from "effect"
@@ -13,7 +13,7 @@ import { SourceError } from "../../src/source/source-error.ts"
 import { connect, freshDatabase } from "../support/shared-service.ts"
 import { until } from "../support/until.ts"
 
-/** The server's process behind a source connection. */
+/** The process of the server behind a source session. */
 export interface Backend {
   readonly pid: number
   readonly state: string
@@ -21,15 +21,15 @@ export interface Backend {
   readonly wait: string | null
 }
 type Shows = (backend: Backend) => boolean
-/** Its cursor waits for the next fetch; to the server that is no idle state. */
+/** Its cursor waits for the next fetch, which is no idle state to the server. */
 export const isIdle: Shows = ({ wait }) => wait === "ClientRead"
-/** We do not read what it sends. */
+/** It waits until we read what it sends. */
 export const isBlocked: Shows = ({ wait }) => wait === "ClientWrite"
 
-/** Returns '' when its gate is open. A wait for a lock would end with the connection's `lock_timeout`. */
+/** Returns '' once its gate is open. A wait for a lock would end after the `lock_timeout` of the session. */
 const passGate = `create function pass_gate(gate int) returns text language plpgsql as $$ begin
   loop exit when pg_try_advisory_xact_lock_shared(gate); perform pg_sleep(0.01); end loop; return ''; end $$`
-/** The session waits at a gate, for example. */
+/** It waits at a gate, for example. */
 export const isSleeping: Shows = ({ wait }) => wait === "PgSleep"
 
 const never = () => false
@@ -37,11 +37,11 @@ const never = () => false
 export type Leader = Awaited<ReturnType<ReturnType<typeof useSource>["openLeader"]>>
 export type FurtherReader = Awaited<ReturnType<Leader["reader"]>>
 
-/** A database for the tests of one file, which is left without source connections. */
+/** Makes a database for the tests of one file, and expects that no source session is left at the end. */
 export const useSource = () => {
   let url: string
   let sql: postgres.Sql
-  /** Its one session holds the gates. */
+  /** Its only session has the locks of the gates. */
   let gates: postgres.Sql
   beforeAll(async () => {
     url = await freshDatabase()
@@ -53,13 +53,13 @@ export const useSource = () => {
     select pid, state, wait_event as wait from pg_stat_activity
     where application_name = 'sluice source' and datname = current_database()`
   const noBackend = () => until("no source connection", async () => (await backends()).length === 0, 1000)
-  /** The backend that `shows` it. */
+  /** Returns the backend for which `shows` is true. */
   const backendThat = (what: string, shows: Shows) => until(`a backend that ${what}`, async () => (await backends()).find(shows))
   afterAll(() => noBackend())
-  /** The URL with other parts. */
+  /** Returns the URL with other parts. */
   const changed = (change: Partial<URL>) => Object.assign(new URL(url), change).href
 
-  /** A connection in a scope of its own. */
+  /** Opens a session in a scope of its own. */
   const open = async (target = url, snapshot?: Snapshot) => {
     const scope = Effect.runSync(Scope.make())
     const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
@@ -75,7 +75,7 @@ export const useSource = () => {
   const gone = ({ pid }: Pick<Backend, "pid">) =>
     until(`process ${pid} to be gone`, async () => (await backends()).every((backend) => backend.pid !== pid), 1000)
 
-  /** Waits until each has shown it for a while: a server that is faster than we waits for us now and then. */
+  /** Waits until `shows` is true of each for a while, since a fast server waits for us now and then. */
   const allShow = async (shows: Shows, ...connections: ReadonlyArray<Pick<Backend, "pid">>) => {
     for (const { pid } of connections) {
       let looks = 0
@@ -87,15 +87,15 @@ export const useSource = () => {
     }
   }
 
-  /** Listens, and gives the database's URL with this server's port. */
+  /** Listens, and returns the URL of the database with the port of this server. */
   const listen = async (server: net.Server) => {
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
     return changed({ port: String((server.address() as net.AddressInfo).port), search: "?sslmode=disable" })
   }
 
   /**
-   * A relay to the server that counts what clients send, and may break off at a text of theirs instead of passing it
-   * on. `change` may change what the server sends.
+   * A relay to the server that counts what clients send, and may end the connection at a text instead of sending it on.
+   * `change` may change what the server sends.
    */
   const relay = async ({ breakAt, change = (bytes) => bytes }: { breakAt?: string; change?: (bytes: Buffer) => Buffer } = {}) => {
     const { hostname, port } = new URL(url)
@@ -132,7 +132,7 @@ export const useSource = () => {
     allShow,
     gone,
     kill,
-    /** What calls `pass_gate` for these waits there until it is opened; others are open. */
+    /** Closes gates: what calls `pass_gate` for them waits until they are opened. All other gates are open. */
     closeGates: async (...numbers: ReadonlyArray<number>) => {
       await gates`select pg_advisory_unlock_all()`
       for (const number of numbers) await gates`select pg_advisory_lock(${number})`
@@ -145,7 +145,7 @@ export const useSource = () => {
     open,
     listen,
     relay,
-    /** A connection that leaders, in a scope with those that help it. */
+    /** Opens a leader, in one scope with its further readers. */
     openLeader: async (target = url) => {
       const sessions = [await open(target)]
       const { connection } = sessions[0]!
@@ -160,7 +160,7 @@ export const useSource = () => {
         snapshot,
         close,
         [Symbol.asyncDispose]: close,
-        /** One more connection in the same snapshot. */
+        /** Opens a further session in the same snapshot. */
         reader: async (readerTarget = url) => {
           const session = await open(readerTarget, snapshot)
           sessions.push(session)
@@ -169,7 +169,7 @@ export const useSource = () => {
           return {
             reader,
             pid: await pidOf(session.connection),
-            /** Helps as the service does. */
+            /** Reads parts as a further reader of the service does. */
             read: (source: CopyBytes, shouldYield = never): Promise<void> => {
               isWanted = shouldYield
               const reading = async () => {
@@ -195,10 +195,10 @@ const pidOf = async (connection: SourceSession): Promise<number> => {
 export const statement = (text: string) => ({ text, values: [] })
 /** In the select list, where the server does not compute all of them before it gives the first. */
 export const manyRows = "select generate_series(1, 100000000) as n"
-/** Batches of them are larger than the buffers of a socket. */
+/** Rows whose batches are larger than the buffers of a socket. */
 export const manyWideRows = "select repeat('x', 10000) || generate_series(1, 1000000) as n"
 
-/** Fetches of `batch` rows, which go nowhere. */
+/** Fetches batches of `batch` rows, and drops them. */
 export const cursorOf = (connection: SourceSession, text: string, batch = 10) =>
   connection.cursor(statement(text), batch, () => {})
 
@@ -207,11 +207,11 @@ const shape: CsvLayout = { dialect: defaultDialect, header: ["n"], isTextColumn:
 export const rowsOf = (connection: SourceSession, text: string) =>
   new CursorBytes(connection, shape, { statement: statement(text), estimatedRows: 0 }, 1000, 1024)
 
-/** Reads COPY statements on one connection. */
+/** Reads COPY statements in one session. */
 export const copyOf = (connection: SourceSession, ...statements: ReadonlyArray<string>) =>
   new CopyBytes(connection, shape, statements.values(), 0, 65_536, 0)
 
-/** The bound for a deadlock: a test's own limit would end the server. */
+/** The time after which a promise counts as stuck. The time limit of a test would end the server. */
 export const inTime = <A>(work: Promise<A>): Promise<A> => {
   let timer: Timer
   const late = new Promise<never>((_, reject) => {
@@ -220,7 +220,7 @@ export const inTime = <A>(work: Promise<A>): Promise<A> => {
   return Promise.race([work, late]).finally(() => clearTimeout(timer))
 }
 
-/** The error of a promise that must fail. */
+/** Returns the error of a promise that must fail. */
 export const rejection = (promise: Promise<unknown>): Promise<SourceError> =>
   promise.then(
     (value) => Promise.reject(new Error(`resolved to ${Bun.inspect(value)}`)),
@@ -230,7 +230,7 @@ export const rejection = (promise: Promise<unknown>): Promise<SourceError> =>
     }
   )
 
-/** Reads on to the failure, which must come, and counts the bytes before it. */
+/** Reads until it fails, which it must, and counts the bytes before that. */
 export const failureOf = async (rows: ExportBytes): Promise<{ error: SourceError; bytes: number }> => {
   let bytes = 0
   const readAll = async () => {

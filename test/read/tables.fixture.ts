@@ -1,4 +1,4 @@
-/** Tables to be exported, what COPY writes for them, and how the tests read a source: shared by the tests of both sources. */
+/** Tables to export, what COPY writes for them, and functions that read exports, for COPY and for cursors. */
 import { join } from "node:path"
 import { setImmediate } from "node:timers/promises"
 import * as fc from "fast-check"
@@ -11,20 +11,20 @@ import { inTime } from "./reading.fixture.ts"
 
 export const MEGABYTE = 1 << 20
 
-/** For properties of tables: shrinking one takes long, and a failure is to be told before a test's limit ends the server. */
+/** The options of properties of tables: shrinking takes long, and a failure must be reported within the time limit of the test. */
 export const property = { interruptAfterTimeLimit: 40_000, markInterruptAsFailure: true }
 
 const literal = (value: string) => `'${value.replaceAll("'", "''")}'`
 const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`
 
-/** COPY's options for a dialect, as far as reading and writing share them. */
+/** Writes the options of COPY for a dialect that reading and writing share. */
 export const copyOptions = ({ delimiter, quote, null: nothing }: Dialect = defaultDialect) =>
   `format csv, delimiter ${literal(delimiter)}, quote ${literal(quote)}, escape ${literal(quote)}, null ${literal(nothing)}`
 
-/** Every other column is text, whatever it is. */
+/** Says that every other column is text, whatever it is. */
 const isText = (_: unknown, column: number) => column % 2 === 0
 
-/** COPY's options for writing; of what stands in quotes besides, too. */
+/** Writes the options of COPY for writing, with those for what is quoted. */
 export const writeOptions = (dialect: Dialect, columns: ReadonlyArray<string>) => {
   const forced = dialect.quoting === "minimal" ? [] : dialect.quoting === "all" ? columns : columns.filter(isText)
   return `${copyOptions(dialect)}${forced.length > 0 ? `, force_quote (${forced.map(identifier).join()})` : ""}`
@@ -37,21 +37,21 @@ export const layoutOf = (columns: ReadonlyArray<string>, dialect: Dialect = defa
   bom: false
 })
 
-/** What COPY writes, on a connection of its own: postgres.js may leave a socket paused after the end of a COPY. */
+/** Returns what COPY writes, over a connection of its own: postgres.js may leave a socket paused after a COPY. */
 export const copyOut = async (url: string, query: string, dialect: Dialect = defaultDialect): Promise<Buffer> => {
   const connection = { TimeZone: "UTC", DateStyle: "ISO" } as unknown as NonNullable<postgres.Options<{}>["connection"]>
   const client = postgres(url, { max: 1, fetch_types: false, onnotice: () => {}, connection })
   try {
     const { columns } = await client.unsafe(`select * from (${query}) q limit 0`)
     const names = columns.map(({ name }) => name)
-    // The header is text, and stands in quotes where text does; COPY would not do that.
+    // The header is text and is quoted as text is, which COPY does not do.
     const quoteAll = (name: string) => dialect.quote + name.split(dialect.quote).join(dialect.quote.repeat(2)) + dialect.quote
     const own = dialect.quoting === "minimal" ? "" : `${names.map(quoteAll).join(dialect.delimiter)}\n`
     const copy = await client
       .unsafe(`copy (${query}) to stdout (${writeOptions(dialect, names)}, header ${own === ""})`)
       .readable()
     const lines: Array<Buffer> = own === "" ? [] : [Buffer.from(own)]
-    // A message of COPY is a line.
+    // COPY sends each line as a message.
     await new Promise<void>((resolve, reject) => {
       copy
         .on("data", (line: Buffer) => lines.push(Buffer.from(line)))
@@ -71,13 +71,13 @@ interface Pace {
   readonly turns?: number
 }
 
-/** What is left of the file. A buffer is spoiled before it is given back. */
+/** Reads the rest of the file. A buffer is overwritten before it is given back. */
 export const rest = async (rows: ExportBytes, { atOnce = 1, turns = 0 }: Pace = {}): Promise<Buffer> => {
   const file: Array<Buffer> = []
   let held: Array<Uint8Array> = []
   const giveBack = () => {
     for (const chunk of held) {
-      // All of it: nobody may read it again, nor what was there before.
+      // All of the buffer is overwritten, since nobody may read it again.
       new Uint8Array(chunk.buffer).fill(0xa5)
       rows.recycle(chunk)
     }
@@ -92,7 +92,7 @@ export const rest = async (rows: ExportBytes, { atOnce = 1, turns = 0 }: Pace = 
   return Buffer.concat(file)
 }
 
-/** The next chunks, until they make so many bytes. */
+/** Reads chunks until they have so many bytes. */
 export const take = async (rows: ExportBytes, bytes: number): Promise<Buffer> => {
   const chunks: Array<Buffer> = []
   for (let taken = 0; taken < bytes; taken += chunks.at(-1)!.length) {
@@ -104,8 +104,8 @@ export const take = async (rows: ExportBytes, bytes: number): Promise<Buffer> =>
 }
 
 /**
- * Reads a query of one column, `wide`, in a process of its own, with the service's heap setting: the file's length,
- * and how far resident memory rose above what it was before.
+ * Reads a query with one column, `wide`, in a process of its own with the heap settings of the service. Returns the length
+ * of the file, and by how much resident memory rose.
  */
 export const measure = async (
   url: string,
@@ -158,11 +158,11 @@ interface Table {
   readonly dialect: Dialect
   readonly columns: ReadonlyArray<string>
   readonly rows: ReadonlyArray<Row>
-  /** Row, column and unit of a cell of a megabyte. */
+  /** The row, the column and the repeated text of a cell of a megabyte. */
   readonly large: readonly [number, number, string] | null
 }
 
-/** Tables of text, some of many rows, some with a cell of a megabyte. */
+/** Generates tables of text, some with many rows, some with a cell of a megabyte. */
 export const tables: fc.Arbitrary<Table> = dialects.chain((dialect) =>
   fc.tuple(fc.integer({ min: 1, max: 6 }), fc.oneof(fc.nat(3), fc.nat(250))).chain(([width, height]) => {
     const row = fc.array(texts(dialect), { minLength: width, maxLength: width })
@@ -176,14 +176,14 @@ export const tables: fc.Arbitrary<Table> = dialects.chain((dialect) =>
   })
 )
 
-/** How chunks and batches may be cut, and how many chunks are taken at once. */
+/** Generates sizes of chunks and batches, and how many chunks are taken at once. */
 export const sizes = fc.record({
   batchSize: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(100, 1000)),
   chunkSize: fc.constantFrom(1024, 4096, 65_536),
   atOnce: fc.constantFrom(1, 2, 16)
 })
 
-/** The rows of a table, with the large cell. */
+/** Returns the rows of a table, with the large cell. */
 export const rowsOfTable = ({ rows, large }: Table): Array<Row> =>
   rows.map((row, at) =>
     large && at === large[0] % rows.length
@@ -191,7 +191,7 @@ export const rowsOfTable = ({ rows, large }: Table): Array<Row> =>
       : row
   )
 
-/** Makes the table `texts`, on many pages, and gives the query of its columns. */
+/** Creates the table `texts` on many pages, and returns the query for its columns. */
 export const createTextTable = async (sql: postgres.Sql, { columns }: Table, rows: ReadonlyArray<Row>) => {
   const definitions = columns.map((column) => `${identifier(column)} text`)
   await sql.unsafe(
@@ -206,7 +206,7 @@ export const createTextTable = async (sql: postgres.Sql, { columns }: Table, row
   return `select ${columns.map(identifier).join()} from texts`
 }
 
-/** Has every type whose text depends on the session or is easily damaged on the way through a client. */
+/** A query with every type whose text depends on the session, or is easily damaged in a client. */
 const everyType = String.raw`
   create type mood as enum ('sad', 'so "so"', 'a,b');
   create unlogged table every_type (
@@ -234,7 +234,7 @@ const everyType = String.raw`
       '-178000000 years', '\x2c220a', '[2:3]={1,2}', '{"a\"b"}');
   update every_type set money = 9999999999.99 where id = 0`
 
-/** Makes the table `every_type`. */
+/** Creates the table `every_type`. */
 export const createEveryType = async (sql: postgres.Sql) => {
   await sql.unsafe(everyType)
   const columns = (await sql.unsafe("select * from every_type limit 0")).columns.map(({ name }) => name)

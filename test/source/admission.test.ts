@@ -1,4 +1,4 @@
-/** Who gets a source session, and when: leaders that wait, streams that give up, further readers that are not in the way. */
+/** Who gets a source session, and when: leaders wait, streams give up, and further readers never delay either. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Data, Deferred, Effect, Exit, Fiber, Scope, TestClock } from "effect"
 import * as fc from "fast-check"
@@ -12,10 +12,10 @@ type Limits = Parameters<typeof makeAdmission>[0]
 type Kind = "job" | "stream" | "reader"
 class Broken extends Data.TaggedError("Broken")<{}> {}
 
-/** Lets all fibers go on until each of them waits for something. */
+/** Lets all fibers run until each of them waits for something. */
 const settle = Effect.repeatN(Effect.yieldNow(), 30)
 
-/** Asks for a connection and keeps what it gets until it is told to go on. */
+/** Asks for a session, and keeps it until the test lets it go on. */
 class Client {
   /** `rests`: a further reader after its connection, in `after`. */
   state: "waits" | "holds" | "rests" | "busy" | "broken" | "gone" = "waits"
@@ -49,7 +49,7 @@ class Client {
 const statesOf = (clients: ReadonlyArray<Client>) => clients.map(({ state }) => state)
 const streamsOf = ({ sessions, jobs }: Limits) => Math.max(1, sessions - jobs)
 
-/** Runs `work` with connections of their own; when all have left, as many are to be had as before. */
+/** Runs `work` with an admission control of its own. In the end, as many sessions must be free as before. */
 const withAdmission = (
   given: Limits,
   work: (begin: (kind: Kind) => Effect.Effect<Client>, admission: Admission) => Effect.Effect<void>
@@ -70,7 +70,7 @@ const withAdmission = (
         Effect.forEach(begun.splice(0), (client) => Effect.zipRight(client.leave, client.rest), { discard: true })
       )
       yield* work(begin, admission)
-      // Those that wait get their turn when others leave.
+      // The waiting ones get their turn when others leave.
       yield* leaveAll
       expect(admission.shouldYield()).toBe(false)
       const most = {
@@ -87,7 +87,7 @@ const withAdmission = (
   )
 
 describe("a leader", () => {
-  test("waits until a connection is free, as long as it takes, and gets it before those that came later", () =>
+  test("waits for a free session as long as it takes, and gets it before those that came later", () =>
     withAdmission({ sessions: 2, jobs: 1, readers: 0 }, (begin, { shouldYield }) =>
       Effect.gen(function* () {
         const clients = yield* Effect.replicateEffect(begin("job"), 4)
@@ -104,7 +104,7 @@ describe("a leader", () => {
       })
     ))
 
-  test.each(["break", "interrupt"] as const)("whose work ends with %s gives its connection to who waits", (end) =>
+  test.each(["break", "interrupt"] as const)("whose work ends with %s gives its session to the next that waits", (end) =>
     withAdmission({ sessions: 1, jobs: 1, readers: 0 }, (begin) =>
       Effect.gen(function* () {
         const first = yield* begin("job")
@@ -115,7 +115,7 @@ describe("a leader", () => {
     )
   )
 
-  test("that is interrupted while it waits leaves nothing behind", () =>
+  test("that is interrupted while it waits takes no session later", () =>
     withAdmission({ sessions: 1, jobs: 1, readers: 1 }, (begin, { shouldYield }) =>
       Effect.gen(function* () {
         const [first, second, third] = yield* Effect.replicateEffect(begin("job"), 3)
@@ -128,7 +128,7 @@ describe("a leader", () => {
       })
     ))
 
-  test("that is interrupted in the moment it gets a connection loses none", () =>
+  test("that is interrupted at the moment when it gets a session gives it back", () =>
     Promise.all(
       Array.from({ length: 12 }, (_, turns) =>
         withAdmission({ sessions: 1, jobs: 0, readers: 1 }, (begin) =>
@@ -146,7 +146,7 @@ describe("a leader", () => {
 })
 
 describe("a stream", () => {
-  test("gives up when no connection was free for the time of admission", () =>
+  test("gives up when no session is free within `streamAdmissionMs`", () =>
     withAdmission({ sessions: 1, jobs: 0, readers: 0 }, (begin, admission) =>
       Effect.gen(function* () {
         const leader = yield* begin("job")
@@ -168,7 +168,7 @@ describe("a stream", () => {
       }).pipe(Effect.orDie)
     ))
 
-  test("gets what is free within the time of admission, and keeps it", () =>
+  test("gets a session that becomes free within `streamAdmissionMs`, and keeps it", () =>
     withAdmission({ sessions: 1, jobs: 0, readers: 0 }, (begin) =>
       Effect.gen(function* () {
         const leader = yield* begin("job")
@@ -181,7 +181,7 @@ describe("a stream", () => {
       })
     ))
 
-  test("leaves connections to jobs, and asks nobody to go when it waits for other streams", () =>
+  test("leaves sessions to jobs, and makes nobody yield while it waits for other streams", () =>
     withAdmission({ sessions: 3, jobs: 1, readers: 1 }, (begin, { shouldYield }) =>
       Effect.gen(function* () {
         const streams = yield* Effect.replicateEffect(begin("stream"), 3)
@@ -198,7 +198,7 @@ describe("a stream", () => {
       })
     ))
 
-  test("is let in alone where the jobs may use all connections", () =>
+  test("runs alone where the jobs may use all sessions", () =>
     withAdmission({ sessions: 2, jobs: 3, readers: 0 }, (begin) =>
       Effect.gen(function* () {
         const streams = yield* Effect.replicateEffect(begin("stream"), 2)
@@ -209,7 +209,7 @@ describe("a stream", () => {
 })
 
 describe("a further reader", () => {
-  test("comes only when a connection is free, and neither works nor waits else", () =>
+  test("begins only when a session is free, and otherwise neither works nor waits", () =>
     withAdmission({ sessions: 1, jobs: 1, readers: 1 }, (begin, { shouldYield }) =>
       Effect.gen(function* () {
         const leader = yield* begin("job")
@@ -220,7 +220,7 @@ describe("a further reader", () => {
       })
     ))
 
-  test("does not take what was given back before the one who waits for it has it", () =>
+  test("does not take a session that was given back for one that waits", () =>
     withAdmission({ sessions: 1, jobs: 1, readers: 1 }, (begin, admission) =>
       Effect.gen(function* () {
         const scope = yield* Scope.make()
@@ -235,7 +235,7 @@ describe("a further reader", () => {
       })
     ))
 
-  test("is one of as many as may be, until what it let wait is taken, while its connection is free at once", () =>
+  test("counts as a further reader until its bytes are taken, while its session is free at once", () =>
     withAdmission({ sessions: 4, jobs: 1, readers: 2 }, (begin) =>
       Effect.gen(function* () {
         const readers = yield* Effect.replicateEffect(begin("reader"), 3)
@@ -269,7 +269,7 @@ const step = fc.record({
   which: fc.nat(20)
 } as const)
 
-test("whatever comes and goes, no limit is exceeded, and nobody waits for what is free", () =>
+test("after any history no limit is exceeded, and nobody waits for a free session", () =>
   fc.assert(
     fc.asyncProperty(someLimits, fc.array(step, { maxLength: 40 }), (given, steps) =>
       withAdmission(given, (begin, { shouldYield }) =>

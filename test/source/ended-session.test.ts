@@ -1,4 +1,4 @@
-/** Source connections that are ended from our side: whatever the server is doing for them ends too. */
+/** Sessions that the service ends: whatever the server does for them ends, too. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Effect, Fiber } from "effect"
 import { limits } from "../../src/limits.ts"
@@ -22,7 +22,7 @@ setDefaultTimeout(30_000)
 
 const { url, sql, open, noBackend, backendThat } = useSource()
 
-/** What a backend may be doing when its work is ended: the query, the rows fetched at once, and how it shows. */
+/** What a backend may be doing when its session is ended: the query, the rows of a fetch, and how it can be seen. */
 const occupations = {
   "is idle between two batches": [manyRows, 10, isIdle],
   "sends a batch": [manyRows, 100_000_000, ({ state }) => state === "active"],
@@ -31,7 +31,7 @@ const occupations = {
   "waits for a lock": ["select * from locked", 1, ({ wait }) => wait === "relation"]
 } satisfies Record<string, [string, number, (backend: Backend) => boolean]>
 
-/** Holds a lock that one of the queries waits for. */
+/** Takes a lock for which one of the queries waits. */
 const locking = async (work: () => Promise<void>) => {
   await sql()`create table if not exists locked (n int)`
   await sql().begin(async (holder) => {
@@ -92,15 +92,15 @@ describe("a backend that is blocked writing to us is gone within a second", () =
   })
 })
 
-test("a server whose rows are not taken waits, and little of them is in memory", async () => {
+test("a server whose rows are not taken waits, and few of them are in memory", async () => {
   await using session = await open()
   const rows = rowsOf(session.connection, manyWideRows)
   for (let look = 0; look < 20; look++) await backendThat("waits for us to read", isBlocked)
-  // What is in a socket's buffer when it is paused comes on top.
+  // The bytes in the buffer of a socket when it is paused come on top.
   expect(rows.rows * 10_000).toBeLessThan(2 * limits.readAheadBytes + 1_000_000)
 })
 
-test("a session that has committed is gone before its scope closes, and refuses more", async () => {
+test("a session that has committed is gone before its scope closes, and refuses further queries", async () => {
   await using session = await open()
   const rows = rowsOf(session.connection, "select 1")
   for (let chunk; (chunk = await rows.next());) rows.recycle(chunk)

@@ -3,7 +3,7 @@ import { Effect, Logger, TestClock } from "effect"
 import { makeOutage, type Outage } from "../../src/source/outage.ts"
 import { withTestClock } from "../support/effect.ts"
 
-/** What is logged while the program runs. */
+/** Returns what a program logs. */
 const logOf = async (program: (outage: Outage) => Effect.Effect<unknown>) => {
   const lines: Array<string> = []
   const logger = Logger.replace(
@@ -16,7 +16,7 @@ const logOf = async (program: (outage: Outage) => Effect.Effect<unknown>) => {
 const failsFor = (outage: Outage, seconds: number) =>
   outage.failed("refused").pipe(Effect.zipRight(TestClock.adjust("1 second")), Effect.repeatN(seconds - 1))
 
-test("an outage has a line when it begins, one a minute, and one when it is over", async () => {
+test("an outage is logged when it begins, once a minute, and when it is over", async () => {
   const lines = await logOf((outage) => failsFor(outage, 150).pipe(Effect.zipRight(outage.over), Effect.zipRight(outage.over)))
   expect(lines).toEqual([
     "the database cannot be reached: refused",
@@ -26,7 +26,7 @@ test("an outage has a line when it begins, one a minute, and one when it is over
   ])
 })
 
-test("outages that come and go, as with full connection slots, are logged once a minute", async () => {
+test("short outages in a row, as with full connection slots, are logged once a minute", async () => {
   const lines = await logOf((outage) => failsFor(outage, 1).pipe(Effect.zipRight(outage.over), Effect.repeatN(89)))
   expect(lines).toEqual([
     "the database cannot be reached: refused",
@@ -36,7 +36,7 @@ test("outages that come and go, as with full connection slots, are logged once a
   ])
 })
 
-test("an outage shows since when it lasts, until it is over", async () => {
+test("an outage has the time of its beginning until it is over", async () => {
   const seen: Array<number | undefined> = []
   await logOf((outage) => {
     const look = Effect.sync(() => void seen.push(outage.since()))

@@ -56,7 +56,7 @@ const turns = async (count: number) => {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-test("all bytes come in order, in pieces and pauses of any kind, and none while they are not shouldYield", async () => {
+test("all bytes arrive in order, with any pieces and pauses, and none while the socket is paused", async () => {
   const steps = fc.array(
     fc.record({
       bytes: fc.oneof(fc.integer({ min: 1, max: 9000 }), fc.integer({ min: 1, max: 900_000 })),
@@ -86,7 +86,7 @@ test("all bytes come in order, in pieces and pauses of any kind, and none while 
   )
 })
 
-test("much comes in memory that is used again, in reads that are larger than events", async () => {
+test("many bytes arrive in a buffer that is reused, in reads that are larger than those of Bun", async () => {
   using socket = await connected()
   const piece = noise(8192)
   for (let sent = 0; sent < 2000; sent++) {
@@ -98,7 +98,7 @@ test("much comes in memory that is used again, in reads that are larger than eve
   expect(socket.events()).toBeLessThan(1000)
 })
 
-test("more than a read takes is read on at once", async () => {
+test("bytes beyond one read are read at once", async () => {
   using socket = await connected()
   const timers = spyOn(globalThis, "setTimeout")
   const bytes = 64 * limits.batchedReadBytes
@@ -126,7 +126,7 @@ test.each(["while it rests", "while it is paused"])("a connection that is reset 
   await inTime(socket.closed)
 })
 
-test("a socket that is destroyed in the middle is read no more, and may be paused and resumed", async () => {
+test("a socket that is destroyed in the middle is not read any more, and can still be paused and resumed", async () => {
   using socket = await connected()
   socket.peer.write(noise(2_000_000))
   await socket.come(limits.batchedReadLeastBytes)
@@ -140,7 +140,7 @@ test("a socket that is destroyed in the middle is read no more, and may be pause
   expect(bytes()).toBe(before)
 })
 
-test("a socket that tells no descriptor is left as it is", () => {
+test("a socket without a descriptor is left as it is", () => {
   const socket = new PassThrough() as unknown as net.Socket
   expect(batchSocketReads(socket)).toBe(socket)
 })

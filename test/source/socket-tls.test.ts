@@ -33,13 +33,13 @@ describe("a server that offers TLS", () => {
   ])("and sslmode=%s to %s", (sslmode, hostname, encrypted) => {
     const openTls = () => open(changed({ hostname, search: `?sslmode=${sslmode}` }))
 
-    test("answers queries, by TLS or not", async () => {
+    test("answers queries, with TLS and without", async () => {
       await using session = await openTls()
       const query = statement("select ssl from pg_stat_ssl where pid = pg_backend_pid()")
       expect(await session.connection.query(query)).toEqual([{ ssl: encrypted }])
     })
 
-    test("is read by COPY and by cursors, with the same bytes", async () => {
+    test("gives the same bytes by COPY and by cursors", async () => {
       const query = "select repeat('x', n) as n from generate_series(1, 5000) n"
       await using copying = await openTls()
       const file = await rest(copyOf(copying.connection, `copy (${query}) to stdout (format csv)`))
@@ -49,7 +49,7 @@ describe("a server that offers TLS", () => {
       expect(file.toString()).toBe(["n", ...lines, ""].join("\n"))
     })
 
-    test("waits when what it sends is not taken", async () => {
+    test("waits while nobody takes what it sends", async () => {
       await using session = await openTls()
       const { statements, file } = numberedParts([{ rows: 40_000 }])
       const source = copyOf(session.connection, ...statements)
@@ -58,7 +58,7 @@ describe("a server that offers TLS", () => {
       expect((await rest(source)).equals(file())).toBe(true)
     })
 
-    test("that is lost fails a COPY", async () => {
+    test("fails a COPY when the connection is lost", async () => {
       await using session = await openTls()
       const source = copyOf(session.connection, "copy (select repeat('x', 1000) from generate_series(1, 1000000)) to stdout")
       await terminate("waits for us to read", isBlocked)

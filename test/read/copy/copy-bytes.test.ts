@@ -1,4 +1,4 @@
-/** CopyBytes on a real PostgreSQL: its bytes against CursorBytes's and COPY's own, however they are read. */
+/** CopyBytes on a real PostgreSQL: its bytes are those of CursorBytes and of COPY, however they are read. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import * as fc from "fast-check"
 import { limits } from "../../../src/limits.ts"
@@ -37,13 +37,13 @@ interface Shape extends Dialect {
 interface Manner {
   readonly chunkSize: number
   readonly atOnce: number
-  /** Where it is cut into parts, between no page and all of them. */
+  /** The pages at which it is split into parts, from none to all. */
   readonly cuts: ReadonlyArray<number>
-  /** For each extra, after how many looks it is shouldYield elsewhere. */
+  /** For each further reader, how many calls of `shouldYield` return false. */
   readonly readers: ReadonlyArray<number>
-  /** Turns of the event loop that the consumer takes for a chunk. */
+  /** Turns of the event loop that the consumer needs for a chunk. */
   readonly turns: number
-  /** What the server waits before it reads each part, ms. */
+  /** Milliseconds that the server waits before it reads each part. */
   readonly waits: ReadonlyArray<number>
 }
 const manners = fc.record({
@@ -56,7 +56,7 @@ const manners = fc.record({
 const copyStatement = (query: string, dialect: Dialect = defaultDialect, columns: ReadonlyArray<string> = []) =>
   `copy (${query}) to stdout (${writeOptions(dialect, columns)})`
 
-/** The COPY statements of a query without conditions, a range of pages each. */
+/** Returns the COPY statements of a query without conditions, one for each range of pages. */
 const partStatements = async (
   query: string,
   table: string,
@@ -70,14 +70,14 @@ const partStatements = async (
     const conditions = [
       ...(from === undefined ? [] : [`ctid >= '(${from},0)'`]),
       ...(at < pages.length ? [`ctid < '(${pages[at]},0)'`] : []),
-      // Once a part, before its first row.
+      // The server waits once in each part, before its first row.
       `(select pg_sleep(${(waits[at] ?? 0) / 1000})) is not null`
     ]
     return copyStatement(`${query} where ${conditions.join(" and ")}`, dialect, columns)
   })
 }
 
-/** Reads a table by COPY, with further readers that are there from the beginning. */
+/** Reads a table by COPY, with further readers from the beginning. */
 const copied = async (
   { columns, ...dialect }: Shape,
   query: string,
@@ -112,7 +112,7 @@ const byCursor = async ({ columns, ...dialect }: Shape, query: string, batchSize
 }
 
 describe("the file", () => {
-  test("of any text is the cursor's and COPY's, in any parts, with any readers, at any pace", async () => {
+  test("of any text is that of a cursor and of COPY, with any parts, readers and pace", async () => {
     await fc.assert(
       fc.asyncProperty(tables, sizes, manners, async (table, { batchSize, ...size }, manner) => {
         const { dialect, columns } = table
@@ -128,7 +128,7 @@ describe("the file", () => {
     )
   })
 
-  test("of every type is the cursor's and COPY's", async () => {
+  test("of every type is that of a cursor and of COPY", async () => {
     const { columns, query } = await createEveryType(sql())
     await fc.assert(
       fc.asyncProperty(dialects, sizes, manners, async (dialect, { batchSize, ...size }, manner) => {
@@ -143,7 +143,7 @@ describe("the file", () => {
     )
   })
 
-  test("shows one moment, whatever is committed while it is read, also to a further reader that comes later", async () => {
+  test("shows one moment, whatever is committed while it is read, even if a further reader begins later", async () => {
     await sql().unsafe("create table changing as select n, 'before' as state from generate_series(1, 20000) n")
     const query = "select n, state from changing"
     const before = await copyOut(url(), query)
@@ -161,7 +161,7 @@ describe("the file", () => {
     expect((await copyOut(url(), query)).equals(before)).toBe(false)
   })
 
-  test("begins with the rows that come first, while the server looks for the next", async () => {
+  test("begins with the first rows while the server still looks for the next ones", async () => {
     const query = "select repeat('x', 20000) || case n when 2 then pass_gate(1) else '' end from generate_series(1, 2) n"
     await closeGates(1)
     await using session = await open()
@@ -169,7 +169,7 @@ describe("the file", () => {
     expect((await take(source, 3)).toString("latin1", 0, 3)).toBe("n\nx")
   })
 
-  test("has no part of the notices that come between its rows", async () => {
+  test("has nothing of the notices that arrive between its rows", async () => {
     await sql().unsafe(`create function noisy(n int) returns text language plpgsql as
       $$ begin raise notice 'row %', n; return repeat('x', n); end $$`)
     const query = "select noisy(n) as n from generate_series(1, 2000) n"
@@ -184,7 +184,7 @@ const swallowing = (row: number) => {
   return relay({ change: framesThat((type) => type !== "d" || ++seen !== row) })
 }
 
-/** A further reader loses the row while a leader that is sound waits for it. */
+/** A further reader loses the row while an undisturbed leader waits for it. */
 const lostByHelper = async (row: number, parts: ReadonlyArray<string>) => {
   const relayed = await swallowing(row)
   const leader = await openLeader()
@@ -212,7 +212,7 @@ describe("a row that is lost on the way", () => {
     expect(lost.source.rows).toBe(1001)
   })
 
-  test("is read again with all that the reader had asked for by then", async () => {
+  test("is read again with all parts for which that reader had sent a COPY", async () => {
     await closeGates(1)
     await using lost = await lostByHelper(1500, ["select '1' || pass_gate(1)", query, query, query, query])
     expect((await lost.failed).message).toContain("999 of 1000 rows")
@@ -256,7 +256,7 @@ describe("a connection that is lost", () => {
     expect((await failureOf(source)).error.retryable).toBe(true)
   })
 
-  test("before the answer to commit fails the file, though all was read", async () => {
+  test("before the answer to commit fails the file, even if all of it was read", async () => {
     using relayed = await relay({ breakAt: "commit" })
     await using session = await open(relayed.target)
     const source = copyOf(session.connection, ...numberedParts([{ rows: 9 }]).statements)
@@ -265,7 +265,7 @@ describe("a connection that is lost", () => {
   })
 })
 
-describe("memory stays far below the whole when rows are wide", () => {
+describe("memory stays far below the size of the file when rows are wide", () => {
   test.each([
     ["many", 300, MEGABYTE],
     ["one is very", 1, 100 * MEGABYTE]

@@ -1,17 +1,17 @@
-/** Parts of a file of numbered rows, read by a leader and its readers. */
+/** Parts of a file with numbered rows, which a leader and further readers read. */
 import { expect } from "bun:test"
 import { limits } from "../../../src/limits.ts"
 import { CopyBytes } from "../../../src/read/copy/copy-bytes.ts"
 import type { FurtherReader, Leader } from "../reading.fixture.ts"
 import { rest, layoutOf } from "../tables.fixture.ts"
 
-/** A part of rows of 1 kB: how many, and before which of them there is the gate with the part's number. */
+/** A part of rows of 1 kB: how many there are, and before which row the gate with the number of the part stands. */
 interface Part {
   readonly rows: number
   readonly gate?: number
 }
 
-/** COPY statements of parts whose rows are numbered on, and the file of all of them. */
+/** Returns the COPY statements of parts whose rows are numbered throughout, and the file of all parts. */
 export const numberedParts = (parts: ReadonlyArray<Part>) => {
   let last = 0
   const statements = parts.map(({ rows, gate = 0 }, part) => {
@@ -25,19 +25,19 @@ export const numberedParts = (parts: ReadonlyArray<Part>) => {
   return { statements, rows: last, file }
 }
 
-/** More than a socket holds and a further reader may read ahead. */
+/** More than fits into a socket and a further reader may read ahead. */
 export const HUGE = 40_000
 export const sourceOf = (leader: Leader, readers: ReadonlyArray<unknown>, statements: ReadonlyArray<string>) => {
   const lookAhead = readers.length * limits.extraReaderBytes
   return new CopyBytes(leader.connection, layoutOf(["n"]), statements.values(), 0, 16_384, lookAhead)
 }
 
-/** Reads parts, the first by the leader, the next by the first further reader, and so on. */
+/** Reads parts: the leader reads the first one, the first further reader the second one, and so on. */
 export const begin = (leader: Leader, readers: ReadonlyArray<FurtherReader>, ...parts: ReadonlyArray<Part>) => {
   const { statements, rows, file } = numberedParts(parts)
   const source = sourceOf(leader, readers, statements)
   const ended = readers.map(({ read }) => read(source))
-  /** Reads on to the end, and compares the whole file, of which `before` was read. */
+  /** Reads on to the end, and compares the complete file, which begins with `before`. */
   const isWhole = async (before: Buffer = Buffer.alloc(0)) => {
     const all = Buffer.concat([before, await rest(source)])
     expect(all.equals(file())).toBe(true)

@@ -1,4 +1,4 @@
-/** CopyBytes on a real PostgreSQL when connections are lost: the whole file, or none. */
+/** CopyBytes on a real PostgreSQL when connections are lost: the file is complete or fails. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { until } from "../../support/until.ts"
 import { begin, HUGE, sourceOf } from "./numbered-parts.fixture.ts"
@@ -10,7 +10,7 @@ setDefaultTimeout(60_000)
 const { sql, openLeader, allShow, kill, closeGates, openGate } = useSource()
 
 describe("a further reader that is lost", () => {
-  test("in the part whose turn it is: the leader goes on after what was emitted", async () => {
+  test("in the first part: the leader reads it again, and the bytes that were emitted are left out", async () => {
     await closeGates(1)
     await using leader = await openLeader()
     const extra = await leader.reader()
@@ -23,7 +23,7 @@ describe("a further reader that is lost", () => {
     await isWhole(before)
   })
 
-  test("in the part whose turn it is, while the leader is paused on a later one: that is left for it", async () => {
+  test("in the first part while the leader is paused on a later one: the leader drops the later part and reads the first", async () => {
     await closeGates(1)
     await using leader = await openLeader()
     const extra = await leader.reader()
@@ -36,7 +36,7 @@ describe("a further reader that is lost", () => {
     await isWhole(before)
   })
 
-  test("in the part whose turn it is, while the leader and another are paused on later ones", async () => {
+  test("in the first part while the leader and another reader are paused on later ones", async () => {
     await closeGates(1, 2, 3)
     await using leader = await openLeader()
     const [first, second] = [await leader.reader(), await leader.reader()]
@@ -53,14 +53,14 @@ describe("a further reader that is lost", () => {
     await isWhole(before)
   })
 
-  test.each(["the leader", "another"])("in a part that waits, which %s reads again", async (which) => {
+  test.each(["the leader", "another"])("in a part that is not emitted yet, which %s reads again", async (which) => {
     await closeGates(0, 1)
     await using leader = await openLeader()
     const extra = await leader.reader()
     const { source, ended, isWhole } = begin(leader, [extra], { rows: 1000, gate: 500 }, { rows: 3000, gate: 300 }, { rows: 100 })
     const before = await take(source, 400_000)
     await allShow(isSleeping, leader, extra)
-    await until("what the reader reads to come", () => source.waitingBytes > 250_000)
+    await until("bytes of the further reader to wait", () => source.waitingBytes > 250_000)
     await kill(extra)
     await inTime(rejection(ended[0]!))
     expect(source.waitingBytes).toBeLessThan(200_000)
@@ -74,7 +74,7 @@ describe("a further reader that is lost", () => {
     await isWhole(before)
   })
 
-  test("in a part that waits while nobody takes bytes", async () => {
+  test("in a part that is not emitted yet while nobody takes bytes", async () => {
     await closeGates(0)
     await using leader = await openLeader()
     const extra = await leader.reader()
@@ -86,7 +86,7 @@ describe("a further reader that is lost", () => {
     await inTime(rejection(ended[0]!))
   })
 
-  test("and that began at the same moment as others has not read what they read", async () => {
+  test("at the moment when all readers begin, without a part being read twice or left out", async () => {
     await using leader = await openLeader()
     const readers = [await leader.reader(), await leader.reader(), await leader.reader()]
     const { ended, isWhole } = begin(leader, readers, ...Array.from({ length: 40 }, () => ({ rows: 200 })))
@@ -96,13 +96,13 @@ describe("a further reader that is lost", () => {
   })
 })
 
-describe("a part that the database writes otherwise when it is read again, after bytes of it were emitted", () => {
+describe("a part with other bytes when it is read again, after some of it was emitted,", () => {
   const short = "a"
   const long = "b".repeat(60)
   test.each([
     ["as long", short, "c"],
     ["longer", short, long],
-    ["shorter, to less than was emitted", long, short]
+    ["shorter than what was emitted", long, short]
   ])("fails the file: %s", async (_, before, after) => {
     await closeGates(1)
     const filler = "x".repeat(20)
@@ -115,7 +115,7 @@ describe("a part that the database writes otherwise when it is read again, after
     const source = sourceOf(leader, [extra], ["copy (select 1) to stdout (format csv)", moods])
     const ended = extra.read(source)
     await allShow(isSleeping, extra)
-    // What the server and we gather of the last rows stays there.
+    // The last rows stay in the buffers of the server and of the client.
     await take(source, (before.length + 23) * 1998 - 26_000)
     await sql().unsafe(`alter type mood rename value '${before}' to '${after}'`)
     await kill(extra)
@@ -135,7 +135,7 @@ describe("a leader that is lost fails the file", () => {
     expect((await failureOf(source)).error.retryable).toBe(true)
   })
 
-  test("when it was at work", async () => {
+  test("when it was reading", async () => {
     await closeGates(0)
     await using leader = await openLeader()
     const { source } = begin(leader, [], { rows: 1000, gate: 500 })
@@ -164,7 +164,7 @@ describe("a leader that is lost fails the file", () => {
     await inTime(ended[0]!.catch(() => {}))
   })
 
-  test("when all was read, and its answer to commit is still to come", async () => {
+  test("when all was read, but the answer to commit has not arrived", async () => {
     await using leader = await openLeader()
     const { source } = begin(leader, [], { rows: 10 })
     await take(source, 10_000)

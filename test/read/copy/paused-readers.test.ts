@@ -1,4 +1,4 @@
-/** CopyBytes on a real PostgreSQL when its bytes are not taken, or its readers not shouldYield: little memory, and the whole file. */
+/** CopyBytes on a real PostgreSQL when its bytes are not taken or its readers are stopped: little memory, a complete file. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Effect, Fiber, TestClock } from "effect"
 import { limits } from "../../../src/limits.ts"
@@ -15,11 +15,11 @@ setDefaultTimeout(60_000)
 
 const { url, openLeader, noBackend, allShow, gone, closeGates, openGate } = useSource()
 
-/** Bytes that Bun reads from a socket at once. */
+/** The bytes that Bun reads from a socket at once. */
 const READ = 512 * 1024
 
 describe("bytes that nobody takes", () => {
-  test("hold up the leader and its readers, and little of them is in memory", async () => {
+  test("pause the leader and the further readers, and few of them are in memory", async () => {
     await using leader = await openLeader()
     const readers = [await leader.reader(), await leader.reader()]
     const { source, isWhole } = begin(leader, readers, { rows: HUGE }, { rows: HUGE }, { rows: HUGE }, { rows: 10 })
@@ -34,7 +34,7 @@ describe("bytes that nobody takes", () => {
     await isWhole(before)
   })
 
-  test("of many small parts are as few", async () => {
+  test("of many small parts are not more in memory", async () => {
     await closeGates(0)
     await using leader = await openLeader()
     const readers = [await leader.reader(), await leader.reader()]
@@ -48,7 +48,7 @@ describe("bytes that nobody takes", () => {
     await isWhole()
   })
 
-  test("of many tiny parts are in a bounded number of them", async () => {
+  test("of many tiny parts are those of a limited number of parts", async () => {
     await closeGates(0)
     await using leader = await openLeader()
     const extra = await leader.reader()
@@ -61,7 +61,7 @@ describe("bytes that nobody takes", () => {
 })
 
 describe("a further reader that is stopped", () => {
-  test("leaves nothing of what it read ahead, and the file is whole", async () => {
+  test("keeps nothing of what it read ahead, and the file is complete", async () => {
     await closeGates(0)
     await using leader = await openLeader()
     const extra = await leader.reader()
@@ -76,7 +76,7 @@ describe("a further reader that is stopped", () => {
     await isWhole()
   })
 
-  test("in the middle of a part, while another is paused, leaves nothing either", async () => {
+  test("in the middle of a part keeps nothing, either, while another reader is paused", async () => {
     await closeGates(0)
     await using leader = await openLeader()
     const [first, second] = [await leader.reader(), await leader.reader()]
@@ -92,7 +92,7 @@ describe("a further reader that is stopped", () => {
     await isWhole()
   })
 
-  test("from a part before the one that the leader is paused on leaves that to it", async () => {
+  test("in a part before that of the paused leader leaves its part to the leader", async () => {
     await closeGates(1)
     await using leader = await openLeader()
     const extra = await leader.reader()
@@ -104,7 +104,7 @@ describe("a further reader that is stopped", () => {
     await isWhole(before)
   })
 
-  test("when the leader has read all is left alone", async () => {
+  test("after the leader has read all its parts reads on", async () => {
     await using leader = await openLeader()
     const extra = await leader.reader()
     const { source, ended, isWhole } = begin(leader, [extra], { rows: 1 }, { rows: 1 })
@@ -117,13 +117,13 @@ describe("a further reader that is stopped", () => {
 })
 
 describe("a further reader whose part does not end", () => {
-  test("goes when others wait for its connection, and the leader reads the part", async () => {
+  test("is stopped when others wait for its session, and the leader reads the part", async () => {
     await closeGates(0, 1)
     await using leader = await openLeader()
     const { source, isWhole } = begin(leader, [], { rows: 1000, gate: 500 }, { rows: 1000, gate: 300 })
     const admission = await Effect.runPromise(makeAdmission({ sessions: 1, jobs: 0, readers: 1 }))
     const keeping = Effect.runFork(keepReader(source, admission, openSession(url(), { snapshot: leader.snapshot })))
-    // So much that the leader is not paused before its gate.
+    // The consumer takes so much that the leader reaches its gate before it is paused.
     const before = await take(source, 400_000)
     await until("both to have read up to their gates", () => source.rows > 700)
     await inTime(Effect.runPromise(Effect.scoped(admission.acquireForJob)))
@@ -135,7 +135,7 @@ describe("a further reader whose part does not end", () => {
   })
 })
 
-test("a further reader that brings nothing while all wait for it goes, and the leader reads its part", async () => {
+test("a further reader that is silent while the file waits for it is stopped, and the leader reads its part", async () => {
   await closeGates(0, 1)
   await using leader = await openLeader()
   const { source, isWhole } = begin(leader, [], { rows: 1000, gate: 500 }, { rows: 1000, gate: 300 })
@@ -143,7 +143,7 @@ test("a further reader that brings nothing while all wait for it goes, and the l
   await withTestClock(
     Effect.gen(function* () {
       yield* Effect.forkScoped(keepReader(source, admission, openSession(url(), { snapshot: leader.snapshot })))
-      // So much that the leader is not paused before its gate.
+      // The consumer takes so much that the leader reaches its gate before it is paused.
       const before = yield* Effect.promise(() => take(source, 400_000))
       yield* Effect.promise(() => until("both to have read up to their gates", () => source.rows > 700))
       yield* TestClock.adjust(limits.readerSilentMs)
@@ -161,7 +161,7 @@ test("a further reader that brings nothing while all wait for it goes, and the l
   )
 })
 
-describe("a consumer that stops leaves no backend", () => {
+describe("a consumer that stops leaves no backend behind", () => {
   test.each([
     ["are paused", { rows: HUGE }, isBlocked],
     ["are at work", { rows: 1000, gate: 500 }, isSleeping]

@@ -1,4 +1,4 @@
-/** CursorBytes on a real PostgreSQL: its bytes against COPY's, which is the contract's definition of an export. */
+/** CursorBytes on a real PostgreSQL: its bytes are those of COPY, by which the contract defines an export. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
@@ -46,7 +46,7 @@ const reading = async <A>(
 }
 const wholeFile = (what: CopyInFlight) => reading(what, (rows) => rest(rows, what))
 
-/** How many rows of the query differ from those of a table like it that the file was loaded into. */
+/** Loads the file into a table like that of the query, and counts the rows that differ. */
 const lostByLoading = async (file: Buffer, query: string, dialect: Dialect): Promise<number> => {
   await sql().unsafe(`drop table if exists loaded; create unlogged table loaded as ${query} limit 0`)
   const copy = await sql()
@@ -61,7 +61,7 @@ const lostByLoading = async (file: Buffer, query: string, dialect: Dialect): Pro
 }
 
 describe("the file", () => {
-  test("of any text is COPY's byte for byte, parses to the source, and loads again without loss", async () => {
+  test("of any text is that of COPY byte for byte, is parsed to the values of the source, and can be loaded without loss", async () => {
     await fc.assert(
       fc.asyncProperty(tables, sizes, async (table, size) => {
         const { dialect, columns } = table
@@ -77,7 +77,7 @@ describe("the file", () => {
     )
   })
 
-  test("of every type is COPY's byte for byte, and loads again without loss", async () => {
+  test("of every type is that of COPY byte for byte, and can be loaded without loss", async () => {
     const { columns, query } = await createEveryType(sql())
     await fc.assert(
       fc.asyncProperty(dialects, fc.integer({ min: 50, max: 1000 }), async (dialect, batchSize) => {
@@ -115,14 +115,14 @@ describe("the file", () => {
   })
 })
 
-describe("memory stays far below the whole when rows are wide", () => {
+describe("memory stays far below the size of the file when rows are wide", () => {
   test("from the first row on", async () => {
     const { bytes, grownMB } = await measure(url(), "cursor", `select repeat('x', ${MEGABYTE}) from generate_series(1, 300)`)
     expect(bytes).toBe("wide\n".length + 300 * (MEGABYTE + 1))
     expect(grownMB).toBeLessThan(100)
   })
 
-  test("after narrow ones", async () => {
+  test("after narrow rows", async () => {
     const length = `case when n > 2016 then ${MEGABYTE} else 1 end`
     const { bytes, grownMB } = await measure(url(), "cursor", `select repeat('x', ${length}) from generate_series(1, 2316) n`)
     expect(bytes).toBe("wide\n".length + 2016 * 2 + 300 * (MEGABYTE + 1))

@@ -1,4 +1,4 @@
-/** Ranges of a key: as pure functions. That they are read right is shown in e2e/parts.test.ts. */
+/** Ranges of a key, as pure functions. e2e/parts.test.ts reads a table by them. */
 import { describe, expect, test } from "bun:test"
 import * as fc from "fast-check"
 import { splitPointsOf, keyParts, orderedKey } from "../../../src/read/plan/key-ranges.ts"
@@ -10,7 +10,7 @@ const histograms = fc
   .map((splitPoints) => splitPoints.toSorted((a, b) => (a < b ? -1 : 1)))
 
 describe("the split points of ranges", () => {
-  test("ascend, lie within the histogram, and are as many as asked for where it has so many values", () => {
+  test("ascend, lie within the histogram, and are as many as asked for if it has so many values", () => {
     fc.assert(
       fc.property(histograms, fc.integer({ min: 1, max: 2_000 }), (histogram, count) => {
         const splitPoints = splitPointsOf(histogram, count)
@@ -23,7 +23,7 @@ describe("the split points of ranges", () => {
     )
   })
 
-  test("part a histogram in equal shares, also where it is skewed", () => {
+  test("split a histogram into equal shares, even a skewed one", () => {
     expect(splitPointsOf([0n, 100n], 4)).toEqual([25n, 50n, 75n])
     expect(splitPointsOf([0n, 10n, 1_000_000n], 4)).toEqual([5n, 10n, 500_005n])
     expect(splitPointsOf([1n, 2n], 1_000)).toEqual([1n])
@@ -32,7 +32,7 @@ describe("the split points of ranges", () => {
   })
 })
 
-test("the parts follow each other from one open end to the other, up or down", () => {
+test("the parts follow each other from one open end to the other, ascending or descending", () => {
   fc.assert(
     fc.property(histograms, fc.boolean(), (splitPoints, descending) => {
       const parts = [

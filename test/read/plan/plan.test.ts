@@ -1,4 +1,4 @@
-/** How an export is split, and the statements that its parts become: as pure functions. */
+/** How an export is split, and the statements of its parts, as pure functions. */
 import { describe, expect, test } from "bun:test"
 import * as fc from "fast-check"
 import { byName } from "../../../src/datasets/column.ts"
@@ -53,7 +53,7 @@ const planned = (...[plan, relations, change, spec = all]: Planned): ExportPlan 
 
 const scansOf = ({ split }: ExportPlan) => (split.kind === "scans" ? split.scans : [])
 
-describe("one part, the dataset's query as it is,", () => {
+describe("an export is one part, the query of its dataset as it is, for", () => {
   const limit: Node = { ...scan("Limit", undefined, 7), Plans: [seq("users")] }
   test.each<readonly [string, Planned, string]>([
     ["a cursor", [seq("users"), [table], { method: "cursor" }], "a cursor reads in one part"],
@@ -80,9 +80,13 @@ describe("one part, the dataset's query as it is,", () => {
       [append(seq("us"), scan("Foreign Scan", "de")), [us, heap("de", { isForeign: true })]],
       "public.de is foreign"
     ],
-    ["a partition that shows others", [three, [us, de, heap("fr", notDirect)]], "public.fr shows other rows by itself"],
+    [
+      "a partition that shows other rows by itself",
+      [three, [us, de, heap("fr", notDirect)]],
+      "public.fr shows other rows by itself"
+    ],
     ["partitions of one name", [append(seq("us"), seq("us")), [us, heap("us", { schema: "other" })]], "the plan is an Append"],
-    ["a partition that came meanwhile", [three, [us, de]], "the plan is an Append"],
+    ["a partition that was added meanwhile", [three, [us, de]], "the plan is an Append"],
     ["a subquery among partitions", [append(seq("us"), seq("de"), scan("Subquery Scan")), [us, de]], "the plan is an Append"]
   ])("for %s", (_, args, reason) => {
     const plan = planned(...args)
@@ -106,7 +110,7 @@ test.each([
   expect(planned(scan("Limit", undefined, rows), [table], {}, { ...all, total }).estimatedRows).toBe(expected)
 })
 
-describe("split is", () => {
+describe("an export is split for", () => {
   const far = heap("far", { isForeign: true, isSameAlone: false })
   const large = heap("users", { pages: 100_000 })
   /** The scans as `table pagesPerPart/pages`, and their parts. */
@@ -123,7 +127,7 @@ describe("split is", () => {
     ["a table with a thousand times its size in TOAST", [seq("users"), [heap("users", {}, 1_001)]], "users 1/1000", 1_000],
     ["the one partition that a filter leaves", [seq("de"), [us, de, fr]], "de 131/1000", 8],
     ["a partitioned table, as the planner appends it", [three, [fr, de, us]], "us 131/1000, de 131/1000, fr 131/1000", 24],
-    ["what a filter leaves of partitions", [append(seq("us"), seq("fr")), [us, de, fr, far]], "us 131/1000, fr 131/1000", 16],
+    ["the partitions that a filter leaves", [append(seq("us"), seq("fr")), [us, de, fr, far]], "us 131/1000, fr 131/1000", 16],
     [
       "not the partition that is read by an index",
       [append(seq("us"), scan("Index Scan", "de"), scan("Bitmap Heap Scan", "fr")), [us, de, fr]],
@@ -162,7 +166,7 @@ const tables = fc
   .map((list) => list.map((entry, at) => ({ ...entry, name: `t${at}` })))
 const sizes = fc.record({ partBytes: fc.integer({ min: 1, max: 4 * MIB }), partPages: fc.integer({ min: 1, max: 10_000 }) })
 
-test("the parts of any plan cover each page of its relations once, in order, to an open end, and are as many as it says", () => {
+test("the parts of any plan cover each page of its relations once, in order, to an open end, and their number is that of the plan", () => {
   let split = 0
   fc.assert(
     fc.property(tables, sizes, (list, change) => {
@@ -191,7 +195,7 @@ test("the parts of any plan cover each page of its relations once, in order, to 
           expect(part).toEqual({ ...relation, kind: "pages", from, to: part.to })
           const to = part.to ?? Math.max(pages, from + 1)
           open = part.to === undefined
-          // Neither empty nor beyond what is there, unless nothing is.
+          // A range is neither empty nor beyond the pages, unless there is no page.
           expect(to > from && (to < pages || open) && to - from <= Math.max(1, change.partPages)).toBe(true)
           from = to
           if (open) expect(from).toBe(Math.max(1, pages))
@@ -214,7 +218,7 @@ test("parts are made one at a time, for a table of any size", () => {
   ])
 })
 
-/** Where the name and the rights are no longer what was planned, the part fails. */
+/** A part fails if the name or the rights are not those of the plan any more. */
 const ifPlanned = (value: string, type: string) =>
   [
     `(select case when to_regclass('"a ""b"."c.d"')::oid = 1::oid and not row_security_active(1::oid) and not row_security_active(2::oid)`,
@@ -244,14 +248,14 @@ describe("the statement of an export", () => {
     })
   })
 
-  test("has them written as literals by the server, a row each", () => {
+  test("asks the server to write its values as literals, in one row each", () => {
     expect(quoteStatement(selectStatement(spec, odd))).toEqual({
       text: "select quote_literal(value) as literal from json_array_elements_text($1::text::json) with ordinality order by ordinality",
       values: [JSON.stringify(["US", "3", "o'ne", "9"])]
     })
   })
 
-  test("as COPY has the literals where the values are bound", () => {
+  test("has literals as COPY where a query has bound values", () => {
     expect(copyStatements(spec, odd, ["'US'", "'3'", "'o''ne'", "'9'"])({ kind: "single" })).toBe(
       'copy (select "id", "a ""b" from "public"."users" where "country_code" = \'US\'::text::bpchar' +
         " and \"lifetime_value\" >= '3'::text::numeric and \"subscription_tier\" = 'o''ne'::text::text limit '9'::text::bigint)" +
@@ -295,7 +299,7 @@ describe("the statement of an export", () => {
     )
   })
 
-  test("as COPY of pages needs no filter", () => {
+  test("needs no filter as COPY of a range of pages", () => {
     const pages = { ...part, kind: "pages", from: 0, to: undefined } as const
     expect(copyStatements(idOnly, usersDataset, [])(pages)).toContain(
       `(select "id" from only "a ""b"."c.d" where ctid >= ${ifPlanned("'(0,0)'", "tid")})`
@@ -312,7 +316,7 @@ describe("the statement of an export", () => {
     )
   })
 
-  test("names a relation whatever its name is", () => {
+  test("quotes a relation, whatever its name is", () => {
     expect(relationName({ schema: 'a"; drop', table: '""' })).toBe('"a""; drop".""""""')
   })
 })

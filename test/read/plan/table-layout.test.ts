@@ -1,4 +1,4 @@
-/** What stands in the place of `public.users`, on a real PostgreSQL: how it is planned, and its parts against one COPY. */
+/** Relations in the place of `public.users`, on a real PostgreSQL: their plans, and their parts compared with one COPY. */
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { Effect } from "effect"
 import { limits } from "../../../src/limits.ts"
@@ -23,15 +23,15 @@ beforeAll(async () => {
 })
 
 interface Reading {
-  /** The request's parameters. */
+  /** The parameters of the request. */
   readonly parameters?: Readonly<Record<string, string>>
   /** Filters on its columns. */
   readonly filters?: ReadonlyArray<readonly [column: string, filter: string]>
-  /** Who reads; else the owner. */
+  /** The role that reads, if it is not the owner. */
   readonly role?: typeof READER
   readonly partBytes?: number
   readonly partPages?: number
-  /** Comes between the snapshot and everything else. */
+  /** Runs between the snapshot and everything else. */
   readonly meanwhile?: string
 }
 
@@ -43,7 +43,7 @@ const copied = async (connection: SourceSession, text: string): Promise<Buffer> 
 }
 
 const quoted = (value: string) => `$sql$${value}$sql$`
-/** One COPY of an export, in the words of somebody else. */
+/** Runs one COPY of an export, with SQL that is written by hand. */
 const oracle = ({ columns, conditions, total, format }: ExportSpec) => {
   const compared = leavesOf(conditions).map(
     ({ column, operator, values: [value] }) => `${column} ${operator === "eq" ? "=" : ">="} ${quoted(value!)}`
@@ -53,7 +53,7 @@ const oracle = ({ columns, conditions, total, format }: ExportSpec) => {
     to stdout (format csv, delimiter ${quoted(format.delimiter)}, quote ${quoted(format.quote)}, escape ${quoted(format.quote)})`
 }
 
-/** Plans and reads an export as ExportReader does it, a part here and a part there on two connections of one snapshot. */
+/** Plans and reads an export as ExportReader does, with its parts on two sessions of one snapshot in turn. */
 const readOn = (url: string, meanwhile: () => Promise<unknown>, reading: Reading) =>
   Effect.gen(function* () {
     const leader = yield* openSession(url)
@@ -83,7 +83,7 @@ const run = async (url: URL, text: string) => {
   await sql.unsafe(text)
   await sql.end()
 }
-/** A database in which `setup` was run: one for all tests of it. */
+/** Returns the database in which `setup` was run, one for all tests with that setup. */
 const databaseOf = (setup: Setup): Promise<URL> => {
   const make = async () => {
     const url = new URL(await freshDatabase())
@@ -130,7 +130,7 @@ const indexed = `${countries} create index on public.uk (lifetime_value)`
 const namesakes = `create schema other; ${partitioned(leaf("US"), leaf("UK"), leaf("DE", "other.us"))} ${loaded}`
 const oneOfAll = `${renamed} create table public.people (like public.everybody) partition by list (country_code);
   create table public.users partition of public.people default; insert into public.people select * from public.everybody`
-/** Some have odd names, one other columns in another order, one is partitioned itself, and one is empty. */
+/** Partitions: some have odd names, one has other columns in another order, one is partitioned, and one is empty. */
 const nested = String.raw`create schema "it's "" a \ schema";
   ${partitioned(leaf("ZZ"), leaf("US", String.raw`"it's "" a \ schema"."users"" \us"`))}
   create table public.europe partition of public.users for values in ('DE', 'UK', 'FR') partition by list (country_code);
@@ -161,7 +161,7 @@ const partlyForeign = (url: URL) =>
 
 const otherRows = (table: string) => `public.${table} shows other rows by itself`
 
-describe("in one part is read", () => {
+describe("an export is read in one part from", () => {
   const usOnly = { parameters: { country_code: "US" } }
   test.each<readonly [string, Setup, Reading, string]>([
     ["a view", viewOf("view"), {}, "the plan is a Seq Scan"],
@@ -177,11 +177,11 @@ describe("in one part is read", () => {
     ["partitions of a table with row security", countries + grant + policy("public.users"), { role }, otherRows("de")],
     ["partitions of which one has row security", countries + grant + policy("public.uk"), { role }, otherRows("uk")],
     ["partitions of which one is foreign", partlyForeign, {}, "public.fr is foreign"],
-    ["partitions of one name", namesakes, {}, "the plan is an Append"],
+    ["partitions with the same name in two schemas", namesakes, {}, "the plan is an Append"],
     ["a table of another access method", heap2, {}, "the plan is a Seq Scan"],
-    ["what an index finds", "", usOnly, "the plan is a Bitmap Heap Scan"],
+    ["the rows that an index finds", "", usOnly, "the plan is a Bitmap Heap Scan"],
     ["a total", noIndexes, { parameters: { ...usOnly.parameters, total: "7" } }, "a total"],
-    ["what makes less than three parts", "", { partBytes: 3 << 20 }, "small"]
+    ["a table of less than three parts", "", { partBytes: 3 << 20 }, "small"]
   ])("%s", async (_, setup, reading, reason) => {
     const { plan, parts, rows } = await read(setup, reading)
     expect(plan).toMatchObject({ method: "copy", split: { kind: "single" }, parts: 1, reason })
@@ -201,11 +201,11 @@ describe("in one part is read", () => {
 const premium = { parameters: { subscription_tier: "premium" } }
 const everyFilter = { parameters: { country_code: "US", subscription_tier: "premium", min_ltv: "1234.50" } }
 
-describe("in parts is read", () => {
+describe("an export is read in parts from", () => {
   const ukOnly = { parameters: { country_code: "UK" } }
   test.each<readonly [string, Setup, Reading, ReadonlyArray<string>]>([
     ["a table", "", { partBytes: limits.partBytes }, ["users"]],
-    ["a table by the page", "", { partPages: 1 }, ["users"]],
+    ["a table, page by page", "", { partPages: 1 }, ["users"]],
     ["a table without its indexes", noIndexes, premium, ["users"]],
     ["a table with every filter", noIndexes, { ...everyFilter, partPages: 9 }, ["users"]],
     ["other columns in another dialect", "", { parameters: { columns: "email,id", delimiter: "'", quoteChar: "\\" } }, ["users"]],
@@ -221,7 +221,7 @@ describe("in parts is read", () => {
     ["the one partition of which others are foreign", partlyForeign, ukOnly, ["uk"]],
     ["partitions, by a role that may only read", countries + grant, { role }, ["de", "uk", "us"]],
     [
-      "partitions, whole the one with an index",
+      "partitions, of which the one with an index is one part",
       indexed,
       { parameters: { min_ltv: "9800" }, partPages: 10 },
       ["de", "uk whole", "us"]
@@ -235,7 +235,7 @@ describe("in parts is read", () => {
     expect(parts.filter(({ length }) => length > 0).length).toBeGreaterThan(2)
   })
 
-  test("a table as it was, whatever was changed, deleted and added since", async () => {
+  test("a table as it was at the snapshot, whatever was changed, deleted and added since", async () => {
     const meanwhile = `update public.users set name = upper(name); delete from public.users where id % 3 = 0;
       insert into public.users select -id, name, email, signup_date, country_code, subscription_tier, 7 from public.users`
     const { plan, rows, whole } = await read("create table public.other ()", { meanwhile })
@@ -243,7 +243,7 @@ describe("in parts is read", () => {
     expect([rows, whole.includes("ADA")]).toEqual([USERS, false])
   })
 
-  test("a range of pages without looking at the others", async () => {
+  test("a range of pages without reading the others", async () => {
     const { statements } = await read(noIndexes, { ...everyFilter, partPages: 9 })
     const sql = await connect((await databaseOf(noIndexes)).href, 1)
     expect(statements.length).toBeGreaterThan(2)
@@ -288,7 +288,7 @@ const hidden = `create schema hidden; ${partitioned(leaf("US", "hidden.us"), lea
   grant select on hidden.us to ${READER}`
 const someColumns = `grant select (${userColumns.join()}) on public.users to ${READER}`
 
-describe("what is not what it looks like:", () => {
+describe("an export is read correctly from a relation that is not what it seems:", () => {
   test.each<readonly [string, Setup, Reading]>([
     ["a view of tables that have its name", unionOfNamesakes, {}],
     ["a partition in a schema that the role may not use", hidden, { role }],

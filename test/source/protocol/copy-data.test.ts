@@ -19,14 +19,14 @@ const payloads = fc.oneof(
 const types = fc.constantFrom("d", "d", "d", "d", "d", "C", "Z", "E", "N", "S")
 const frames = fc.array(fc.tuple(types, payloads), { maxLength: 15 })
 const streams = fc.record({
-  /** What comes of each COPY, and what comes before them; both hold messages of any kind. */
+  /** The messages of each COPY, and those before it; both are of any kind. */
   copies: fc.array(frames, { maxLength: 4 }),
   before: frames,
-  /** Bytes of each read, again and again. */
+  /** The sizes of reads, used in turn. */
   reads: fc.array(fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 3000 })), { minLength: 1, maxLength: 8 })
 })
 
-test("rows go to their COPY's sink, other messages whole to the listeners, all in order, wherever the reads fall", () => {
+test("rows go to the sink of their COPY, other complete messages to the listeners, all in order, wherever reads split them", () => {
   fc.assert(
     fc.property(streams, ({ before, copies, reads }) => {
       const socket = new PassThrough()
@@ -35,7 +35,7 @@ test("rows go to their COPY's sink, other messages whole to the listeners, all i
       const rows = copies.map(() => Buffer.alloc(0))
       const arrived = copies.map(() => -1)
       const bytesOfRows = () => rows.reduce((sum, { length }) => sum + length, 0)
-      // All of them were sent before the first answer comes.
+      // All of them are sent before the first answer arrives.
       const begun = copies.map((_, number) =>
         expectCopy({
           crlf: false,
@@ -55,7 +55,7 @@ test("rows go to their COPY's sink, other messages whole to the listeners, all i
         const read = Buffer.from(bytes.subarray(at, at + reads[turn % reads.length]!))
         at += read.length
         expect(socket.emit("data", read)).toBe(true)
-        // Nobody may look at it after the read.
+        // Nobody may use the buffer after the read.
         read.fill(0xa5)
         const expected = copies.map(() => -1)
         let end = 0
@@ -83,7 +83,7 @@ test("rows go to their COPY's sink, other messages whole to the listeners, all i
   )
 })
 
-test("a row larger than any memory is emitted as it comes", () => {
+test("a row that is larger than memory is emitted as it arrives", () => {
   const socket = new PassThrough()
   let bytes = 0
   const copy = decodeCopyData(
@@ -94,7 +94,7 @@ test("a row larger than any memory is emitted as it comes", () => {
     append: (_, start, end) => (bytes += end - start)
   })
   socket.emit("data", frameOf("H"))
-  // The longest that the protocol knows.
+  // The longest message of the protocol.
   socket.emit("data", Buffer.from("d\x7f\xff\xff\xff", "latin1"))
   for (let read = 1; read <= 100; read++) {
     socket.emit("data", Buffer.alloc(1000))
@@ -103,7 +103,7 @@ test("a row larger than any memory is emitted as it comes", () => {
   expect(copy.rows).toBe(1)
 })
 
-test("rows that nobody reads are dropped, and the other messages come", () => {
+test("rows that nobody reads are dropped, and the other messages arrive", () => {
   const socket = new PassThrough()
   decodeCopyData(socket as unknown as Socket, rethrow)
   const heard: Array<Buffer> = []
@@ -112,7 +112,7 @@ test("rows that nobody reads are dropped, and the other messages come", () => {
   expect(heard).toEqual([frameOf("Z", Buffer.of(3))])
 })
 
-test.each(["append", "arrived"])("what a sink's %s throws is told to the owner, and not thrown into the socket", (method) => {
+test.each(["append", "arrived"])("an error of `%s` of a sink goes to its owner, and is not thrown into the socket", (method) => {
   const socket = new PassThrough()
   const told: Array<unknown> = []
   const failure = new Error("no room")

@@ -11,11 +11,11 @@ const rethrow = (cause: unknown) => {
 }
 const streams = fc.record({
   frames: fc.array(fc.tuple(fc.constantFrom("D", "D", "D", "s", "C", "Z", "E"), payloads), { maxLength: 30 }),
-  /** Bytes of each read, again and again. */
+  /** The sizes of reads, used in turn. */
   reads: fc.array(fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 3000 })), { minLength: 1, maxLength: 8 })
 })
 
-test("rows and other frames come whole and in order, wherever the reads fall", () => {
+test("rows and other messages are complete and in order, wherever reads split them", () => {
   fc.assert(
     fc.property(streams, ({ frames, reads }) => {
       const socket = new PassThrough()
@@ -29,7 +29,7 @@ test("rows and other frames come whole and in order, wherever the reads fall", (
         const size = reads[turn % reads.length]!
         const read = Buffer.from(sent.subarray(at, at + size))
         socket.emit("data", read)
-        // Nobody may look at it after the read.
+        // Nobody may use the buffer after the read.
         read.fill(0xa5)
         at += size
       }
@@ -46,7 +46,7 @@ test("rows and other frames come whole and in order, wherever the reads fall", (
   )
 })
 
-test("other events, and what a listener answers, are those of the socket", () => {
+test("other events, and the answer of a listener, are those of the socket", () => {
   const socket = new PassThrough()
   decodeDataRows(socket as unknown as Socket, () => {}, rethrow)
   const heard: Array<unknown> = []
@@ -56,7 +56,7 @@ test("other events, and what a listener answers, are those of the socket", () =>
   expect(heard).toEqual([[false]])
 })
 
-test("what a row's receiver throws is told to the owner, and not thrown into the socket", () => {
+test("an error of the receiver of rows goes to its owner, and is not thrown into the socket", () => {
   const socket = new PassThrough()
   const told: Array<unknown> = []
   const failure = new Error("no room")
@@ -68,7 +68,7 @@ test("what a row's receiver throws is told to the owner, and not thrown into the
   expect(told).toEqual([failure])
 })
 
-test("the length of each message is known with its header, wherever the reads fall", () => {
+test("the length of each message is known with its header, wherever reads split it", () => {
   fc.assert(
     fc.property(streams, ({ frames, reads }) => {
       const messages = frames.map(([type, payload]) => frameOf(type, payload))
@@ -84,7 +84,7 @@ test("the length of each message is known with its header, wherever the reads fa
       expect(seen.map(([length]) => length)).toEqual(messages.map(({ length }) => length))
       let start = 0
       for (const [nth, { length }] of messages.entries()) {
-        // Not later than with the read that has the fifth byte.
+        // It is known at the latest with the read that has the fifth byte.
         const longest = Math.max(...reads)
         expect(seen[nth]![1]).toBeLessThan(start + 5 + longest)
         start += length

@@ -1,14 +1,14 @@
-/** Messages of PostgreSQL's protocol. */
+/** Messages of the protocol of PostgreSQL. */
 import { HEADER_BYTES } from "../../../src/source/protocol/data-row.ts"
 
-/** A message of the protocol: its type, its length (that of the length included), its payload. */
+/** Writes a message of the protocol: its type, its length (including that of the length), its payload. */
 export const frameOf = (type: string, payload: Uint8Array = Buffer.alloc(0)): Buffer => {
   const length = Buffer.alloc(4)
   length.writeUInt32BE(4 + payload.length)
   return Buffer.concat([Buffer.from(type), length, payload])
 }
 
-/** Takes reads of a socket, and gives the messages that become whole with each: all that `keep` keeps. */
+/** Takes reads of a socket. Returns the messages that each read completes, if `keep` keeps them. */
 export const framesThat = (keep: (type: string) => boolean): ((bytes: Buffer) => Buffer) => {
   let pending = Buffer.alloc(0)
   return (bytes) => {
