@@ -9,7 +9,7 @@ export type ExportStatus = "pending" | "processing" | "completed" | "failed" | "
 export const transitions = {
   /** A worker takes the job; also again, when the worker before it died. */
   claim: { from: ["pending", "processing"], to: "processing" },
-  /** The worker gives it back: a failure that is tried again, or a shutdown. */
+  /** The worker returns it to the queue: a failure that is tried again, or a shutdown. */
   release: { from: ["processing"], to: "pending" },
   complete: { from: ["processing"], to: "completed" },
   fail: { from: ["pending", "processing"], to: "failed" },
@@ -27,7 +27,7 @@ export const isFinished = (status: ExportStatus): boolean => status !== "pending
 /** A limit of the operator that may leave rows out of a file. A `total` that the requester gave is none. */
 export type TruncatedBy = "maxRows"
 
-/** An export as people see it. Times are UTC. */
+/** The state of an export as its status shows it. Times are UTC. */
 export interface ExportJob {
   readonly id: string
   /** The export's place in the order of creation. */

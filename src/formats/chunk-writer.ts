@@ -1,5 +1,5 @@
 /**
- * Buffers of one size that nobody reads any more, kept to be filled again: a new one costs the system more, page by
+ * Keeps buffers of one size that nobody reads any more, to be filled again: a new one costs the system more, page by
  * page, than the bytes that are copied into it.
  */
 export class BufferPool {
@@ -14,7 +14,7 @@ export class BufferPool {
     this.#maxFree = 3 + Math.floor(maxFreeBytes / bufferBytes)
   }
 
-  take(): Buffer {
+  acquire(): Buffer {
     return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.bufferBytes)
   }
 
@@ -29,7 +29,7 @@ const NO_BUFFER: Buffer = Buffer.alloc(0)
  * Gathers bytes into chunks of the pool's size, and keeps those that are full until they are taken, in order. The
  * taker owns a chunk; giving it back to the pool lets its buffer be filled again.
  *
- * Who writes value by value does so into `buffer` at `position`, after `spill` has made room where there is none.
+ * A caller that writes value by value does so into `buffer` at `position`, after `reserve` has made room where there is none.
  */
 export class ChunkWriter {
   buffer: Buffer = NO_BUFFER
@@ -42,7 +42,7 @@ export class ChunkWriter {
 
   append(bytes: Buffer, start: number, end: number): void {
     for (let from = start; from < end;) {
-      if (this.position === this.buffer.length) this.spill(1)
+      if (this.position === this.buffer.length) this.reserve(1)
       const to = Math.min(end, from + this.buffer.length - this.position)
       bytes.copy(this.buffer, this.position, from, to)
       this.position += to - from
@@ -51,12 +51,12 @@ export class ChunkWriter {
   }
 
   /** Closes the chunk that is being filled, if it holds anything, and opens one with room for `bytes`: a larger one if need be. */
-  spill(bytes: number): void {
+  reserve(bytes: number): void {
     this.flush()
-    this.buffer = bytes > this.pool.bufferBytes ? Buffer.allocUnsafeSlow(bytes) : this.pool.take()
+    this.buffer = bytes > this.pool.bufferBytes ? Buffer.allocUnsafeSlow(bytes) : this.pool.acquire()
   }
 
-  /** Makes a chunk of what is there. */
+  /** Closes the chunk that is being filled, if it has bytes. */
   flush(): void {
     if (this.position === 0) return
     this.#full.push(this.buffer.subarray(0, this.position))
@@ -65,7 +65,7 @@ export class ChunkWriter {
     this.position = 0
   }
 
-  /** The oldest chunk that is full, if there is one. */
+  /** Takes the oldest full chunk, if there is one. */
   shift(): Uint8Array | undefined {
     const chunk = this.#full.shift()
     if (chunk) this.fullBytes -= chunk.length

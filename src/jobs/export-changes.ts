@@ -28,7 +28,7 @@ export class ExportChanges extends Effect.Service<ExportChanges>()("ExportChange
     })
 
     /** Calls `onChange` after each change of the export, as long as the scope is open. */
-    const watch = (id: string, onChange: () => void): Effect.Effect<void, never, Scope.Scope> =>
+    const watch = Effect.fn("ExportChanges.watch")((id: string, onChange: () => void): Effect.Effect<void, never, Scope.Scope> =>
       Effect.acquireRelease(
         Effect.sync(() => void watchers.set(id, (watchers.get(id) ?? new Set()).add(onChange))),
         () =>
@@ -37,6 +37,7 @@ export class ExportChanges extends Effect.Service<ExportChanges>()("ExportChange
             if (set?.delete(onChange) && set.size === 0) watchers.delete(id)
           })
       )
+    )
 
     return { watch, cancelled } as const
   })

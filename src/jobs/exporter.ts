@@ -10,32 +10,32 @@ import { ExportStore, persist } from "./export-store.ts"
 import type { ClaimedJob, LeaseLost } from "./store/commands.ts"
 import { SourceWait } from "./source-wait.ts"
 
-/** What ExportBytes and FileWriter reject with; anything else is a mistake of ours, which a throw makes a defect. */
+/** Returns what ExportBytes and FileWriter reject with. Anything else is a bug, and thrown as a defect. */
 const toFailure = (cause: unknown): SourceError | StorageError | StorageFull => {
   if (cause instanceof SourceError || cause instanceof StorageError || cause instanceof StorageFull) return cause
   throw cause
 }
 
-/** Moves the rows into the file. */
-const copy = (rows: ExportBytes, file: FileWriter) =>
+/** Writes the bytes of an export to its file. */
+const writeFile = (bytes: ExportBytes, file: FileWriter) =>
   Effect.tryPromise({
     try: async (signal) => {
-      for (let chunk; (chunk = await rows.next());) {
+      for (let chunk; (chunk = await bytes.next());) {
         signal.throwIfAborted()
         await file.write(chunk)
-        rows.recycle(chunk)
+        bytes.recycle(chunk)
       }
       signal.throwIfAborted()
-      return { ...(await file.finish()), rows: rows.rows }
+      return { ...(await file.finish()), rows: bytes.rows }
     },
     catch: toFailure
   })
 
-/** Work on a job, until `look` finds that it is no longer ours. A database that is away for a moment is no reason to stop. */
-const whileOurs = <A, E, R>(work: Effect.Effect<A, E, R>, look: Effect.Effect<unknown, LeaseLost | DatabaseError>) =>
+/** Runs the work on a job until `check` finds the lease lost. A database that is away for a moment is no reason to stop. */
+const whileLeased = <A, E, R>(work: Effect.Effect<A, E, R>, check: Effect.Effect<unknown, LeaseLost | DatabaseError>) =>
   Effect.raceFirst(
     work,
-    look.pipe(
+    check.pipe(
       Effect.catchTag("DatabaseError", (error) =>
         error.unavailable ? Effect.logDebug(error.logged) : Effect.logWarning(error.logged)
       ),
@@ -49,7 +49,7 @@ const specOf = ({ spec }: ClaimedJob): Effect.Effect<ExportSpec, SourceError | U
     cause.isLater ? cause : new SourceError({ message: cause.message, retryable: false, cause })
   )
 
-/** Writes the file of one claimed job: rows → storage → `completed`. */
+/** Runs one claimed job: reads its rows, writes its file, and completes it. */
 export class Exporter extends Effect.Service<Exporter>()("Exporter", {
   effect: Effect.gen(function* () {
     const reader = yield* ExportReader
@@ -57,27 +57,27 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
     const store = yield* ExportStore
     const wait = yield* SourceWait
 
-    const progress = (job: ClaimedJob, rows: ExportBytes) => {
+    const reportProgress = (job: ClaimedJob, bytes: ExportBytes) => {
       let processedRows = 0
       return Effect.suspend(() => {
-        // What was read ahead may have to be read again; progress does not fall for that.
-        processedRows = Math.max(processedRows, rows.rows)
-        return store.progress(job, { processedRows, totalRows: rows.estimatedRows })
+        // Rows that were read ahead may have to be read again, and progress must not fall for that.
+        processedRows = Math.max(processedRows, bytes.rows)
+        return store.progress(job, { processedRows, totalRows: bytes.estimatedRows })
       })
     }
 
-    const write = (job: ClaimedJob, reached: Effect.Effect<void, LeaseLost>) =>
+    const writeExport = (job: ClaimedJob, reached: Effect.Effect<void, LeaseLost>) =>
       Effect.scoped(
         Effect.gen(function* () {
           const spec = yield* specOf(job)
           // Opened first, so that on the way out the source is ended before the file's last write is waited for.
           const file = yield* storage.create(job)
-          const { bytes, truncatedBy } = yield* whileOurs(
+          const { bytes, truncatedBy } = yield* whileLeased(
             reader.openForJob(spec),
             Effect.delay(store.confirm(job), limits.progressGapMs)
           )
           yield* reached
-          const written = yield* whileOurs(copy(bytes, file), progress(job, bytes))
+          const written = yield* whileLeased(writeFile(bytes, file), reportProgress(job, bytes))
           return { ...written, truncatedBy }
         })
       )
@@ -85,8 +85,10 @@ export class Exporter extends Effect.Service<Exporter>()("Exporter", {
     const run = Effect.fn("Exporter.run")(function* (job: ClaimedJob) {
       // A worker that died leaves its file behind.
       if (job.epoch > 1) yield* discard(storage, { id: job.id, epoch: job.epoch - 1 })
-      const file = yield* wait.through(job, (reached) => write(job, reached).pipe(Effect.onError(() => discard(storage, job))))
-      // Whether a call that failed has changed the row is unknown: then the files stay, for the sweeper to decide.
+      const file = yield* wait.through(job, (reached) =>
+        writeExport(job, reached).pipe(Effect.onError(() => discard(storage, job)))
+      )
+      // A call that failed may have changed the row. The file then stays, and the sweeper decides.
       yield* persist(store.complete(job, file)).pipe(Effect.tapErrorTag("LeaseLost", () => discard(storage, job)))
       return file
     })

@@ -12,7 +12,7 @@ const QUEUE = "exports"
 /** Runs a statement of the queue, or one that contains it, and returns the rows. */
 export type RunStatement = (text: string, values: ReadonlyArray<unknown>) => Promise<ReadonlyArray<unknown>>
 
-/** A condition: the queue holds a delivery of this export that has not ended. */
+/** Writes a condition: the queue has a delivery of this export that has not ended. */
 export const mayStillRun = (sql: postgres.Sql, id: postgres.Fragment) => sql`exists (
   select from ${sql(SCHEMA)}.job where name = ${QUEUE} and job.id = ${id} and state in ('created', 'retry', 'active'))`
 
@@ -30,7 +30,7 @@ const connection = (url: string) => {
 
 /**
  * The queue of exports, on pg-boss: at-least-once delivery of export ids. Its retries cover workers that died
- * (no heartbeat) and attempts that were given back; how often an export may fail is counted in its own row.
+ * (no heartbeat) and attempts that were released; how often an export may fail is counted in its own row.
  */
 export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
   scoped: Effect.gen(function* () {
@@ -44,12 +44,12 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
       max: limits.queueConnections,
       useListenNotify: true,
       schedule: false,
-      // A dead worker is noticed by these: its heartbeat first, then the next look of a supervisor.
+      // A dead worker is noticed when its heartbeat is overdue and a supervisor looks at the queue.
       superviseIntervalSeconds: limits.queueSuperviseSeconds,
       monitorIntervalSeconds: limits.queueSuperviseSeconds
     })
     const outage = makeOutage("the queue's database")
-    // pg-boss goes on by itself after each of these; without a listener they would end the process.
+    // pg-boss goes on by itself after these errors; without a listener they would end the process.
     boss.on("error", (error) => void runFork(outage.failed(error.message)))
     boss.on("warning", ({ message }) => void runFork(Effect.logDebug(`queue: ${message}`)))
 
@@ -68,27 +68,27 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
       notify: true
     }
     yield* Effect.tryPromise(async () => {
-      // Creating leaves a queue that is there as it was.
+      // createQueue leaves an existing queue unchanged.
       await boss.createQueue(QUEUE, options)
       await boss.updateQueue(QUEUE, options)
     })
 
     // pg-boss reports when its database fails, but not when it works again.
-    const look = Effect.suspend(() =>
+    const checkOutage = Effect.suspend(() =>
       outage.since() === undefined
         ? Effect.void
         : Effect.tryPromise(() => boss.getQueue(QUEUE)).pipe(Effect.zipRight(outage.over))
     )
-    yield* look.pipe(Effect.ignore, Effect.repeat(Schedule.spaced(limits.queueLookMs)), Effect.forkScoped)
+    yield* checkOutage.pipe(Effect.ignore, Effect.repeat(Schedule.spaced(limits.queueLookMs)), Effect.forkScoped)
 
-    /** Hands an export to the queue; `run` gets the statement that stores the delivery. Returns false if it stored none. */
+    /** Adds a delivery of an export. `run` gets the statement that stores it. Returns false if nothing was stored. */
     const enqueue = async (id: string, run: RunStatement): Promise<boolean> => {
       const executeSql = async (text: string, values: unknown[] = []) => ({ rows: [...(await run(text, values))] })
       return (await boss.send(QUEUE, {}, { id, db: { executeSql } })) !== null
     }
 
     /**
-     * Runs `handle` for each delivered id. A rejection brings the id back later. `signal` aborts when the
+     * Runs `handle` for each delivered id. After a rejection the id is delivered again later. `signal` aborts when the
      * delivery is no longer this worker's.
      */
     const work = (handle: (id: string, signal: AbortSignal) => Promise<void>) =>
@@ -97,7 +97,7 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
           let worker = ""
           const run = async ([job]: ReadonlyArray<{ readonly id: string; readonly signal: AbortSignal }>) => {
             if (job) await handle(job.id, job.signal)
-            // Otherwise the next delivery would wait for the next poll, so that one job would begin each second. After a
+            // Fetch at once: otherwise the next delivery waits for the next poll, and one job begins each second. After a
             // failure it does wait, so that a storage that is away for a moment does not fail the whole queue.
             boss.notifyWorker(worker)
           }
@@ -105,7 +105,7 @@ export class ExportQueue extends Effect.Service<ExportQueue>()("ExportQueue", {
         }
       })
 
-    /** Takes no further deliveries; those at work go on. */
+    /** Takes no further deliveries. Those that are being handled go on. */
     const stopWork = Effect.tryPromise(() => boss.offWork(QUEUE, { wait: false })).pipe(Effect.ignore)
 
     return { enqueue, work, stopWork } as const

@@ -8,7 +8,7 @@ import type { ClaimedJob } from "./store/commands.ts"
 import { Exporter } from "./exporter.ts"
 import { ExportQueue } from "./queue.ts"
 
-/** Ends when the signal aborts: the delivery is no longer ours. */
+/** Ends when the signal aborts, since the delivery is then no longer this worker's. */
 const aborted = (signal: AbortSignal): Effect.Effect<void> =>
   Effect.async((resume) => {
     const end = () => resume(Effect.void)
@@ -19,8 +19,8 @@ const aborted = (signal: AbortSignal): Effect.Effect<void> =>
 
 /**
  * Runs delivered jobs, each as a fiber under its id; cancelling a job is interrupting its fiber. An attempt ends
- * in one of three ways: the row is finished (completed, failed, cancelled), the row is given back and the delivery
- * rejected, so that the queue brings it again, or the lease is lost and nothing is written any more.
+ * in one of three ways: the row is finished (completed, failed, cancelled), the row is released and the delivery
+ * rejected, so that the queue delivers it again, or the lease is lost and nothing is written any more.
  */
 export class Worker extends Effect.Service<Worker>()("Worker", {
   scoped: Effect.gen(function* () {
@@ -31,7 +31,8 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
     const fibers = yield* FiberMap.make<string>()
     const run = yield* FiberMap.runtimePromise(fibers)()
 
-    const failed = (job: ClaimedJob, error: SourceError | StorageError) => {
+    /** Fails the job, or returns it to the queue while it has retries left. */
+    const failOrRetry = (job: ClaimedJob, error: SourceError | StorageError) => {
       const attempts = job.failures + 1
       if (("retryable" in error && !error.retryable) || attempts > limits.jobRetries) {
         const tries = attempts > 1 ? ` (tried ${attempts} times)` : ""
@@ -45,7 +46,7 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
       )
     }
 
-    const attempt = (job: ClaimedJob) =>
+    const runAttempt = (job: ClaimedJob) =>
       Effect.gen(function* () {
         if (job.crashes >= limits.jobCrashes) {
           const message = `The service ended unexpectedly ${job.crashes} times while it ran this export`
@@ -67,10 +68,10 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
               Effect.zipRight(Effect.fail(error))
             ),
           StorageFull: (error) => Effect.logError(error.message).pipe(Effect.zipRight(persist(store.fail(job, error.message)))),
-          SourceError: (error) => failed(job, error),
-          StorageError: (error) => failed(job, error)
+          SourceError: (error) => failOrRetry(job, error),
+          StorageError: (error) => failOrRetry(job, error)
         }),
-        // Cancelled (then the row says so and this changes nothing), or shut down: the next worker starts anew.
+        // The job was cancelled, so that releasing changes no row, or the service stops and another worker starts it anew.
         Effect.onInterrupt(() =>
           Effect.logInfo("export stopped: it was cancelled, or the service stops").pipe(
             Effect.zipRight(store.release(job, false)),
@@ -87,13 +88,13 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
       )
 
     const handle = (id: string) =>
-      Effect.flatMap(store.claim(id), (job) => (job ? attempt(job) : Effect.void)).pipe(
+      Effect.flatMap(store.claim(id), (job) => (job ? runAttempt(job) : Effect.void)).pipe(
         Effect.tapErrorTag("DatabaseError", (error) => Effect.logWarning(`the export will be delivered again: ${error.logged}`)),
         Effect.tapDefect((cause) => Effect.logError("an export failed unexpectedly", Cause.pretty(cause))),
         Effect.annotateLogs({ exportId: id })
       )
 
-    // Each in a fiber of its own: one that ends slowly must not keep the next one's query alive.
+    // Each job ends in a fiber of its own: one that ends slowly must not keep the query of the next one alive.
     yield* Queue.take(changes.cancelled).pipe(
       Effect.flatMap((id) => Effect.fork(FiberMap.remove(fibers, id))),
       Effect.forever,
@@ -101,7 +102,7 @@ export class Worker extends Effect.Service<Worker>()("Worker", {
     )
     yield* queue.work((id, signal) => run(id, Effect.raceFirst(handle(id), aborted(signal))))
 
-    /** Takes no new jobs and waits for those at work. What is still there when the scope closes is given back. */
+    /** Takes no new jobs and waits for those that run. Jobs that still run when the scope closes return to the queue. */
     const drain = queue.stopWork.pipe(Effect.zipRight(FiberMap.awaitEmpty(fibers)))
 
     return { drain, running: FiberMap.size(fibers) } as const

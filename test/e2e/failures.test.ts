@@ -132,7 +132,7 @@ test("a job whose database backend is killed starts anew, which counts as no fai
   expect(lines[ROWS]).toStartWith(`${ROWS},Ada Lovelace`)
   const said = service.log().filter(({ annotations }) => annotations["exportId"] === id && annotations["attempt"] === 1)
   const messages = said.map(({ message }) => String(message)).join()
-  expect(messages).toContain("the source database was lost, the export starts anew")
+  expect(messages).toContain("source database lost, starting the export anew")
   expect(messages).not.toContain("will be tried again")
   // The next try reached the source, so that was no outage.
   expect(service.log().filter(({ message }) => /source database (cannot be|is) reached/.test(String(message)))).toEqual([])

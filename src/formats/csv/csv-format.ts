@@ -95,7 +95,7 @@ export const csvContentType = ({ type, encoding, header }: CsvFormat): string =>
     : `text/csv${charset}; header=${header === "none" ? "absent" : "present"}`
 }
 
-/** Why allowed values do not go together, if they do not; `field` is the parameter to blame. */
+/** Returns why allowed values do not go together, if they do not. `field` is the parameter to blame. */
 export const formatConflict = (format: CsvFormat): { field: string; detail: string } | undefined => {
   if (format.encoding === "utf-16le" && !format.bom) return { field: "bom", detail: "must be true: UTF-16 needs it" }
   if (format.encoding === "utf-16le" && format.delimiter !== "\t")

@@ -16,11 +16,11 @@ export interface Dialect {
 
 export const defaultDialect: Dialect = { delimiter: ",", quote: '"', quoting: "minimal", null: "", newline: "lf" }
 
-/** One ASCII character that COPY takes as DELIMITER or QUOTE. */
+/** Says whether the value is one ASCII character that COPY takes as DELIMITER or QUOTE. */
 export const isDialectCharacter = (value: string): boolean =>
   value.length === 1 && value > "\0" && value < "\x80" && value !== "\r" && value !== "\n"
 
-/** Why allowed values do not go together, if they do not. */
+/** Returns why allowed values do not go together, if they do not. */
 export const dialectConflict = (dialect: Dialect): { field: keyof Dialect; detail: string } | undefined => {
   const { delimiter, quote } = dialect
   if (delimiter === '"') return { field: "delimiter", detail: "must not be the quote '\"'" }

@@ -5,7 +5,7 @@ const LF = 10
 const CR = 13
 const BACKSLASH = 92
 const DOT = 46
-/** The length of a value that is SQL NULL. */
+/** Marks SQL NULL where the length of a value stands. */
 const NULL = -1
 /** Above this a value is searched and copied by native code; below it the call costs more than it saves. */
 const LONG_VALUE = 256
@@ -22,12 +22,12 @@ export class CsvEncoder {
   readonly #quote: number
   readonly #null: Buffer
   readonly #crlf: boolean
-  /** Columns whose values stand in quotes, whatever they are. */
+  /** Columns whose values always stand in quotes. */
   readonly #forced: ReadonlyArray<boolean>
   readonly #forceAll: boolean
   readonly #quoteHeader: boolean
   readonly #chunks: ChunkWriter
-  /** What a row may need beside its values, twice their size. */
+  /** Bytes that a row may need beside twice the size of its values. */
   readonly #slack: number
   /** Above this many bytes a value is long; one that might not fit into a chunk always is. */
   readonly #longValue: number
@@ -64,7 +64,7 @@ export class CsvEncoder {
       from += 4
       const size = length === NULL ? 0 : length
       // Worst case: a delimiter, two quotes, each byte doubled, and the line's end.
-      if (chunks.position + 2 * size + this.#slack > chunks.buffer.length) chunks.spill(2 * size + this.#slack)
+      if (chunks.position + 2 * size + this.#slack > chunks.buffer.length) chunks.reserve(2 * size + this.#slack)
       const out = chunks.buffer
       if (column > 0) out[chunks.position++] = this.#delimiter
       if (length === NULL) {
@@ -91,12 +91,12 @@ export class CsvEncoder {
       }
       from = end
     }
-    if (chunks.position + 2 > chunks.buffer.length) chunks.spill(2)
+    if (chunks.position + 2 > chunks.buffer.length) chunks.reserve(2)
     if (this.#crlf) chunks.buffer[chunks.position++] = CR
     chunks.buffer[chunks.position++] = LF
   }
 
-  /** The header line: the columns' names, under the rules of text values. */
+  /** Writes the header line: the names of the columns, by the rules of text values. */
   header(names: ReadonlyArray<string | Buffer>): void {
     const values = names.map((name) => (typeof name === "string" ? Buffer.from(name) : name))
     const lengths = values.map(({ length }) => Buffer.of(length >>> 24, length >>> 16, length >>> 8, length))
@@ -107,7 +107,7 @@ export class CsvEncoder {
     )
   }
 
-  /** Whether a value would be taken for NULL. */
+  /** Says whether a value would be taken for NULL. */
   #isNull(bytes: Buffer, from: number, end: number): boolean {
     const nothing = this.#null
     return end - from === nothing.length && nothing.compare(bytes, from, end) === 0
