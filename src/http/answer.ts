@@ -7,7 +7,7 @@ import type { ApiRequest } from "./request-env.ts"
 type Headers = Readonly<Record<string, string>>
 
 /** A document, which the router encodes with the endpoint's schema. */
-interface DocumentAnswer<A> {
+export interface DocumentAnswer<A> {
   readonly document: A
   readonly headers?: Headers
 }
@@ -18,16 +18,20 @@ export interface BodyAnswer {
   readonly open: Effect.Effect<Response, HttpFailure>
 }
 
-export const toResponse = (answer: BodyAnswer | Response): Effect.Effect<Response, HttpFailure> =>
+/** Makes the response of an answer that is no document. */
+export const openAnswer = (answer: BodyAnswer | Response): Effect.Effect<Response, HttpFailure> =>
   answer instanceof Response ? Effect.succeed(answer) : answer.open
 
 export type Answer<A> = DocumentAnswer<A> | BodyAnswer | Response
 
 type Of<E extends Endpoint> = Answer<Exclude<HttpApiEndpoint.HttpApiEndpoint.Success<E>, string | void>>
 
+/** What a path names, as it stands there. */
+type Params<E extends Endpoint> = { readonly [Name in keyof HttpApiEndpoint.HttpApiEndpoint.PathParsed<E>]: string }
+
 /** A handler for each endpoint. */
 export type Handlers = {
   readonly [E in Endpoint as E["name"]]: (
-    request: ApiRequest<HttpApiEndpoint.HttpApiEndpoint.PathParsed<E>, HttpApiEndpoint.HttpApiEndpoint.UrlParams<E>>
+    request: ApiRequest<Params<E>, HttpApiEndpoint.HttpApiEndpoint.UrlParams<E>>
   ) => Effect.Effect<Of<E>, HttpFailure>
 }

@@ -2,9 +2,9 @@
 import { Schema } from "effect"
 import { Order } from "../datasets/filters/conditions.ts"
 import { operators } from "../datasets/filters/operators.ts"
+import { described } from "../exports/parameter-values.ts"
 
 const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
-const described = <A, I>(schema: Schema.Schema<A, I>, description: string) => schema.annotations({ description })
 
 const Time = Schema.Date.annotations({
   description: "A time in UTC.",
@@ -12,9 +12,10 @@ const Time = Schema.Date.annotations({
 })
 const TimeOrNull = Schema.NullOr(Time)
 const Count = Schema.NonNegativeInt.annotations({ jsonSchema: { type: "integer", minimum: 0 } })
-const Path = described(Schema.String, "A path on this service.").annotations({
-  jsonSchema: { type: "string", format: "uri-reference" }
-})
+const Path = described(
+  Schema.String.annotations({ jsonSchema: { type: "string", format: "uri-reference" } }),
+  "A path on this service."
+)
 
 export const ExportId = Schema.String.annotations({
   description: "The id of an export.",
@@ -26,6 +27,7 @@ const FieldProblem = Schema.Struct({
   field: described(Schema.String, "The parameter or member that is wrong."),
   detail: described(Schema.String, "What is wrong with it, and what is allowed.")
 }).annotations({ identifier: "FieldProblem", description: "What is wrong with one field of a request." })
+export type FieldProblem = typeof FieldProblem.Type
 
 export const ProblemDocument = Schema.Struct({
   type: Schema.String.annotations({

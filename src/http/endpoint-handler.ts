@@ -1,6 +1,6 @@
 import { Effect, Option, ParseResult, Schema, SchemaAST } from "effect"
 import type { RateLimiter } from "../rate-limit/rate-limiter.ts"
-import { toResponse, type Answer } from "./answer.ts"
+import { openAnswer, type Answer, type DocumentAnswer } from "./answer.ts"
 import type { Served } from "./endpoint.ts"
 import type { HttpFailure } from "./failures.ts"
 import { setRateLimit } from "./middleware/rate-limit.ts"
@@ -17,12 +17,14 @@ const queryDecoder = ({ endpoint, details }: Served) => {
   return ({ url }: ApiRequest) => (details.ofDataset ? Effect.succeed({}) : decodeQuery(url, schema))
 }
 
-/** Encodes documents with the schema of the endpoint's first answer. */
+/** Makes what encodes the documents of an endpoint. One that sends other bodies alone has none. */
 const documentEncoder = ({ successes }: Served) => {
-  const [[status, { ast }] = [204, { ast: Option.none<SchemaAST.AST>() }]] = [...successes]
-  const encode = ParseResult.encodeSync(Schema.make<unknown, unknown>(Option.getOrElse(ast, () => SchemaAST.voidKeyword)))
-  return (document: unknown, headers: Readonly<Record<string, string>> = {}) =>
-    Response.json(encode(document), { status, headers })
+  for (const [status, { ast }] of successes) {
+    if (Option.isNone(ast) || !SchemaAST.isTypeLiteral(ast.value)) continue
+    const encode = ParseResult.encodeSync(Schema.make<unknown, unknown>(ast.value))
+    return ({ document, headers = {} }: DocumentAnswer<unknown>) => Response.json(encode(document), { status, headers })
+  }
+  return undefined
 }
 
 /** The answer to HEAD: what GET would say, without making a body. Bun would claim a length of 0 where none is known. */
@@ -37,9 +39,9 @@ export const serveEndpoint = (served: Served, handler: AnyHandler, limiter: Rate
 
   const answer = (request: ApiRequest<never, never>) =>
     Effect.flatMap(handler(request), (given) => {
-      if ("document" in given) return Effect.sync(() => encode(given.document, given.headers))
+      if ("document" in given) return Effect.sync(() => encode!(given))
       if ("open" in given && request.method === "HEAD") return Effect.succeed(headResponse(given.headers))
-      return toResponse(given)
+      return openAnswer(given)
     })
 
   return {

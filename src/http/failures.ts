@@ -7,6 +7,7 @@ import type { TooManyStreams } from "../rate-limit/stream-turns.ts"
 import type { SourceBusy } from "../source/admission.ts"
 import type { SourceError } from "../source/source-error.ts"
 import type { StorageError } from "../storage/export-storage.ts"
+import type { FieldProblem } from "./documents.ts"
 
 /**
  * A kind of problem, as clients tell them apart: `type` is stable, sentences are not. Each failure that an answer may come
@@ -16,11 +17,6 @@ export interface ProblemType {
   readonly type: string
   readonly status: number
   readonly meaning: string
-}
-
-export interface FieldProblem {
-  readonly field: string
-  readonly detail: string
 }
 
 /** The request itself is wrong. `status` is 400 unless its kind has one of its own. */
@@ -91,9 +87,6 @@ export class NotDownloadable extends Data.TaggedError("NotDownloadable")<{
   } as const
 }
 
-/** What was there a moment ago is not any more. */
-export class Gone extends Data.TaggedError("Gone")<{ readonly detail: string }> {}
-
 export class RangeNotSatisfiable extends Data.TaggedError("RangeNotSatisfiable")<{ readonly bytes: number }> {
   static readonly problem = {
     type: "range-not-satisfiable",
@@ -153,7 +146,6 @@ export type HttpFailure =
   | ForeignOrigin
   | UnsupportedMediaType
   | NotDownloadable
-  | Gone
   | RangeNotSatisfiable
   | PreconditionFailed
   | RateLimited

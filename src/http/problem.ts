@@ -8,7 +8,7 @@ import { TooManyStreams } from "../rate-limit/stream-turns.ts"
 import { SourceBusy } from "../source/admission.ts"
 import { SourceError, sqlState } from "../source/source-error.ts"
 import { StorageError } from "../storage/export-storage.ts"
-import { ProblemDocument } from "./documents.ts"
+import { ProblemDocument, type FieldProblem } from "./documents.ts"
 import {
   ForeignOrigin,
   InvalidRequest,
@@ -23,7 +23,6 @@ import {
   StreamTooLong,
   Unavailable,
   UnsupportedMediaType,
-  type FieldProblem,
   type HttpFailure,
   type ProblemType
 } from "./failures.ts"
@@ -166,8 +165,6 @@ const problemOf = (failure: HttpFailure): Problem => {
       }
     case "NotDownloadable":
       return downloadProblem(failure)
-    case "Gone":
-      return { type: StorageError.problems.missing, detail: failure.detail }
     case "RangeNotSatisfiable":
       return {
         type: RangeNotSatisfiable.problem,

@@ -5,7 +5,8 @@ import { makeApp } from "./router.ts"
 import type { RequestEnv } from "./request-env.ts"
 import { openClientSockets } from "./client-sockets.ts"
 import { limitConnections } from "./client-connections.ts"
-import { Gone, InvalidRequest } from "./failures.ts"
+import { InvalidRequest } from "./failures.ts"
+import { StorageError } from "../storage/export-storage.ts"
 import { defectResponse, problemResponse } from "./problem.ts"
 
 class ListenError extends Data.TaggedError("ListenError")<{ readonly message: string; readonly cause: unknown }> {}
@@ -61,7 +62,7 @@ export class HttpServer extends Effect.Service<HttpServer>()("HttpServer", {
             error: (error) => {
               // A file that is removed between our look at it and Bun's opening it.
               if (error.code === "ENOENT")
-                return problemResponse(new Gone({ detail: "The export's file was removed just now" }), "/")
+                return problemResponse(new StorageError({ message: "The file was removed just now", reason: "missing" }), "/")
               log(Effect.logError("a request failed unexpectedly", error))
               return defectResponse("/")
             }

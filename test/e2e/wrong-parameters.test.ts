@@ -119,6 +119,13 @@ describe.each(["", "/api/v1"])("under %p", (prefix) => {
     const { errors } = expectProblem(await send(service.url, { method: "POST", target: `${prefix}/exports/csv?${query}` }), 400)
     const fields = "bom columns delimiter email id or sort timezone total"
     expect(errors.map(({ field }) => field).toSorted()).toEqual(fields.split(" "))
+    const long = "k".repeat(257)
+    const stream = await send(service.url, { target: `${prefix}/exports/csv?sort=1&total=0&apiKey=${long}&errorRow=maybe` })
+    const ofStream = expectProblem(stream, 400).errors
+    expect(ofStream.map(({ field }) => field).toSorted()).toEqual("apiKey errorRow sort total".split(" "))
+    expect(ofStream.find(({ field }) => field === "apiKey")?.detail).toBe("must have at most 256 characters")
+    const header = await send(service.url, { target: `${prefix}/exports/csv?total=1`, headers: { "X-API-Key": long } })
+    expect(expectProblem(header, 400).errors).toEqual([{ field: "X-API-Key", detail: "must have at most 256 characters" }])
     const body =
       '{"sort":1,"total":0,"delimiter":"","bom":2,"timezone":"\\u0000","columns":["id","no"],"where":{"id":"ge.1","or":[]}}'
     const inBody = expectProblem(await send(service.url, { method: "POST", target: `${prefix}/exports/csv`, body }), 400)

@@ -31,7 +31,6 @@ const cases: ReadonlyArray<readonly [failures.HttpFailure, number, string]> = [
   [new failures.NotDownloadable({ id, status: "failed", error: detail }), 409, "export-failed"],
   [new failures.NotDownloadable({ id, status: "cancelled", error: null }), 410, "export-gone"],
   [new failures.NotDownloadable({ id, status: "expired", error: null }), 410, "export-gone"],
-  [new failures.Gone({ detail }), 410, "file-missing"],
   [new StorageError({ message: detail, reason: "missing" }), 410, "file-missing"],
   [new StorageError({ message: detail, reason: "damaged" }), 500, "file-damaged"],
   [new StorageError({ message: detail }), 500, "file-unreadable"],

@@ -7,14 +7,12 @@ import { DatasetDocument, DatasetList } from "../documents.ts"
 import { says } from "../endpoint.ts"
 import { NotFound } from "../failures.ts"
 
-const noStore = ["Cache-Control"]
-
 export const datasets = HttpApiGroup.make("datasets", { topLevel: true })
   .add(
     HttpApiEndpoint.get("listDatasets", "/datasets")
       .addSuccess(DatasetList)
       .annotateContext(
-        says("Lists what may be exported", { headers: { 200: noStore }, problems: [SourceError.problems.unavailable] })
+        says("Lists what may be exported", { headers: { 200: ["Cache-Control"] }, problems: [SourceError.problems.unavailable] })
       )
   )
   .add(
@@ -23,7 +21,7 @@ export const datasets = HttpApiGroup.make("datasets", { topLevel: true })
       .addSuccess(DatasetDocument)
       .annotateContext(
         says("Describes a dataset", {
-          headers: { 200: noStore },
+          headers: { 200: ["Cache-Control"] },
           problems: [NotFound.problems.dataset, SourceError.problems.unavailable]
         })
       )

@@ -10,7 +10,7 @@ import { NotFound, NotReady, PreconditionFailed } from "../failures.ts"
 const noStore = ["Cache-Control"]
 const ifNoneMatch = Schema.Struct({ "If-None-Match": header("An answer is only sent if it has none of these ETags.") })
 /** The last one is not in an answer that nothing has changed. */
-const described = ["Cache-Control", "ETag", "X-Content-Type-Options", "Content-Length"]
+const documentHeaders = ["Cache-Control", "ETag", "X-Content-Type-Options", "Content-Length"]
 
 export const service = HttpApiGroup.make("service", { topLevel: true })
   .add(
@@ -36,7 +36,7 @@ export const service = HttpApiGroup.make("service", { topLevel: true })
       .addSuccess(empty(304, "The client has this document."))
       .annotateContext(
         says("Describes this API (OpenAPI 3.1)", {
-          headers: { 200: described, 304: described.slice(0, -1) },
+          headers: { 200: documentHeaders, 304: documentHeaders.slice(0, -1) },
           problems: [SourceError.problems.unavailable, PreconditionFailed.problem],
           atRoot: true
         })
@@ -50,8 +50,8 @@ export const service = HttpApiGroup.make("service", { topLevel: true })
       .annotateContext(
         says("Shows this description to people, who can try it", {
           headers: {
-            200: [...described, "Content-Security-Policy"],
-            304: [...described.slice(0, -1), "Content-Security-Policy"]
+            200: [...documentHeaders, "Content-Security-Policy"],
+            304: [...documentHeaders.slice(0, -1), "Content-Security-Policy"]
           },
           problems: [PreconditionFailed.problem],
           atRoot: true
@@ -70,7 +70,7 @@ export const service = HttpApiGroup.make("service", { topLevel: true })
       .addSuccess(empty(304, "The client has this file."))
       .annotateContext(
         says("Sends a file of the page at /docs", {
-          headers: { 200: described, 304: described.slice(0, -1) },
+          headers: { 200: documentHeaders, 304: documentHeaders.slice(0, -1) },
           problems: [NotFound.problems.path, PreconditionFailed.problem],
           atRoot: true
         })

@@ -5,6 +5,7 @@ import type { RateDecision, RateLimiter } from "../../rate-limit/rate-limiter.ts
 import { SourceError } from "../../source/source-error.ts"
 import type { ApiRequest } from "../request-env.ts"
 import { invalid } from "../request/query.ts"
+import { KEY_TOO_LONG } from "../request/stream-parameters.ts"
 import type { RequestedDatasets } from "../request/export-request.ts"
 import { RateLimited, type InvalidRequest } from "../failures.ts"
 
@@ -12,10 +13,10 @@ import { RateLimited, type InvalidRequest } from "../failures.ts"
 export const apiKeyOf = ({ url, headers }: ApiRequest): string | undefined =>
   (url.searchParams.get("apiKey") ?? headers.get("X-API-Key")) || undefined
 
-/** Fails when the key is longer than keys are. */
-export const checkKey = (request: ApiRequest): Effect.Effect<void, InvalidRequest> =>
-  (apiKeyOf(request)?.length ?? 0) > limits.apiKeyChars
-    ? Effect.fail(invalid([{ field: "apiKey", detail: `must have at most ${limits.apiKeyChars} characters` }]))
+/** Fails when the key in the header is longer than keys are; the parameter is checked with all others. */
+export const checkKeyHeader = ({ headers }: ApiRequest): Effect.Effect<void, InvalidRequest> =>
+  (headers.get("X-API-Key")?.length ?? 0) > limits.apiKeyChars
+    ? Effect.fail(invalid([{ field: "X-API-Key", detail: KEY_TOO_LONG }]))
     : Effect.void
 
 /** Returns the name under which a request is counted: the client's key, otherwise its address. */

@@ -47,7 +47,7 @@ const headersOf = (names: ReadonlyArray<string>): Record<string, Header> =>
     })
   )
 
-const problemOf = (status: number, types: ReadonlyArray<ProblemType>, more: ReadonlyArray<string>): ResponseObject => ({
+const describeProblems = (status: number, types: ReadonlyArray<ProblemType>, more: ReadonlyArray<string>): ResponseObject => ({
   description: types.map(({ meaning }) => meaning).join(" "),
   headers: headersOf(["Cache-Control", ...(problemHeaders[status] ?? []), ...more]),
   content: {
@@ -86,7 +86,7 @@ const responsesOf = ({ endpoint, details, successes }: Served, made: Operation):
     .toSorted(([one], [other]) => one - other)
     .map(([status, types]) => {
       const isOuter = types.some((type) => outer.includes(type))
-      return [status, problemOf(status, types, isOuter ? more.map((name) => `${name}?`) : more)] as const
+      return [status, describeProblems(status, types, isOuter ? more.map((name) => `${name}?`) : more)] as const
     })
   return Object.fromEntries([...given, ...failed])
 }
@@ -141,20 +141,20 @@ const describeApi = (): Document => {
 }
 
 /** Says which datasets the document leaves out, since it would be too large with them. */
-const omission = (described: number, all: number) =>
-  described === all
+const omission = (count: number, all: number) =>
+  count === all
     ? ""
-    : ` Of the ${all} datasets, the first ${described} are described here; \`/datasets/{name}\` describes each of them.`
+    : ` Of the ${all} datasets, the first ${count} are described here; \`/datasets/{name}\` describes each of them.`
 
 /** Returns the document of a service with these datasets. */
 export const openApiDocument = (datasets: Iterable<Dataset>): Document => {
   const all = [...datasets]
-  const described = describedOf(all)
+  const first = describedOf(all)
   const { info, paths, components, ...document } = describeApi()
   return {
     ...document,
-    info: { ...info, description: DESCRIPTION + omission(described.length, all.length) },
-    paths: { ...paths, ...datasetPaths(described, paths["/exports/csv"]!) },
-    components: { ...components, schemas: { ...components.schemas, ...filterSchemas(described) } }
+    info: { ...info, description: DESCRIPTION + omission(first.length, all.length) },
+    paths: { ...paths, ...datasetPaths(first, paths["/exports/csv"]!) },
+    components: { ...components, schemas: { ...components.schemas, ...filterSchemas(first) } }
   }
 }

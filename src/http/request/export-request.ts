@@ -15,7 +15,8 @@ import {
   toExportSpec
 } from "../../exports/parameters.ts"
 import type { SourceError } from "../../source/source-error.ts"
-import { InvalidRequest, type FieldProblem, type RateLimited } from "../failures.ts"
+import type { FieldProblem } from "../documents.ts"
+import { InvalidRequest, type RateLimited } from "../failures.ts"
 import type { ApiRequest } from "../request-env.ts"
 import { readJsonBody } from "./json-body.ts"
 import { filtersOf } from "./json-where.ts"

@@ -5,7 +5,8 @@ import { makeBodyWork } from "./body-work.ts"
 import { isObject, parseJson, repeatedMembers, textOf } from "./json-value.ts"
 import { expectJson } from "./media-type.ts"
 import { checkText, type RawParameter } from "./query.ts"
-import { InvalidRequest, type FieldProblem } from "../failures.ts"
+import type { FieldProblem } from "../documents.ts"
+import { InvalidRequest } from "../failures.ts"
 import { makeBodyReader, type Unread } from "./request-body.ts"
 
 const readBytes = makeBodyReader(limits)

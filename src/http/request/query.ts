@@ -1,7 +1,8 @@
 import { Effect, Either, ParseResult, SchemaAST, type Schema } from "effect"
 import { someOf } from "../../datasets/filters/conditions.ts"
 import { limits } from "../../limits.ts"
-import { InvalidRequest, type FieldProblem } from "../failures.ts"
+import type { FieldProblem } from "../documents.ts"
+import { InvalidRequest } from "../failures.ts"
 
 /** What a sentence lists at most. */
 export const MOST_LISTED = 20

@@ -15,7 +15,7 @@ const summary = ({ name, kind, comment, estimatedRows, estimatedBytes }: Dataset
   return { name, kind, comment, estimatedRows, estimatedBytes, links }
 }
 
-const described = (column: Column) => {
+const columnDocument = (column: Column) => {
   const { name, type, nullable, comment, label, filterable } = column
   return { name, type, nullable, comment, label, operators: filterable ? operatorsOf(column) : [] }
 }
@@ -36,7 +36,7 @@ export const datasetHandlers = Effect.gen(function* () {
         if (!dataset)
           return yield* new NotFound({ what: "dataset", detail: `There is no dataset ${JSON.stringify(name.slice(0, 60))}` })
         const { key, order, maxRows = null, parameters } = dataset
-        const columns = [...dataset.columns.values()].map(described)
+        const columns = [...dataset.columns.values()].map(columnDocument)
         const document = { ...summary(dataset, prefix), columns, key, order, maxRows, parameters: Object.keys(parameters) }
         return { document, headers }
       })

@@ -50,12 +50,12 @@ const send = (request: ApiRequest, { bytes, headers }: File) =>
 export const descriptionHandlers = Effect.gen(function* () {
   const datasets = yield* DatasetRegistry
   /** The last document, and the datasets that it describes. */
-  let described: { readonly file: File; readonly datasets: ReadonlyMap<string, Dataset> } | undefined
+  let last: { readonly file: File; readonly datasets: ReadonlyMap<string, Dataset> } | undefined
 
   const documentOf = (known: ReadonlyMap<string, Dataset>): File => {
-    if (described?.datasets !== known)
-      described = { datasets: known, file: fileOf(JSON.stringify(openApiDocument(known.values())), "application/json") }
-    return described.file
+    if (last?.datasets !== known)
+      last = { datasets: known, file: fileOf(JSON.stringify(openApiDocument(known.values())), "application/json") }
+    return last.file
   }
 
   const handlers: Pick<Handlers, "getOpenApi" | "getDocs" | "getDocsFile"> = {

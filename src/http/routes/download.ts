@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import type { ExportFile, ExportJob } from "../../exports/export-job.ts"
 import { ExportStore } from "../../jobs/export-store.ts"
 import { ExportStorage, StorageError, type FileRanges } from "../../storage/export-storage.ts"
-import { toResponse, type BodyAnswer, type Handlers } from "../answer.ts"
+import { openAnswer, type BodyAnswer, type Handlers } from "../answer.ts"
 import { NotDownloadable, PreconditionFailed, RangeNotSatisfiable, type HttpFailure } from "../failures.ts"
 import type { ApiRequest } from "../request-env.ts"
 import { checkedChunks } from "../response/checked-file.ts"
@@ -129,7 +129,7 @@ export const downloadHandler = Effect.gen(function* () {
       const headers = { ...fileHeaders(validators), ...contentHeaders(job, coding) }
       if (coding === "identity") return yield* uncompressed(request, job, file, headers)
       const open = Effect.catchTag(compressed(request, job, coding, headers), "CompressionBusy", () =>
-        Effect.flatMap(answer(request, job, "identity"), toResponse)
+        Effect.flatMap(answer(request, job, "identity"), openAnswer)
       )
       return { headers, open }
     })

@@ -4,7 +4,8 @@ import { ExportStore } from "../../jobs/export-store.ts"
 import { ExportReader } from "../../read/export-reader.ts"
 import { ExportStorage } from "../../storage/export-storage.ts"
 import type { Handlers } from "../answer.ts"
-import { NotReady, type FieldProblem } from "../failures.ts"
+import type { FieldProblem } from "../documents.ts"
+import { NotReady } from "../failures.ts"
 
 /** A part of the service that does not answer, described for clients and for the log. */
 interface Unanswered extends FieldProblem {

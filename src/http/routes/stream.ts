@@ -14,7 +14,7 @@ import { Compression, negotiateCoding, type ContentCoding } from "../response/co
 import { exportQuery } from "../request/export-request.ts"
 import { StreamParameters } from "../request/stream-parameters.ts"
 import { StreamTooLong } from "../failures.ts"
-import { apiKeyOf, boundRefusals, checkKey, letIn } from "../middleware/rate-limit.ts"
+import { apiKeyOf, boundRefusals, checkKeyHeader, letIn } from "../middleware/rate-limit.ts"
 
 const LF = 10
 /**
@@ -83,7 +83,7 @@ export const streamHandler = Effect.gen(function* () {
 
   const streamExport: Handlers["streamExport"] = (request) =>
     Effect.gen(function* () {
-      yield* checkKey(request)
+      yield* checkKeyHeader(request)
       // Neither a malformed request counts, nor a stream that gets no turn.
       const { undo } = yield* letIn(request, limiter, "stream")
       const { spec, parameters } = yield* exportQuery(request, boundRefusals(request, limiter, datasets), StreamParameters).pipe(
