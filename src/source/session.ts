@@ -20,30 +20,8 @@ import { batchSocketReads, type Flow } from "./socket-batching.ts"
 import { messageLengths, decodeDataRows, type OnRow } from "./protocol/data-row.ts"
 import { literal } from "./identifier.ts"
 import { lostConnection, SourceError, sqlState, toSourceError } from "./source-error.ts"
+import { sessionParameters } from "./session-parameters.ts"
 import { openSocket, socketTarget } from "./socket.ts"
-
-const parameters = {
-  application_name: "sluice source",
-  TimeZone: "UTC",
-  DateStyle: "ISO",
-  bytea_output: "hex",
-  // The settings of a role or of a database might lose digits or days.
-  IntervalStyle: "postgres",
-  extra_float_digits: "1",
-  // An export may take hours and its client may pause: the service bounds both itself.
-  // As text: postgres.js leaves a number 0 out.
-  statement_timeout: "0",
-  idle_in_transaction_session_timeout: "0",
-  lock_timeout: limits.sourceLockMs,
-  // Literals are written for this setting.
-  standard_conforming_strings: "on",
-  // Compiling costs more than it gives before the first row.
-  jit: "off",
-  // Rows come in one order however they are read: no scan starts in the middle, and none is done by several processes,
-  // whose number EXPORT_PARALLELISM bounds.
-  synchronize_seqscans: "off",
-  max_parallel_workers_per_gather: "0"
-}
 
 /** An exported snapshot. Its name is unique within a server. */
 export interface Snapshot {
@@ -99,7 +77,7 @@ export class SourceSession {
       ssl: false,
       backoff: false,
       onnotice: () => {},
-      connection: parameters as unknown as postgres.Options<{}>["connection"],
+      connection: sessionParameters as unknown as postgres.Options<{}>["connection"],
       ...({ socket } as object)
     } as postgres.Options<{}>)
     this.#ready = this.#sql.unsafe("select 1")
@@ -146,7 +124,7 @@ export class SourceSession {
     // A snapshot must be set before any query.
     if (snapshot !== undefined) await this.#wait(() => this.#sql.unsafe(`set transaction snapshot '${snapshot.name}'`))
     // SET is used, since a query would take the snapshot.
-    if (timezone !== undefined && timezone !== parameters.TimeZone)
+    if (timezone !== undefined && timezone !== sessionParameters.TimeZone)
       await this.#wait(() => this.#sql.unsafe(`set local timezone to ${literal(timezone)}`)).catch((error: SourceError) => {
         const { message, cause } = error
         throw sqlState(error) === "22023" ? new SourceError({ message, retryable: false, asked: true, cause }) : error
