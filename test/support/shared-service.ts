@@ -127,7 +127,7 @@ export const freshDatabase = async (): Promise<string> => {
 export const connect = (url: string, max = 4) =>
   inScope(
     Effect.acquireRelease(
-      Effect.sync(() => postgres(url, { max, idle_timeout: 20, onnotice: () => {} })),
+      Effect.sync(() => postgres(url, { max, idle_timeout: 120, onnotice: () => {} })),
       (sql) => Effect.promise(() => sql.end({ timeout: 1 }))
     )
   )
