@@ -5,7 +5,7 @@
 import * as HttpApi from "@effect/platform/HttpApi"
 import type * as HttpApiGroup from "@effect/platform/HttpApiGroup"
 import * as OpenApi from "@effect/platform/OpenApi"
-import { ProblemDocument } from "./documents.ts"
+import { ProblemDocument } from "./endpoints/documents.ts"
 import { datasets } from "./endpoints/datasets.ts"
 import { exports } from "./endpoints/exports.ts"
 import { service } from "./endpoints/service.ts"

@@ -1,11 +1,11 @@
 import { Effect, Option, ParseResult, Schema, SchemaAST } from "effect"
 import type { RateLimiter } from "../rate-limit/rate-limiter.ts"
-import { openAnswer, type Answer, type DocumentAnswer } from "./answer.ts"
-import type { Served } from "./endpoint.ts"
+import { type ApiRequest, openAnswer, type Answer, type DocumentAnswer } from "./handler.ts"
+import type { Served } from "./endpoints/endpoint.ts"
 import type { HttpFailure } from "./failures.ts"
-import { setRateLimit } from "./middleware/rate-limit.ts"
+import { setRateLimit } from "./request/rate-limit.ts"
 import { decodeQuery } from "./request/query.ts"
-import type { ApiRequest, AppContext, Prefix } from "./request-env.ts"
+import type { AppContext, Prefix } from "./request-env.ts"
 
 type AnyHandler = (request: ApiRequest<never, never>) => Effect.Effect<Answer<unknown>, HttpFailure>
 

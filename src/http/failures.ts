@@ -7,7 +7,7 @@ import type { TooManyStreams } from "../rate-limit/stream-turns.ts"
 import type { SourceBusy } from "../source/admission.ts"
 import type { SourceError } from "../source/source-error.ts"
 import type { StorageError } from "../storage/export-storage.ts"
-import type { FieldProblem } from "./documents.ts"
+import type { FieldProblem } from "./endpoints/documents.ts"
 
 /**
  * A kind of problem, as clients tell them apart: `type` is stable, sentences are not. Each failure that an answer may come

@@ -8,7 +8,7 @@ import { TooManyStreams } from "../rate-limit/stream-turns.ts"
 import { SourceBusy } from "../source/admission.ts"
 import { SourceError, sqlState } from "../source/source-error.ts"
 import { StorageError } from "../storage/export-storage.ts"
-import { ProblemDocument, type FieldProblem } from "./documents.ts"
+import { ProblemDocument, type FieldProblem } from "./endpoints/documents.ts"
 import {
   ForeignOrigin,
   InvalidRequest,

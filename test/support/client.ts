@@ -1,6 +1,6 @@
 /** Calls to the service that several test files make. */
 import { expect } from "bun:test"
-import type * as schemas from "../../src/http/documents.ts"
+import type * as schemas from "../../src/http/endpoints/documents.ts"
 import type { Service } from "./service.ts"
 import { connect } from "./shared-service.ts"
 import { until } from "./until.ts"

@@ -1,6 +1,6 @@
 /** The routes of the service with the parameters of each, from the description of the API. */
 import { api } from "../../src/http/api.ts"
-import { servedEndpoints } from "../../src/http/endpoint.ts"
+import { servedEndpoints } from "../../src/http/endpoints/endpoint.ts"
 import { openApiDocument } from "../../src/http/openapi/document.ts"
 import { prefixes } from "../../src/http/request-env.ts"
 import { usersDataset } from "./datasets.ts"

@@ -3,8 +3,8 @@ import * as HttpApiGroup from "@effect/platform/HttpApiGroup"
 import * as OpenApi from "@effect/platform/OpenApi"
 import { Schema } from "effect"
 import { SourceError } from "../../source/source-error.ts"
-import { DatasetDocument, DatasetList } from "../documents.ts"
-import { says } from "../endpoint.ts"
+import { DatasetDocument, DatasetList } from "./documents.ts"
+import { says } from "./endpoint.ts"
 import { NotFound } from "../failures.ts"
 
 export const datasets = HttpApiGroup.make("datasets", { topLevel: true })

@@ -9,8 +9,8 @@ import { TooManyStreams } from "../../rate-limit/stream-turns.ts"
 import { SourceBusy } from "../../source/admission.ts"
 import { SourceError } from "../../source/source-error.ts"
 import { StorageError } from "../../storage/export-storage.ts"
-import { Estimate, ExportAccepted, ExportDocument, ExportId, ExportList } from "../documents.ts"
-import { bytes, empty, file, header, says } from "../endpoint.ts"
+import { Estimate, ExportAccepted, ExportDocument, ExportId, ExportList } from "./documents.ts"
+import { bytes, empty, file, header, says } from "./endpoint.ts"
 import {
   InvalidRequest,
   NotDownloadable,
@@ -21,7 +21,7 @@ import {
   Unavailable,
   UnsupportedMediaType
 } from "../failures.ts"
-import { Page } from "../page.ts"
+import { Page } from "../request/page.ts"
 import { StreamParameters } from "../request/stream-parameters.ts"
 
 const store = [DatabaseError.problem]

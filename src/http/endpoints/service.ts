@@ -3,8 +3,8 @@ import * as HttpApiGroup from "@effect/platform/HttpApiGroup"
 import * as OpenApi from "@effect/platform/OpenApi"
 import { Schema } from "effect"
 import { SourceError } from "../../source/source-error.ts"
-import { Health, OpenApiDocument, Readiness } from "../documents.ts"
-import { bytes, empty, header, says } from "../endpoint.ts"
+import { Health, OpenApiDocument, Readiness } from "./documents.ts"
+import { bytes, empty, header, says } from "./endpoint.ts"
 import { NotFound, NotReady, PreconditionFailed } from "../failures.ts"
 
 const noStore = ["Cache-Control"]

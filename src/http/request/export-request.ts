@@ -15,9 +15,9 @@ import {
   toExportSpec
 } from "../../exports/parameters.ts"
 import type { SourceError } from "../../source/source-error.ts"
-import type { FieldProblem } from "../documents.ts"
+import type { FieldProblem } from "../endpoints/documents.ts"
 import { InvalidRequest, type RateLimited } from "../failures.ts"
-import type { ApiRequest } from "../request-env.ts"
+import type { ApiRequest } from "../handler.ts"
 import { readJsonBody } from "./json-body.ts"
 import { filtersOf } from "./json-where.ts"
 import { splitQuery } from "./query-filters.ts"

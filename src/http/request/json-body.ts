@@ -1,11 +1,11 @@
 import { Effect } from "effect"
 import { limits } from "../../limits.ts"
-import type { ApiRequest } from "../request-env.ts"
+import type { ApiRequest } from "../handler.ts"
 import { makeBodyWork } from "./body-work.ts"
 import { isObject, parseJson, repeatedMembers, textOf } from "./json-value.ts"
 import { expectJson } from "./media-type.ts"
 import { checkText, type RawParameter } from "./query.ts"
-import type { FieldProblem } from "../documents.ts"
+import type { FieldProblem } from "../endpoints/documents.ts"
 import { InvalidRequest } from "../failures.ts"
 import { makeBodyReader, type Unread } from "./request-body.ts"
 

@@ -3,7 +3,7 @@ import { parseFieldName } from "../../datasets/filters/field-name.ts"
 import { hasOperatorForm } from "../../datasets/filters/filter.ts"
 import { groupNamed, TOO_DEEP, type WrittenTree } from "../../datasets/filters/filter-tree.ts"
 import type { Filter } from "../../exports/filters.ts"
-import type { FieldProblem } from "../documents.ts"
+import type { FieldProblem } from "../endpoints/documents.ts"
 import { isObject, textOf } from "./json-value.ts"
 import { checkText, type Read } from "./query.ts"
 

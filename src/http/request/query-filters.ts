@@ -3,7 +3,7 @@ import { findFilterable, parseFieldName } from "../../datasets/filters/field-nam
 import { hasOperator, hasOperatorForm } from "../../datasets/filters/filter.ts"
 import { groupNamed, parseFilterList } from "../../datasets/filters/filter-tree.ts"
 import type { Filter } from "../../exports/filters.ts"
-import type { FieldProblem } from "../documents.ts"
+import type { FieldProblem } from "../endpoints/documents.ts"
 import type { RawParameter, Read } from "./query.ts"
 
 type Pair = RawParameter<string>

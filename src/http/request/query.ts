@@ -1,7 +1,7 @@
 import { Effect, Either, ParseResult, SchemaAST, type Schema } from "effect"
 import { someOf } from "../../datasets/filters/conditions.ts"
 import { limits } from "../../limits.ts"
-import type { FieldProblem } from "../documents.ts"
+import type { FieldProblem } from "../endpoints/documents.ts"
 import { InvalidRequest } from "../failures.ts"
 
 /** What a sentence lists at most. */

@@ -1,6 +1,6 @@
 import { Cause, Effect, Exit, Runtime, Scope } from "effect"
-import type { ApiRequest } from "../request-env.ts"
-import type { SentBody } from "../client-connections.ts"
+import type { ApiRequest } from "../handler.ts"
+import type { SentBody } from "../connections/client-connections.ts"
 
 /** Makes bytes, one chunk at a time. Once the next chunk is asked for, nobody reads the previous one any more. */
 interface Chunks {

@@ -3,7 +3,7 @@ import type { Column } from "../../datasets/column.ts"
 import type { Dataset } from "../../datasets/dataset.ts"
 import { operatorsOf } from "../../datasets/filters/operators.ts"
 import { DatasetRegistry } from "../../datasets/registry.ts"
-import type { Handlers } from "../answer.ts"
+import type { Handlers } from "../handler.ts"
 import { NotFound } from "../failures.ts"
 import type { Prefix } from "../request-env.ts"
 

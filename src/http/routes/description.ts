@@ -1,11 +1,10 @@
 import { Effect } from "effect"
 import type { Dataset } from "../../datasets/dataset.ts"
 import { DatasetRegistry } from "../../datasets/registry.ts"
-import type { Handlers } from "../answer.ts"
+import type { ApiRequest, Handlers } from "../handler.ts"
 import { files, html } from "../docs/files.ts"
 import { NotFound, PreconditionFailed } from "../failures.ts"
 import { openApiDocument } from "../openapi/document.ts"
-import type { ApiRequest } from "../request-env.ts"
 import { evaluatePreconditions } from "../response/preconditions.ts"
 
 /** A file that is sent as it is. */

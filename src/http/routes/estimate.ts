@@ -8,9 +8,9 @@ import { RateLimiter } from "../../rate-limit/rate-limiter.ts"
 import { DatasetRegistry } from "../../datasets/registry.ts"
 import type { ExportPlan } from "../../read/plan/plan.ts"
 import { ExportReader } from "../../read/export-reader.ts"
-import type { Handlers } from "../answer.ts"
+import type { Handlers } from "../handler.ts"
 import { exportRequest } from "../request/export-request.ts"
-import { boundRefusals, letIn } from "../middleware/rate-limit.ts"
+import { boundRefusals, letIn } from "../request/rate-limit.ts"
 
 /** A number, and what it rests on. */
 interface Estimated {

@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import type { ExportJob } from "../../exports/export-job.ts"
 import type { ExportStorage } from "../../storage/export-storage.ts"
-import type { ExportDocument } from "../documents.ts"
+import type { ExportDocument } from "../endpoints/documents.ts"
 import type { Prefix } from "../request-env.ts"
 
 /** Says whether the file is there as it was written. If the storage does not answer, it counts as there. */

@@ -3,8 +3,8 @@ import { limits } from "../../limits.ts"
 import { ExportStore } from "../../jobs/export-store.ts"
 import { ExportReader } from "../../read/export-reader.ts"
 import { ExportStorage } from "../../storage/export-storage.ts"
-import type { Handlers } from "../answer.ts"
-import type { FieldProblem } from "../documents.ts"
+import type { Handlers } from "../handler.ts"
+import type { FieldProblem } from "../endpoints/documents.ts"
 import { NotReady } from "../failures.ts"
 
 /** A part of the service that does not answer, described for clients and for the log. */

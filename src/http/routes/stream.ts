@@ -1,7 +1,6 @@
 import { Duration, Effect } from "effect"
 import type { ExportSpec } from "../../exports/export-spec.ts"
-import type { Handlers } from "../answer.ts"
-import type { ApiRequest } from "../request-env.ts"
+import type { ApiRequest, Handlers } from "../handler.ts"
 import { AppConfig } from "../../config.ts"
 import { contentTypeOf, extensionOf, type Format } from "../../formats/format.ts"
 import { RateLimiter } from "../../rate-limit/rate-limiter.ts"
@@ -14,7 +13,7 @@ import { Compression, negotiateCoding, type ContentCoding } from "../response/co
 import { exportQuery } from "../request/export-request.ts"
 import { StreamParameters } from "../request/stream-parameters.ts"
 import { StreamTooLong } from "../failures.ts"
-import { apiKeyOf, boundRefusals, checkKeyHeader, letIn } from "../middleware/rate-limit.ts"
+import { apiKeyOf, boundRefusals, checkKeyHeader, letIn } from "../request/rate-limit.ts"
 
 const LF = 10
 /**

@@ -5,7 +5,7 @@ import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as OpenApi from "@effect/platform/OpenApi"
 import type { HttpMethod } from "@effect/platform/HttpMethod"
 import { Context, Schema, type Option, type SchemaAST } from "effect"
-import type { ProblemType } from "./failures.ts"
+import type { ProblemType } from "../failures.ts"
 
 /** What the schemas of an endpoint do not say. */
 export interface Details {

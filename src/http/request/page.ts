@@ -1,6 +1,6 @@
 import { ParseResult, Schema } from "effect"
-import { show } from "../datasets/filters/conditions.ts"
-import { limits } from "../limits.ts"
+import { show } from "../../datasets/filters/conditions.ts"
+import { limits } from "../../limits.ts"
 
 const Limit = Schema.String.pipe(
   Schema.filter(

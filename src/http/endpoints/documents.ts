@@ -1,8 +1,8 @@
 /** The JSON of answers. The encoder of an answer and its description in /openapi.json are both made from these schemas. */
 import { Schema } from "effect"
-import { Order } from "../datasets/filters/conditions.ts"
-import { operators } from "../datasets/filters/operators.ts"
-import { described } from "../exports/parameter-values.ts"
+import { Order } from "../../datasets/filters/conditions.ts"
+import { operators } from "../../datasets/filters/operators.ts"
+import { described } from "../../exports/parameter-values.ts"
 
 const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
