@@ -56,6 +56,10 @@ const strict = (schema: unknown, isPart = false): unknown => {
   }
 }
 
+/** Returns the description of an operation's answers of a status. */
+export const responseOf = (document: Document, { operation }: DescribedOperation, status: number) =>
+  follow<Described>(document, operation.responses[String(status)]!)
+
 /** Returns what is wrong with the JSON body of a request to an operation, by its description. */
 export const wrongInBody = ({ components }: Document, { operation }: DescribedOperation, body: unknown) => {
   const validate = new Ajv({ strict: false, allErrors: true }).compile({

@@ -1,37 +1,26 @@
+import { Option, SchemaAST } from "effect"
 import type { Context, MiddlewareHandler } from "hono"
+import { api } from "../api.ts"
 import { pathOf } from "../bridge.ts"
+import { servedEndpoints } from "../endpoints/endpoint.ts"
 import { ForeignOrigin } from "../failures.ts"
+import { headerDescriptions } from "../openapi/header-descriptions.ts"
 import { problemResponse } from "../problem.ts"
 
-const METHODS = "GET, HEAD, POST, DELETE"
+const served = servedEndpoints(api)
+const methods = new Set(served.flatMap(({ endpoint: { method } }) => (method === "GET" ? ["GET", "HEAD"] : [method])))
 /** Request headers that pages may send; browsers allow a few others without asking. */
-const REQUEST_HEADERS = [
+const requestHeaders = new Set([
   "Content-Type",
-  "X-API-Key",
-  "Range",
-  "If-Range",
-  "If-Match",
-  "If-None-Match",
-  "If-Modified-Since",
-  "If-Unmodified-Since",
-  "Want-Repr-Digest",
-  "Last-Event-ID"
-].join(", ")
+  ...served.flatMap(({ endpoint }) =>
+    Option.match(endpoint.headersSchema, {
+      onNone: () => [],
+      onSome: ({ ast }) => SchemaAST.getPropertySignatures(ast).map(({ name }) => String(name))
+    })
+  )
+])
 /** Headers of answers that pages may read; browsers show a few others anyway. */
-const ANSWER_HEADERS = [
-  "Accept-Ranges",
-  "Allow",
-  "Content-Disposition",
-  "Content-Encoding",
-  "Content-Range",
-  "ETag",
-  "Location",
-  "RateLimit",
-  "RateLimit-Policy",
-  "Repr-Digest",
-  "Retry-After",
-  "Sluice-Truncated"
-].join(", ")
+const answerHeaders = Object.keys(headerDescriptions)
 /** How long a browser may keep the answer to a preflight request. */
 const MAX_AGE_SECONDS = 600
 
@@ -62,15 +51,15 @@ export const crossOrigin = (origins: ReadonlyArray<string>): MiddlewareHandler =
     if (origins.length > 0) c.res.headers.append("Vary", "Origin")
     if (named) {
       c.res.headers.set("Access-Control-Allow-Origin", origin)
-      c.res.headers.set("Access-Control-Expose-Headers", ANSWER_HEADERS)
+      c.res.headers.set("Access-Control-Expose-Headers", answerHeaders.join(", "))
     }
     return undefined
   }
 
 const preflightHeaders = (origin: string) => ({
   "Access-Control-Allow-Origin": origin,
-  "Access-Control-Allow-Methods": METHODS,
-  "Access-Control-Allow-Headers": REQUEST_HEADERS,
+  "Access-Control-Allow-Methods": [...methods].join(", "),
+  "Access-Control-Allow-Headers": [...requestHeaders].join(", "),
   "Access-Control-Max-Age": String(MAX_AGE_SECONDS),
   Vary: "Origin"
 })
