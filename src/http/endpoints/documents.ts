@@ -38,7 +38,10 @@ export const ProblemDocument = Schema.Struct({
   status: Schema.Int.annotations({ jsonSchema: { type: "integer", minimum: 400, maximum: 599 } }),
   detail: described(Schema.String, "What happened, with which value, and what is allowed."),
   instance: described(Schema.String, "The path of the request."),
-  errors: Schema.Array(FieldProblem).annotations({ description: "An entry for each wrong field." }),
+  errors: Schema.Array(FieldProblem).annotations({
+    description:
+      "An entry for each wrong field. If there are too many, the last one, with the field `*`, says how many are not listed."
+  }),
   error: described(Schema.String, "For clients of the older API: a short sentence.")
 }).annotations({ identifier: "Problem", description: "A problem document (RFC 9457)." })
 
