@@ -9,7 +9,7 @@ import { LeaseLost, type ClaimedJob } from "../../src/jobs/store/commands.ts"
 import { createExport, download, reaches, statusOf } from "../support/client.ts"
 import { startService, storedFiles } from "../support/service.ts"
 import { connect, freshDatabase, temporaryDirectory } from "../support/shared-service.ts"
-import { multiplyUsers, sourceIsBusy } from "../support/source.ts"
+import { sourceWaits } from "../support/source.ts"
 import { until } from "../support/until.ts"
 import { startJobs, type Jobs } from "./store.fixture.ts"
 
@@ -102,22 +102,27 @@ describe.each(unfenced)("%s", (verb, outcomes, write) => {
 
 test("an attempt that a later one has overtaken changes nothing, and its file is never served", async () => {
   const database = await freshDatabase()
-  await multiplyUsers(database, 6)
   const sql = await connect(database, 1)
   const env = { DATABASE_URL: database, EXPORT_STORAGE_PATH: await temporaryDirectory() }
   const first = await startService(env)
+  const locker = await sql.reserve()
+  await locker`begin`
+  await locker`lock table public.users`
   const id = await createExport(first)
-  await sourceIsBusy(database)
-  await until("the first attempt to write", async () => (await statusOf(first, id)).progress.processedRows > 0)
-  // Its process stands still, and is taken for dead.
+  await reaches(first, id, "processing")
+  await sourceWaits(database)
+  // Its process stands still while the attempt waits for the table, and is taken for dead.
   first.signal("SIGSTOP")
-  await sql`insert into public.users select 0, name, email, signup_date, country_code, subscription_tier, lifetime_value
-    from public.users where id = 1`
+  await locker`rollback`
+  locker.release()
   await sql`update sluice_queue.job set heartbeat_on = heartbeat_on - interval '1 minute' where id = ${id}`
   const second = await startService(env, { limits: { queueSuperviseSeconds: 1 } })
   const completed = await reaches(second, id, "completed")
   const file = await download(second, id)
 
+  // What the first attempt reads from now on is not what was served.
+  await sql`insert into public.users select 0, name, email, signup_date, country_code, subscription_tier, lifetime_value
+    from public.users where id = 1`
   first.signal("SIGCONT")
   // Its next write finds no row, unless the queue reports first that the delivery is another worker's.
   await until("the first attempt to stop", () =>
