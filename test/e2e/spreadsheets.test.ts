@@ -117,7 +117,7 @@ const shows = ({ type, value }: Cell, text: string): boolean => {
   return (type === "date" ? value.replace("T", " ") : value) === text && ["string", "date", "boolean"].includes(type ?? "")
 }
 
-interface CopyInFlight {
+interface Reading {
   readonly delimiter: string
   /** Selects the rows to compare, by their text. */
   readonly rows?: (text: string) => boolean
@@ -128,7 +128,7 @@ interface CopyInFlight {
 const differences = async (
   file: Buffer,
   sheet: ReadonlyArray<ReadonlyArray<Cell>>,
-  { delimiter, rows = () => true, names = columns }: CopyInFlight
+  { delimiter, rows = () => true, names = columns }: Reading
 ) => {
   const bytes = "translate(encode(bytes, 'base64'), chr(10), '')"
   const sources = await sql

@@ -4,9 +4,9 @@ import { body, encode, junk, often, query, words } from "./random-parameters.ts"
 import type { RawRequest } from "./raw-http.ts"
 
 /** What a client does with the answer. */
-type CopyInFlight = "whole" | "slowly" | "abandoned" | "half-sent"
+type Reading = "whole" | "slowly" | "abandoned" | "half-sent"
 export interface RandomRequest extends RawRequest {
-  readonly reading: CopyInFlight
+  readonly reading: Reading
   /** Bytes of the answer, or of its own request, after which the client leaves. */
   readonly bytes: number
 }

@@ -26,7 +26,7 @@ setDefaultTimeout(60_000)
 
 const { url, sql, open } = useSource()
 
-interface CopyInFlight extends Dialect {
+interface Reading extends Dialect {
   readonly columns: ReadonlyArray<string>
   readonly query: string
   readonly batchSize: number
@@ -37,14 +37,14 @@ const usual = { ...defaultDialect, batchSize: 1000, chunkSize: 65_536 }
 
 /** Opens the query, lets `work` read it, and closes it. */
 const reading = async <A>(
-  { query, batchSize, chunkSize, columns, ...dialect }: CopyInFlight,
+  { query, batchSize, chunkSize, columns, ...dialect }: Reading,
   work: (rows: CursorBytes) => Promise<A>
 ): Promise<A> => {
   await using session = await open()
   const plan = { statement: statement(query), estimatedRows: 0 }
   return await work(new CursorBytes(session.connection, layoutOf(columns, dialect), plan, batchSize, chunkSize))
 }
-const wholeFile = (what: CopyInFlight) => reading(what, (rows) => rest(rows, what))
+const wholeFile = (what: Reading) => reading(what, (rows) => rest(rows, what))
 
 /** Loads the file into a table like that of the query, and counts the rows that differ. */
 const lostByLoading = async (file: Buffer, query: string, dialect: Dialect): Promise<number> => {
