@@ -18,7 +18,8 @@ export interface RequestCondition extends ColumnCondition {
   readonly inGroup: string | undefined
 }
 
-interface Mistake {
+/** What is wrong with a field of a request. */
+export interface Mistake {
   readonly field: string
   readonly detail: string
 }
@@ -56,9 +57,9 @@ export const readFilters = (filters: ReadonlyArray<Filter>, dataset: Dataset) =>
   const readOne = ({ column: name, text }: WrittenFilter, field: string, depth: number): ConditionTree | undefined => {
     const column = findFilterable(name, dataset.columns)
     const inGroup = depth > 0 ? name.written.slice(0, NAME_SHOWN) : undefined
-    const unknown = `is not a filterable column; filterable: ${someOf(filterableOf(dataset)) || "none"}`
+    const unknown = () => `is not a filterable column; filterable: ${someOf(filterableOf(dataset)) || "none"}`
     const condition =
-      typeof column === "object" ? parseFilter(text, column) : column === undefined ? unknown : `cannot be followed: ${column}`
+      typeof column === "object" ? parseFilter(text, column) : column === undefined ? unknown() : `cannot be followed: ${column}`
     values += typeof condition === "string" ? 1 : condition.values.length
     if (values > limits.filterValues) {
       exceed(field, `the filters of a request may have at most ${limits.filterValues} values together`)

@@ -5,7 +5,7 @@ import { dialectConflict } from "../formats/csv/dialect.ts"
 import { markText } from "../formats/csv/spreadsheet-text.ts"
 import { defaultFormat, formatConflict, profiles, type CsvFormat } from "../formats/csv/csv-format.ts"
 import type { ExportSpec } from "./export-spec.ts"
-import type { RequestCondition } from "./filters.ts"
+import type { Mistake, RequestCondition } from "./filters.ts"
 import { commonFields, declaredFields } from "./parameter-fields.ts"
 
 const commonParameters: ReadonlyArray<string> = Object.keys(commonFields({ columns: new Map() }))
@@ -22,14 +22,8 @@ export const parameterNames = ({ parameters }: Dataset): ReadonlyArray<string> =
 export const exportParameters = (dataset: Dataset) => Schema.Struct({ ...declaredFields(dataset), ...commonFields(dataset) })
 type Parameters = Schema.Schema.Type<ReturnType<typeof exportParameters>>
 
-/** A parameter that conflicts with others, and how. */
-interface Conflict {
-  readonly field: string
-  readonly detail: string
-}
-
 /** Finds the parameters that do not go together. `format` is what they make. */
-export const conflictsIn = (parameters: Parameters, format: CsvFormat, dataset: Dataset): ReadonlyArray<Conflict> => {
+export const conflictsIn = (parameters: Parameters, format: CsvFormat, dataset: Dataset): ReadonlyArray<Mistake> => {
   const { total, limit, header, encoding, profile, columns = [] } = parameters
   const dialect = dialectConflict(format)
   const conflicts = [
