@@ -11,7 +11,7 @@ export const from = (sql: postgres.Sql, transition: Transition) => sql`status in
 /** The status after the transition, as an assignment or as a condition. */
 export const to = (sql: postgres.Sql, transition: Transition) => sql`status = ${transitions[transition].to}`
 
-/** A condition: the attempt is the last one of its export. Every write to a running job has it. */
+/** A condition: the attempt is the last one of its export. Every write by which an attempt changes its own job has it. */
 export const fencedBy = (sql: postgres.Sql, { id, epoch }: Attempt) => sql`id = ${id} and epoch = ${epoch}`
 
 /** Runs an update, notifies every instance of the rows that it changed, and returns their ids. */
