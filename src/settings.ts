@@ -201,7 +201,7 @@ const exports = {
     name: "EXPORT_TTL",
     kind: duration("365 days"),
     default: "24 hours",
-    meaning: "A finished export is removed after this"
+    meaning: "The file of a finished export is removed after this"
   }
 } as const satisfies Record<string, Setting>
 

@@ -15,7 +15,7 @@ import { prefixes } from "../request-env.ts"
 
 const DESCRIPTION =
   "Exports of PostgreSQL data as CSV, as jobs whose file is downloaded later and as direct streams. Each GET has a HEAD. " +
-  "Unknown, repeated and empty parameters are refused, and all mistakes of a request are reported at once. The paths " +
+  "Unknown, repeated and empty parameters are refused, and all mistakes of single parameters are reported at once. The paths " +
   "`/exports/csv#dataset=NAME` describe `/exports/csv?dataset=NAME`: what stands after `#` is not sent. They list the " +
   "filters and the parameters of each dataset, which POST /exports and POST /exports/estimate take, too."
 
