@@ -121,6 +121,8 @@ export const limits = {
   datasetsRetryMs: 1_000,
   /** How long the search for the column with bytes that are not UTF-8 may take after an export failed because of them. */
   invalidBytesMs: 5_000,
+  /** Datasets whose decoders of parameters are kept. */
+  parameterSchemas: 16,
   /** Requests whose filter values the source checks at once. */
   castSessions: 4,
   appConnections: 4,

@@ -1,6 +1,7 @@
 import { Schema } from "effect"
 import type { Dataset } from "../datasets/dataset.ts"
 import { canonicalConditions, type ColumnCondition, type ConditionTree } from "../datasets/filters/conditions.ts"
+import { limits } from "../limits.ts"
 import { dialectConflict } from "../formats/csv/dialect.ts"
 import { markText } from "../formats/csv/spreadsheet-text.ts"
 import { defaultFormat, formatConflict, profiles, type CsvFormat } from "../formats/csv/csv-format.ts"
@@ -18,9 +19,25 @@ export const parameterNames = ({ parameters }: Dataset): ReadonlyArray<string> =
   ...commonParameters
 ]
 
-/** The parameters of an export of a dataset. */
-export const exportParameters = (dataset: Dataset) => Schema.Struct({ ...declaredFields(dataset), ...commonFields(dataset) })
-type Parameters = Schema.Schema.Type<ReturnType<typeof exportParameters>>
+const makeParameters = (dataset: Dataset) => Schema.Struct({ ...declaredFields(dataset), ...commonFields(dataset) })
+type Parameters = Schema.Schema.Type<ReturnType<typeof makeParameters>>
+
+const made = new Map<Dataset, ReturnType<typeof makeParameters>>()
+
+/**
+ * Returns the parameters of an export of a dataset. Those of the datasets that were asked for last are kept: to make them,
+ * with the decoder that Effect derives from them, costs a request more than all else, and much garbage.
+ */
+export const exportParameters = (dataset: Dataset) => {
+  const parameters = made.get(dataset) ?? makeParameters(dataset)
+  made.delete(dataset)
+  made.set(dataset, parameters)
+  for (const oldest of made.keys()) {
+    if (made.size <= limits.parameterSchemas) break
+    made.delete(oldest)
+  }
+  return parameters
+}
 
 /** Finds the parameters that do not go together. `format` is what they make. */
 export const conflictsIn = (parameters: Parameters, format: CsvFormat, dataset: Dataset): ReadonlyArray<Mistake> => {

@@ -4,7 +4,7 @@ import { type ApiRequest, openAnswer, type Answer, type DocumentAnswer } from ".
 import type { Served } from "./endpoints/endpoint.ts"
 import type { HttpFailure } from "./failures.ts"
 import { setRateLimit } from "./request/rate-limit.ts"
-import { decodeQuery } from "./request/query.ts"
+import { queryDecoder } from "./request/query.ts"
 import type { AppContext, Prefix } from "./request-env.ts"
 
 type AnyHandler = (request: ApiRequest<never, never>) => Effect.Effect<Answer<unknown>, HttpFailure>
@@ -12,9 +12,9 @@ type AnyHandler = (request: ApiRequest<never, never>) => Effect.Effect<Answer<un
 const none = Schema.Struct({})
 
 /** Decodes the query. All mistakes are reported at once. */
-const queryDecoder = ({ endpoint, details }: Served) => {
-  const schema = Option.getOrElse(endpoint.urlParamsSchema, () => none) as Schema.Schema<unknown, unknown>
-  return ({ url }: ApiRequest) => (details.ofDataset ? Effect.succeed({}) : decodeQuery(url, schema))
+const decoderOf = ({ endpoint, details }: Served) => {
+  const decode = queryDecoder(Option.getOrElse(endpoint.urlParamsSchema, () => none) as Schema.Schema<unknown, unknown>)
+  return ({ url }: ApiRequest) => (details.ofDataset ? Effect.succeed({}) : decode(url))
 }
 
 /** Makes what encodes the documents of an endpoint. One that sends other bodies alone has none. */
@@ -33,7 +33,7 @@ const headResponse = (headers: Readonly<Record<string, string>>): Response =>
 
 /** Makes of an endpoint and its handler what answers a request: decodes it, runs the handler, encodes its answer. */
 export const serveEndpoint = (served: Served, handler: AnyHandler, limiter: RateLimiter["Type"]) => {
-  const queryOf = queryDecoder(served)
+  const queryOf = decoderOf(served)
   const encode = documentEncoder(served)
   const { window } = served.details
 

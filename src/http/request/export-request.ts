@@ -99,10 +99,8 @@ const POSTGREST: Readonly<Record<string, string>> = {
   offset:
     "is not a parameter; an export is all of one snapshot and has no pages: a filter by a key, such as id=gt.1000, leaves rows out"
 }
-const describeUnknown = (names: ReadonlyArray<string>, columns?: ReadonlyArray<string>) => {
-  const unknown = unknownParameter(names, columns)
-  return (field: string) => (Object.hasOwn(POSTGREST, field) ? POSTGREST[field]! : unknown)
-}
+const describeUnknown = (names: ReadonlyArray<string>, dataset?: Dataset) => (field: string) =>
+  Object.hasOwn(POSTGREST, field) ? POSTGREST[field]! : unknownParameter(names, dataset && filterableOf(dataset))
 
 /** Reads the export that a query asks for, and the parameters in it that belong to the route. */
 export const exportQuery = Effect.fn("exportQuery")(function* <A, I>(
@@ -116,7 +114,7 @@ export const exportQuery = Effect.fn("exportQuery")(function* <A, I>(
   const ofRoute = Object.keys(routeParameters.fields)
   const names = [...parameterNames(dataset), ...ofRoute]
   const { parameters, filters } = splitQuery(query.values, dataset, names)
-  const { values, errors } = valuesOf(parameters, names, describeUnknown(names, filterableOf(dataset)))
+  const { values, errors } = valuesOf(parameters, names, describeUnknown(names, dataset))
   const { spec = [], route = [] } = Object.groupBy(Object.entries(values), ([name]) =>
     ofRoute.includes(name) ? "route" : "spec"
   )

@@ -115,14 +115,15 @@ export const decodeValues = <A, I>(schema: Schema.Schema<A, I>, values: Readonly
     }))
   )
 
-/** Decodes a query that has each parameter of the schema at most once, with a value, and nothing else. */
-export const decodeQuery = <A, I>(url: URL, schema: Schema.Schema<A, I>): Effect.Effect<A, InvalidRequest> =>
-  Effect.suspend(() => {
-    const names = SchemaAST.getPropertySignatures(SchemaAST.encodedAST(schema.ast)).map(({ name }) => String(name))
-    const query = readQuery(url)
-    const unknown = unknownParameter(names)
-    const { values, errors } = valuesOf(query.values, names, () => unknown)
-    const decoded = decodeValues(schema, values)
-    const problems = [...query.errors, ...errors, ...(Either.isLeft(decoded) ? decoded.left : [])]
-    return problems.length > 0 ? Effect.fail(invalid(problems)) : Effect.succeed(Either.getOrThrow(decoded))
-  })
+/** Makes the decoder of queries that have each parameter of the schema at most once, with a value, and nothing else. */
+export const queryDecoder = <A, I>(schema: Schema.Schema<A, I>) => {
+  const names = SchemaAST.getPropertySignatures(SchemaAST.encodedAST(schema.ast)).map(({ name }) => String(name))
+  return (url: URL): Effect.Effect<A, InvalidRequest> =>
+    Effect.suspend(() => {
+      const query = readQuery(url)
+      const { values, errors } = valuesOf(query.values, names, () => unknownParameter(names))
+      const decoded = decodeValues(schema, values)
+      const problems = [...query.errors, ...errors, ...(Either.isLeft(decoded) ? decoded.left : [])]
+      return problems.length > 0 ? Effect.fail(invalid(problems)) : Effect.succeed(Either.getOrThrow(decoded))
+    })
+}

@@ -1,7 +1,7 @@
 /** A refusal lists every field that is wrong, up to a limit. */
 import { expect, test } from "bun:test"
 import { Effect, Schema } from "effect"
-import { decodeQuery, invalid } from "../../../src/http/request/query.ts"
+import { invalid, queryDecoder } from "../../../src/http/request/query.ts"
 import { limits } from "../../../src/limits.ts"
 
 const wrong = (count: number) => Array.from({ length: count }, (_, n) => ({ field: `f${n}`, detail: "is wrong" }))
@@ -34,6 +34,6 @@ test("each wrong parameter of a query is found, whatever is wrong with the other
   const names = Array.from({ length: 60 }, (_, n) => `f${n}`)
   const query = names.map((name, n) => `${name}=${n % 3 === 0 ? "" : n % 3 === 1 ? "%zz" : "1"}`).join("&")
   const url = new URL(`http://localhost/?limit=x&${query}`)
-  const { errors = [] } = await Effect.runPromise(Effect.flip(decodeQuery(url, Limit)))
+  const { errors = [] } = await Effect.runPromise(Effect.flip(queryDecoder(Limit)(url)))
   expect(errors.map(({ field }) => field).toSorted()).toEqual([...names, "limit"].toSorted())
 })
